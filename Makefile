@@ -1,0 +1,117 @@
+# jrl: build, test, install. `make` needs a C compiler, pkg-config and the libraries in README.md.
+# Yours to set: CC CFLAGS LDFLAGS NVCC PREFIX DESTDIR DEPS BUILD DEV
+#   DEPS=DIR    libraries under DIR/lib/pkgconfig (clusters without root)
+#   BUILD=asan  address and undefined-behaviour sanitizers, in its own folder
+#   DEV=1       our warnings are errors
+
+CFLAGS ?= -O2 -g
+PREFIX ?= /usr/local
+BUILD ?= release
+out := build/$(BUILD)
+
+PKG_CONFIG ?= pkg-config
+ifneq ($(DEPS),)
+export PKG_CONFIG_PATH := $(DEPS)/lib/pkgconfig:$(DEPS)/lib64/pkgconfig:$(DEPS)/share/pkgconfig:$(PKG_CONFIG_PATH)
+endif
+libraries := msgpack libzstd jansson libpcre2-8 libutf8proc libxxhash
+test_libraries := cmocka
+
+goals := $(or $(MAKECMDGOALS),all)
+ifneq ($(filter-out deps clean,$(goals)),)
+pkg_missing := $(strip $(shell for l in $(libraries); do $(PKG_CONFIG) --exists $$l || echo $$l; done))
+ifneq ($(pkg_missing),)
+ifneq ($(filter demo check check-slow,$(goals)),)
+$(info jrl: missing $(pkg_missing): running make deps)
+ignored := $(shell tests/deps.sh >&2)
+else
+$(error $(shell tests/deps.sh --explain $(pkg_missing)))
+endif
+endif
+pkg_cflags := $(shell $(PKG_CONFIG) --cflags $(libraries))
+pkg_libs := $(shell $(PKG_CONFIG) --libs $(libraries))
+test_libs = $(shell $(PKG_CONFIG) --libs $(test_libraries))
+ifneq ($(DEPS),)
+pkg_libs += -Wl,-rpath,$(DEPS)/lib
+endif
+endif
+
+warnings := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Wpointer-arith -Wvla -Wformat=2 -Wno-format-nonliteral
+jrl_cflags := -std=gnu11 -D_GNU_SOURCE -ffp-contract=off -fno-math-errno -pthread -I. -Ilibcommon -I$(out) $(warnings) $(pkg_cflags)
+jrl_ldflags := -pthread
+jrl_libs := $(pkg_libs) -lm
+ifeq ($(BUILD),asan)
+jrl_cflags += -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+jrl_ldflags += -fsanitize=address,undefined
+endif
+ifneq ($(DEV),)
+jrl_cflags += -Werror
+endif
+
+machine := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))
+tool_sources := $(sort $(wildcard tools/*.c))
+lib_sources := $(sort $(wildcard libcommon/*/*.c) $(filter-out %_amx.c %_avx512.c %_avx2.c,$(wildcard kernels/cpu/*.c)))
+ifeq ($(machine),x86_64)
+lib_sources += $(sort $(wildcard kernels/cpu/*_amx.c kernels/cpu/*_avx512.c kernels/cpu/*_avx2.c))
+endif
+unit_sources := $(sort $(wildcard tests/unit/*.c tests/kernels/*.c))
+
+tools := $(patsubst tools/%.c,$(out)/bin/%,$(tool_sources))
+lib_objects := $(lib_sources:%.c=$(out)/%.o)
+units := $(unit_sources:%.c=$(out)/%)
+library := $(out)/libjrl.a
+
+.PHONY: all deps check check-slow lint bench demo install clean units FORCE
+.SECONDARY:
+all: $(tools)
+
+$(out)/bin/%: $(out)/tools/%.o $(library)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) $(jrl_ldflags) -o $@ $< $(library) $(jrl_libs) $(LDLIBS)
+
+$(library): $(lib_objects)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+units: $(units)
+$(out)/tests/%: $(out)/tests/%.o $(library)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) $(jrl_ldflags) -o $@ $< $(library) $(test_libs) $(jrl_libs) $(LDLIBS)
+
+# Kernels for one instruction set are files of their own, compiled for it and called after a run-time check.
+$(out)/kernels/%.o: private jrl_cflags += -O3
+$(out)/kernels/cpu/%_avx2.o: private jrl_cflags += -mavx2 -mfma -mf16c
+$(out)/kernels/cpu/%_avx512.o: private jrl_cflags += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mprefer-vector-width=512
+$(out)/kernels/cpu/%_amx.o: private jrl_cflags += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512bf16 -mfma -mamx-tile -mamx-bf16 -mprefer-vector-width=512
+
+$(out)/%.o: %.c $(out)/flags $(out)/version.h
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(jrl_cflags) -MMD -MP -c -o $@ $<
+
+# Rebuild when the flags or the version change, and only then.
+$(out)/flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(CC) $(CPPFLAGS) $(CFLAGS) $(jrl_cflags) $(LDFLAGS) $(jrl_ldflags)' | cmp -s - $@ || echo '$(CC) $(CPPFLAGS) $(CFLAGS) $(jrl_cflags) $(LDFLAGS) $(jrl_ldflags)' > $@
+$(out)/version.h: FORCE
+	@mkdir -p $(@D)
+	@tests/version.sh '$(CC)' '$(CFLAGS)' $(libraries) | cmp -s - $@ || tests/version.sh '$(CC)' '$(CFLAGS)' $(libraries) > $@
+FORCE:
+
+deps:
+	tests/deps.sh
+
+check: all units
+	tests/run.pl --build $(out)
+
+lint: all
+	tests/lint.sh $(out)
+
+install: all
+	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/share/man/man1' '$(DESTDIR)$(PREFIX)/share/man/man5' '$(DESTDIR)$(PREFIX)/share/man/man7' '$(DESTDIR)$(PREFIX)/share/jrl/pipelines'
+	install -m 755 $(tools) '$(DESTDIR)$(PREFIX)/bin'
+	for s in 1 5 7; do for f in man/*.$$s; do [ ! -e "$$f" ] || install -m 644 "$$f" '$(DESTDIR)$(PREFIX)/share/man/man'$$s || exit 1; done; done
+	cp -R pipelines/. '$(DESTDIR)$(PREFIX)/share/jrl/pipelines'
+
+clean:
+	rm -rf build
+
+-include $(shell find $(out) -name '*.d' 2>/dev/null)

@@ -1,0 +1,20 @@
+/* logprob.h - log-softmax of logits rows: logprob of a target, entropy, and their gradient. Reductions
+ * over the vocabulary run in fixed lanes and a fixed tree, the same for sampler and trainer. */
+#ifndef JRL_KERNELS_LOGPROB_H
+#define JRL_KERNELS_LOGPROB_H
+
+#include "kernels/device.h"
+
+/* With z = logits * inv_temperature (f32): lse[r] = log sum exp z (as max + log of the sum), logprob[r] =
+ * z[target] - lse, entropy[r] = lse - sum softmax(z) z, in nats. logits: [rows, vocab] f32, row length ld.
+ * Any output may be NULL. A row with a non-finite logit gives NaN in all its outputs. */
+int jrl_logprob(struct jrl_device *dev, float *logprob, float *entropy, float *lse, const float *logits, int64_t ld,
+                const uint32_t *targets, float inv_temperature, int64_t rows, int64_t vocab, struct jrl_error *err) JRL_MUST_CHECK;
+
+/* dlogits[r, :] = inv_temperature * (dlogprob[r] * (1[target] - p) - dentropy[r] * p * (log p + entropy[r])),
+ * rounded to DTYPE, row length ld (dlogits may be the memory of logits only when DTYPE is JRL_F32). dentropy may be NULL. */
+int jrl_logprob_backward(struct jrl_device *dev, void *dlogits, enum jrl_dtype dtype, const float *logits, int64_t ld,
+                         const uint32_t *targets, float inv_temperature, const float *lse, const float *entropy,
+                         const float *dlogprob, const float *dentropy, int64_t rows, int64_t vocab, struct jrl_error *err) JRL_MUST_CHECK;
+
+#endif

@@ -1,0 +1,27 @@
+/* threads.h - a fixed pool of compute threads that run the parts of one job.
+ * Not a scheduler: one job at a time, started by one owner thread. Sums are never split over
+ * parts, only outputs, so a result does not depend on the number of threads. */
+#ifndef JRL_BASE_THREADS_H
+#define JRL_BASE_THREADS_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+
+struct jrl_pool;
+
+/* Cores this process may use: affinity mask and cgroup quota. At least 1. */
+int jrl_cores_allowed(void);
+
+/* A pool of N_THREADS (0: all allowed) counting the caller, which works too. Every thread flushes
+ * denormals (FTZ and DAZ on x86, FZ on aarch64). Idle workers spin for some microseconds, then sleep. */
+int jrl_pool_new(struct jrl_pool **out, int n_threads, struct jrl_error *err) JRL_MUST_CHECK;
+void jrl_pool_free(struct jrl_pool *pool); /* accepts NULL */
+int jrl_pool_size(const struct jrl_pool *pool);
+
+/* Call fn(ctx, part, thread) once for each part in 0..n_parts-1; parts are handed out in order to
+ * threads as they become free; returns when all are done. THREAD is 0..size-1, for scratch memory.
+ * Denormals are flushed in the caller too while fn runs. fn must not call jrl_pool_run. */
+void jrl_pool_run(struct jrl_pool *pool, int64_t n_parts, void (*fn)(void *ctx, int64_t part, int thread), void *ctx);
+
+#endif

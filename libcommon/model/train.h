@@ -1,0 +1,52 @@
+/* train.h - the training pass over a pack of whole sequences: logprobs and entropies of scored tokens, and
+ * the gradient of a token-wise objective. Layer inputs are kept, the inside of a layer is recomputed; logits
+ * exist for a few rows at a time. Gradients follow the contract's token order: a micro-batch boundary between
+ * sequences changes no bit. */
+#ifndef JRL_MODEL_TRAIN_H
+#define JRL_MODEL_TRAIN_H
+
+#include "model/model.h"
+
+/* One sequence: prompt then response. The scored tokens are tokens[n_prompt .. n-1]; token t is predicted by
+ * row t-1, so n_prompt >= 1. A pack lays sequences out at multiples of 32 rows. */
+struct jrl_sequence {
+    const uint32_t *tokens;
+    int64_t n, n_prompt;
+};
+int64_t jrl_sequence_rows(int64_t n); /* n rounded up to 32 */
+
+/* Called for scored tokens in order, some at a time: sequence index, first scored token (0-based in the response),
+ * count. logprob and entropy are under the model at the pack's temperature. Sets dlogprob[i] = dLoss/dlogprob and
+ * dentropy[i] (both are zero at entry). NULL-able only in jrl_score. */
+typedef void jrl_objective_fn(void *ctx, int64_t sequence, int64_t first, int64_t n, const float *logprob, const float *entropy,
+                              float *dlogprob, float *dentropy);
+
+/* Running gradients, f32, one flat array per tensor in the policy's name order; embedding and head of a tied model
+ * accumulate apart and are added by jrl_gradients_finish. */
+struct jrl_gradients;
+int jrl_gradients_new(struct jrl_gradients **out, const struct jrl_model *model, struct jrl_error *err) JRL_MUST_CHECK;
+void jrl_gradients_free(struct jrl_gradients *g);
+void jrl_gradients_zero(struct jrl_gradients *g, struct jrl_device *dev);
+int jrl_gradients_finish(struct jrl_gradients *g, struct jrl_device *dev, struct jrl_error *err) JRL_MUST_CHECK;
+/* The flat gradient: parameters in name order (as jrl_parameters lists them), n elements in all. */
+float *jrl_gradients_data(struct jrl_gradients *g, int64_t *n);
+
+/* Names, shapes and offsets (elements) of the trained parameters in name order; the tied head is absent. */
+struct jrl_parameter { char *name; int n_dims; int64_t shape[4]; int64_t offset, n_elements; };
+int64_t jrl_parameters(const struct jrl_model *model, struct jrl_parameter **out); /* caller frees with jrl_parameters_free */
+void jrl_parameters_free(struct jrl_parameter *p, int64_t n);
+/* A model whose weights live in memory, to be updated in place: WEIGHTS is a flat array of model->dtype in
+ * parameter order (owned by the caller). jrl_model_bind points an opened model's layers at it. */
+int jrl_model_bind(struct jrl_model *model, void *weights, struct jrl_error *err) JRL_MUST_CHECK;
+/* Fill the flat weights (model dtype) and, when not NULL, f32 masters from the policy's tensors. */
+int jrl_weights_load(const struct jrl_model *model, const struct jrl_policy *policy, void *weights, float *master, struct jrl_error *err) JRL_MUST_CHECK;
+
+/* Logprob (and entropy; may be NULL) of every scored token, concatenated over the sequences. */
+int jrl_score(const struct jrl_model *model, struct jrl_workspace *ws, const struct jrl_sequence *seqs, int64_t n_seqs,
+              float temperature, float *logprobs, float *entropies, struct jrl_error *err) JRL_MUST_CHECK;
+
+/* Forward and backward of one micro-batch; gradients are added to *g. */
+int jrl_train(const struct jrl_model *model, struct jrl_workspace *ws, const struct jrl_sequence *seqs, int64_t n_seqs,
+              float temperature, jrl_objective_fn *objective, void *ctx, struct jrl_gradients *g, struct jrl_error *err) JRL_MUST_CHECK;
+
+#endif

@@ -1,0 +1,57 @@
+/* engine.h - samples responses: continuous batching over a paged KV cache. The scheduler's decisions never
+ * change a token (jrl-numerics(7)). Knows tokens, not text or records. */
+#ifndef JRL_ROLLOUT_ENGINE_H
+#define JRL_ROLLOUT_ENGINE_H
+
+#include "model/model.h"
+
+struct jrl_sampling {
+    double temperature;  /* > 0; ignored when greedy */
+    double top_p;        /* (0, 1]; 1: off */
+    int64_t top_k;       /* 0: off */
+    bool greedy;
+    uint64_t seed;
+    int64_t max_tokens;  /* of a response, its end token included */
+    const uint32_t *stop_ids;
+    int n_stop;
+    bool entropies;      /* keep per-token entropies */
+};
+
+enum jrl_finish { JRL_FINISH_STOP, JRL_FINISH_LENGTH };
+
+struct jrl_response {
+    uint32_t *tokens;    /* the stop token is part of it */
+    float *logprobs;     /* of softmax(logits / T), before top-k and top-p */
+    float *entropies;    /* NULL unless asked for */
+    double entropy_sum;
+    int64_t n;
+    enum jrl_finish finish;
+};
+
+struct jrl_engine;
+
+/* max_seqs: sequences decoded together; prefill_tokens: prompt tokens a step may take; cache_bytes: KV memory, 0: what
+ * max_seqs full-length sequences need. */
+struct jrl_engine_limits { int64_t max_seqs, prefill_tokens, cache_bytes, max_prompt_tokens; };
+int jrl_engine_new(struct jrl_engine **out, const struct jrl_model *model, const struct jrl_sampling *sampling,
+                   const struct jrl_engine_limits *limits, struct jrl_error *err) JRL_MUST_CHECK;
+void jrl_engine_free(struct jrl_engine *e);
+
+/* Queue a prompt (copied) to be answered n_samples times, starting at sample number first_sample. uid and draw key the
+ * random numbers (draw 0 when there is none). tag comes back with the results. */
+int jrl_engine_add(struct jrl_engine *e, uint64_t uid, uint64_t draw, const uint32_t *prompt, int64_t n_prompt,
+                   int64_t first_sample, int64_t n_samples, void *tag, struct jrl_error *err) JRL_MUST_CHECK;
+int64_t jrl_engine_waiting(const struct jrl_engine *e); /* samples queued and not started */
+
+/* One step: prefill some, decode one token of every running sequence. JRL_EOF when nothing is left. */
+int jrl_engine_step(struct jrl_engine *e, struct jrl_error *err) JRL_MUST_CHECK;
+
+/* The responses of the oldest group, in order of adding, when all its samples are done: n_samples responses,
+ * valid until jrl_engine_pop. NULL when it is not finished. */
+const struct jrl_response *jrl_engine_finished(struct jrl_engine *e, void **tag, int64_t *n_samples);
+void jrl_engine_pop(struct jrl_engine *e);
+
+struct jrl_engine_stats { int64_t running, waiting, done, tokens, longest, pages_used, pages; double prefill_s, decode_s; };
+void jrl_engine_stats(const struct jrl_engine *e, struct jrl_engine_stats *stats);
+
+#endif

@@ -1,0 +1,64 @@
+/* io.h - input and output of a tool: opening, refusing terminals, header and provenance, segments,
+ * atomic output files, and the way out with the right exit code.
+ *
+ * A filter's loop:
+ *     while ((rc = jrl_io_read(&io, &rec)) >= 0 && rc != JRL_EOF) {
+ *         if (rc == JRL_OK)         work on rec, jrl_io_write(&io, &rec)
+ *         else if (rc == JRL_BATCH) flush what waits, jrl_io_write_batch(&io, jrl_reader_batch(io.in))
+ *         else                      JRL_SEGMENT: flush what waits
+ *     }
+ * The output's own end record and the next segment's header are written by the jrl_io_read that
+ * follows a JRL_SEGMENT, and by jrl_io_finish. */
+#ifndef JRL_TOOL_IO_H
+#define JRL_TOOL_IO_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "stream/reader.h"
+#include "stream/writer.h"
+#include "tool/cli.h"
+#include "tool/log.h"
+
+struct jrl_io {
+    struct jrl_reader *in;   /* NULL for a source that reads no stream */
+    struct jrl_writer *out;  /* NULL for a sink that writes no stream */
+    struct jrl_error err;
+    const struct jrl_tool *tool;
+    int64_t n_in, n_out, n_rejected;
+    struct jrl_io_private *p;
+};
+
+/* Open as a filter: input from OPERAND (NULL or "-": stdin), output as -o says. The output header
+ * copies the input's kind unless KIND is given ("problem", "rollout"). Exits on failure. */
+void jrl_io_open_filter(struct jrl_io *io, const struct jrl_tool *tool, const char *operand, const char *kind);
+/* Open as a source of KIND: no stream is read. */
+void jrl_io_open_source(struct jrl_io *io, const struct jrl_tool *tool, const char *kind);
+/* Open as a sink: a stream is read; the tool writes text or files itself. */
+void jrl_io_open_sink(struct jrl_io *io, const struct jrl_tool *tool, const char *operand);
+
+/* Add to this tool's own entry in the header, before the first write: resolved options, digests
+ * ("policy", "data", "seed"). A no-op with --no-provenance. */
+void jrl_io_note(struct jrl_io *io, const char *key, const char *value);
+/* A header field that readers need ("rollout" facts such as "samples"); always written. */
+void jrl_io_header_str(struct jrl_io *io, const char *key, const char *value);
+
+int jrl_io_read(struct jrl_io *io, struct jrl_record *rec) JRL_MUST_CHECK;        /* as jrl_reader_next; error in io->err */
+int jrl_io_write(struct jrl_io *io, const struct jrl_record *rec) JRL_MUST_CHECK;
+int jrl_io_write_batch(struct jrl_io *io, int64_t k) JRL_MUST_CHECK;
+int jrl_io_flush(struct jrl_io *io) JRL_MUST_CHECK; /* end the block: the next stage can work on it */
+
+/* Text output of a sink (tables, JSON lines): the stream -o names, checked at the end. */
+FILE *jrl_io_text(struct jrl_io *io);
+
+/* A record that cannot be handled: counted under REASON; more than MAX_REJECTED is JRL_ERR_LIMIT. */
+int jrl_io_reject(struct jrl_io *io, int64_t max_rejected, const char *reason, const char *fmt, ...) JRL_PRINTF(4, 5) JRL_MUST_CHECK;
+
+/* Fail with the file and number of the record being read in front of the text. Returns STATUS. */
+int jrl_io_fail(struct jrl_io *io, int status, const char *fmt, ...) JRL_PRINTF(3, 4);
+
+/* The way out. RC JRL_EOF or JRL_OK: write the end, flush, close, rename, sum up at -v, return 0.
+ * Negative: print io->err, abandon the output (no end record, no final file), return the exit code. */
+int jrl_io_finish(struct jrl_io *io, int rc);
+
+#endif

@@ -1,0 +1,33 @@
+#!/usr/bin/perl
+# Runs every test program (cmocka units and TAP scripts), then prints one summary line.
+# Usage: tests/run.pl --build DIR [-j N] [TEST...]
+use strict;
+use warnings;
+use TAP::Harness;
+use Getopt::Long;
+use Cwd qw(abs_path);
+
+my ($build, $jobs) = ('build/release', 2);
+GetOptions('build=s' => \$build, 'j=i' => \$jobs) or exit 2;
+$ENV{CMOCKA_MESSAGE_OUTPUT} = 'TAP';
+$ENV{JRL_BUILD} = abs_path($build);
+$ENV{JRL_TOP}   = abs_path('.');
+$ENV{PATH}      = "$ENV{JRL_BUILD}/bin:$ENV{PATH}";
+$ENV{LC_ALL}    = 'C.UTF-8';
+$ENV{TZ}        = 'UTC';
+delete @ENV{qw(JRL_THREADS JRL_ZSTD_LEVEL JRL_DISABLE JRL_LOG)};
+
+my @units = grep { -x } map { s/\.c$//r =~ s{^}{$build/}r } sort glob('tests/unit/*.c tests/kernels/*.c');
+my @tests = @ARGV ? @ARGV : (@units, sort glob('tests/t[0-9]*.sh'));
+my $harness = TAP::Harness->new({
+    exec      => sub { my (undef, $file) = @_; return $file =~ /\.sh$/ ? ['bash', $file] : [abs_path($file)] },
+    jobs      => $jobs, failures => 1, timer => 1, verbosity => 0,
+});
+my $result = $harness->runtests(@tests);
+my $skipped = $result->skipped;
+# A program that died or broke its plan is a failure of its own, beyond its failed points.
+my $failed = $result->failed + $result->parse_errors;
+$failed = 1 if !$failed && !$result->all_passed;
+my $passed = $result->passed - $skipped;
+printf "%d passed, %d failed%s\n", $passed, $failed, $skipped ? ", $skipped skipped" : '';
+exit($failed || !$passed ? 1 : 0);
