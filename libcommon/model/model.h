@@ -7,7 +7,8 @@
 #include "model/policy.h"
 
 struct jrl_layer { /* all of the model's dtype, row-major as stored: weight [out, in] */
-    const void *attn_norm, *q, *k, *v, *qkv_bias /* contiguous q,k,v or NULL */, *o;
+    const void *attn_norm, *q, *k, *v, *o;
+    const void *q_bias, *k_bias, *v_bias; /* NULL without bias */
     const void *mlp_norm, *gate, *up, *down;
 };
 
@@ -38,6 +39,12 @@ struct jrl_span {
     uint8_t *const *pages;
 };
 int64_t jrl_model_page_bytes(const struct jrl_model *model); /* all layers */
+
+/* What jrl_logprob takes for a temperature: sampler and trainer must round it the same way. */
+static inline float jrl_inv_temperature(double temperature)
+{
+    return (float)(1.0 / temperature);
+}
 
 /* Scratch memory for forward passes of up to max_rows rows and max_logits logits rows; grown when needed. */
 struct jrl_workspace;

@@ -31,10 +31,8 @@ int jrl_gradients_finish(struct jrl_gradients *g, struct jrl_device *dev, struct
 /* The flat gradient: parameters in name order (as jrl_parameters lists them), n elements in all. */
 float *jrl_gradients_data(struct jrl_gradients *g, int64_t *n);
 
-/* Names, shapes and offsets (elements) of the trained parameters in name order; the tied head is absent. */
-struct jrl_parameter { char *name; int n_dims; int64_t shape[4]; int64_t offset, n_elements; };
+/* The trained parameters, as jrl_config_parameters lists them (config.h). */
 int64_t jrl_parameters(const struct jrl_model *model, struct jrl_parameter **out); /* caller frees with jrl_parameters_free */
-void jrl_parameters_free(struct jrl_parameter *p, int64_t n);
 /* A model whose weights live in memory, to be updated in place: WEIGHTS is a flat array of model->dtype in
  * parameter order (owned by the caller). jrl_model_bind points an opened model's layers at it. */
 int jrl_model_bind(struct jrl_model *model, void *weights, struct jrl_error *err) JRL_MUST_CHECK;
@@ -43,10 +41,10 @@ int jrl_weights_load(const struct jrl_model *model, const struct jrl_policy *pol
 
 /* Logprob (and entropy; may be NULL) of every scored token, concatenated over the sequences. */
 int jrl_score(const struct jrl_model *model, struct jrl_workspace *ws, const struct jrl_sequence *seqs, int64_t n_seqs,
-              float temperature, float *logprobs, float *entropies, struct jrl_error *err) JRL_MUST_CHECK;
+              double temperature, float *logprobs, float *entropies, struct jrl_error *err) JRL_MUST_CHECK;
 
 /* Forward and backward of one micro-batch; gradients are added to *g. */
 int jrl_train(const struct jrl_model *model, struct jrl_workspace *ws, const struct jrl_sequence *seqs, int64_t n_seqs,
-              float temperature, jrl_objective_fn *objective, void *ctx, struct jrl_gradients *g, struct jrl_error *err) JRL_MUST_CHECK;
+              double temperature, jrl_objective_fn *objective, void *ctx, struct jrl_gradients *g, struct jrl_error *err) JRL_MUST_CHECK;
 
 #endif
