@@ -23,13 +23,15 @@ void jrl_map_close(struct jrl_map *map); /* safe on a zeroed map */
 
 /* Write a file under a temporary name beside PATH. `_open` returns a file descriptor to write to;
  * `_commit` fsyncs, renames onto PATH and fsyncs the folder; `_abort` removes the temporary file.
- * While open, the temporary name is registered: a fatal signal or exit() removes it. */
+ * While open, the temporary name is registered: a fatal signal or exit() removes it. A PATH that is
+ * a link is followed: the file it names is replaced, not the link. */
 struct jrl_tempfile {
     int fd;          /* -1 when not open */
+    int slot;        /* in the list of base/signals.h */
     char *temp_path; /* owned */
     char *path;      /* owned */
 };
-#define JRL_TEMPFILE_INIT { -1, NULL, NULL }
+#define JRL_TEMPFILE_INIT { -1, -1, NULL, NULL }
 int jrl_tempfile_open(struct jrl_tempfile *t, const char *path, struct jrl_error *err) JRL_MUST_CHECK;
 int jrl_tempfile_commit(struct jrl_tempfile *t, struct jrl_error *err) JRL_MUST_CHECK;
 void jrl_tempfile_abort(struct jrl_tempfile *t);
