@@ -1,0 +1,215 @@
+/* The rules of libcommon/answer: the consequences the specification of the strict box lists, and its public vectors. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "answer/answer.h"
+
+static struct jrl_text text(const char *s)
+{
+    return (struct jrl_text){ s, strlen(s) };
+}
+
+/* PRED NULL: nothing is extracted. */
+static void check(const char *response, const char *truth, bool correct, const char *pred)
+{
+    struct jrl_verdict v = { 0 };
+    struct jrl_text truths[1] = { text(truth) };
+
+    jrl_rule_find("dapo")->judge(&v, text(response), truths, 1);
+    if (v.correct != correct || v.found != (pred != NULL) || (pred && strcmp(jrl_buffer_str(&v.pred), pred) != 0))
+        fail_msg("'%s' against '%s': correct %d, pred '%s'", response, truth, v.correct, v.found ? jrl_buffer_str(&v.pred) : "(none)");
+    jrl_verdict_release(&v);
+}
+
+static char *repeat(const char *head, const char *unit, int n, const char *tail)
+{
+    struct jrl_buffer b = { 0 };
+
+    jrl_buffer_append_str(&b, head);
+    for (int i = 0; i < n; i++)
+        jrl_buffer_append_str(&b, unit);
+    jrl_buffer_append_str(&b, tail);
+    jrl_buffer_append_byte(&b, 0);
+    return (char *)b.data;
+}
+
+static void test_dapo_consequences(void **state)
+{
+    (void)state;
+    check("\\boxed{5}", "5", true, "5");
+    check("so \\boxed{\\boxed{5}}", "5", true, "5");
+    check("\\boxed{5} then \\boxed{6", "5", false, NULL);
+    check("\\boxed{5} then \\boxed{6}", "5", false, "6");
+    check("\\boxed{\\{1,2}", "\\{1,2", false, NULL);
+    check("\\boxed{1\\}", "1\\", true, "1\\");
+    check("\\boxed {5}", "5", false, NULL);
+    check("\\boxed 5", "5", false, NULL);
+    check("\\fbox{5}", "5", false, NULL);
+    check("\\Boxed{5}", "5", false, NULL);
+    check("\\\\boxed{5}", "5", true, "5");
+    check("\\boxed{ 5}", "5", false, " 5");
+    check("\\boxed{5.0}", "5", false, "5.0");
+    check("\\boxed{05}", "5", false, "05");
+    check("\\boxed{+5}", "5", false, "+5");
+    check("\\boxed{5\n}", "5", false, "5\n");
+    check("\\boxed{0.5}", "\\frac{1}{2}", false, "0.5");
+    check("\\boxed{\\frac{1}{2}}", "\\frac{1}{2}", true, "\\frac{1}{2}");
+    check("\\boxed{}", "", true, "");
+    check("\\boxed{33}", "\\boxed{33}", false, "33");
+    check("\\boxed{\\boxed{33}}", "\\boxed{33}", false, "33");
+    check("", "5", false, NULL);
+    check("", "", false, NULL);
+    check("\\boxed{", "5", false, NULL);
+    check("}}{\\boxed{5}}}", "5", true, "5");
+}
+
+/* The window is 100 code points: one step beyond and the box is gone, whatever the bytes of a character. */
+static void test_dapo_window(void **state)
+{
+    static const char *const units[] = { "a", "\n", "\xC3\xA9", "\xE6\x95\xB0", "\xF0\x9F\x98\x80", "\xEF\xBF\xBD" };
+    char *s;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+        s = repeat("x\\boxed{5}", units[i], 91, "");
+        check(s, "5", true, "5");
+        free(s);
+        s = repeat("x\\boxed{5}", units[i], 92, "");
+        check(s, "5", false, NULL);
+        free(s);
+    }
+    s = repeat("\\boxed{", "7", 92, "}");
+    char *longest = repeat("", "7", 92, "");
+    check(s, longest, true, longest);
+    free(s);
+    free(longest);
+    s = repeat("\\boxed{", "7", 93, "}");
+    longest = repeat("", "7", 93, "");
+    check(s, longest, false, NULL);
+    free(s);
+    free(longest);
+}
+
+static void test_alternatives(void **state)
+{
+    struct jrl_text truths[3] = { text("4"), text("5"), text("") };
+    struct jrl_verdict v = { 0 };
+    const struct jrl_rule *rule = jrl_rule_find("dapo");
+
+    (void)state;
+    rule->judge(&v, text("\\boxed{5}"), truths, 3);
+    assert_true(v.correct);
+    rule->judge(&v, text("\\boxed{6}"), truths, 3);
+    assert_false(v.correct);
+    assert_true(v.found);
+    rule->judge(&v, text("\\boxed{}"), truths, 0);
+    assert_false(v.correct);
+    rule->judge(&v, text("none"), truths, 3);
+    assert_false(v.correct);
+    assert_false(v.found);
+    jrl_verdict_release(&v);
+}
+
+static void test_nul_is_a_character(void **state)
+{
+    static const char response[] = "a\0b \\boxed{5\0}";
+    static const char truth[] = "5\0";
+    struct jrl_text truths[2] = { { truth, 2 }, { truth, 1 } };
+    struct jrl_verdict v = { 0 };
+
+    (void)state;
+    jrl_rule_find("dapo")->judge(&v, (struct jrl_text){ response, sizeof(response) - 1 }, truths, 1);
+    assert_true(v.correct);
+    assert_int_equal(v.pred.len, 2);
+    jrl_rule_find("dapo")->judge(&v, (struct jrl_text){ response, sizeof(response) - 1 }, truths + 1, 1);
+    assert_false(v.correct);
+    jrl_verdict_release(&v);
+}
+
+static void test_table(void **state)
+{
+    struct jrl_buffer names = { 0 };
+    size_t n;
+    const struct jrl_rule *rules = jrl_rules(&n);
+
+    (void)state;
+    assert_true(n >= 1);
+    assert_null(jrl_rule_find("no-such-rule"));
+    assert_null(jrl_rule_find(""));
+    jrl_rule_names(&names);
+    for (size_t i = 0; i < n; i++) {
+        assert_ptr_equal(jrl_rule_find(rules[i].name), &rules[i]);
+        assert_non_null(strstr(jrl_buffer_str(&names), rules[i].name));
+    }
+    jrl_buffer_release(&names);
+}
+
+/* One line of the vectors: true when it is for a rule we have, and then it must agree. */
+static bool check_vector(const char *line)
+{
+    json_t *vector = json_loads(line, JSON_ALLOW_NUL, NULL), *expected, *pred, *truth, *response;
+    const struct jrl_rule *rule;
+    struct jrl_verdict v = { 0 };
+    bool agree;
+
+    assert_non_null(vector);
+    rule = jrl_rule_find(json_string_value(json_object_get(vector, "verifier")));
+    truth = json_object_get(vector, "ground_truth");
+    if (!rule || !json_is_string(truth)) {
+        json_decref(vector);
+        return false;
+    }
+    response = json_object_get(vector, "response");
+    expected = json_object_get(vector, "expected");
+    pred = json_object_get(expected, "pred");
+    struct jrl_text truths[1] = { { json_string_value(truth), json_string_length(truth) } };
+    rule->judge(&v, (struct jrl_text){ json_string_value(response), json_string_length(response) }, truths, 1);
+    agree = v.correct == json_is_true(json_object_get(expected, "acc")) && v.found == json_is_string(pred) &&
+            (!v.found || (v.pred.len == json_string_length(pred) && memcmp(v.pred.data, json_string_value(pred), v.pred.len) == 0));
+    if (!agree)
+        fail_msg("vector %s: correct %d, pred %s", json_string_value(json_object_get(vector, "id")), v.correct,
+                 v.found ? jrl_buffer_str(&v.pred) : "(none)");
+    jrl_verdict_release(&v);
+    json_decref(vector);
+    return true;
+}
+
+static void test_public_vectors(void **state)
+{
+    const char *top = getenv("JRL_TOP");
+    char *path = jrl_xasprintf("%s/../shared/verify/public.jsonl", top ? top : ".");
+    FILE *f = fopen(path, "r");
+    char *line = NULL;
+    size_t cap = 0;
+    int n = 0;
+
+    (void)state;
+    if (!f) {
+        print_message("# skipped: no %s\n", path);
+        free(path);
+        skip();
+    }
+    free(path);
+    while (getline(&line, &cap, f) > 0)
+        n += check_vector(line);
+    assert_true(n >= 435);
+    free(line);
+    fclose(f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_dapo_consequences), cmocka_unit_test(test_dapo_window),      cmocka_unit_test(test_alternatives),
+        cmocka_unit_test(test_nul_is_a_character), cmocka_unit_test(test_table),           cmocka_unit_test(test_public_vectors),
+    };
+    return cmocka_run_group_tests_name("answer", tests, NULL, NULL);
+}
