@@ -4,6 +4,7 @@
 #define JRL_MODEL_POLICY_H
 
 #include "base/hash.h"
+#include "base/threads.h"
 #include "model/config.h"
 
 struct jrl_tensor {
@@ -29,17 +30,21 @@ int64_t jrl_policy_n_tensors(const struct jrl_policy *p);
 const struct jrl_tensor *jrl_policy_tensor(const struct jrl_policy *p, int64_t i); /* in name order */
 const struct jrl_tensor *jrl_policy_find(const struct jrl_policy *p, const char *name); /* NULL: absent */
 
-/* Policy id: XXH3-128 over (name, dtype, shape, bytes) of the tensors in name order, config.json and
- * tokenizer.json; independent of sharding. Taken from state.json when its recorded sizes and times match,
- * else computed at memory speed with DEV's threads. */
+/* Policy id: XXH3-128 of, for each tensor in name order: name, NUL, safetensors dtype, NUL, shape as "2,3", NUL, the
+ * XXH3-128 (16 bytes, canonical order) of each 16 MiB piece of its bytes; then for config.json and tokenizer.json:
+ * name, NUL, and the XXH3-128 of the file's bytes when it exists. Independent of sharding. Taken from state.json
+ * when the sizes and times recorded there are those of the files, else computed at memory speed. POOL may be NULL. */
 int jrl_policy_id(struct jrl_policy *p, struct jrl_pool *pool, char id[JRL_DIGEST_SIZE], struct jrl_error *err) JRL_MUST_CHECK;
 
-/* Write a policy directory under a temporary name beside DIR, fsync everything, rename onto DIR (which must
- * not exist). Tensors are given in any order; json and tokenizer files are copied from FROM_DIR (may be NULL),
- * config.json with dtype adjusted. `extra` may write further files into the temporary folder before the rename
- * (optimizer/, state.json): it gets the folder and the new policy's id. */
+/* Write a policy directory under a temporary name beside DIR (".NAME.tmp-PID"), fsync everything, rename onto DIR
+ * (which must not exist). Tensors are given in any order; the JSON, vocabulary and template files are copied from
+ * FROM_DIR, config.json with its dtype made that of the tensors. `extra` (may be NULL) may write further files into
+ * the temporary folder before the rename (optimizer/, state.json) and fsyncs those in subfolders of its own: it gets
+ * the folder and the new policy's id. Afterwards the member "policy" (id, sizes and times of the files) is added to
+ * state.json. On failure nothing stays behind. */
+typedef int jrl_policy_extra_fn(void *ctx, const char *temp_dir, const char *id, struct jrl_error *err);
 int jrl_policy_write(const char *dir, const char *from_dir, const struct jrl_tensor *tensors, int64_t n_tensors,
-                     int (*extra)(void *ctx, const char *temp_dir, const char *id, struct jrl_error *err), void *ctx,
-                     struct jrl_pool *pool, char id[JRL_DIGEST_SIZE], struct jrl_error *err) JRL_MUST_CHECK;
+                     jrl_policy_extra_fn *extra, void *ctx, struct jrl_pool *pool, char id[JRL_DIGEST_SIZE],
+                     struct jrl_error *err) JRL_MUST_CHECK;
 
 #endif

@@ -1,0 +1,26 @@
+/* internal.h - what the files of this room share and nobody else needs. */
+#ifndef JRL_MODEL_INTERNAL_H
+#define JRL_MODEL_INTERNAL_H
+
+#include "model/policy.h"
+
+#define JRL_MAX_JSON_BYTES ((size_t)256 << 20) /* the index of shards, tokenizer.json: some are large */
+
+/* The policy id of these tensors (in name order) and of config.json and tokenizer.json in the folder. */
+int jrl_policy_compute_id(const char *dir, const struct jrl_tensor *const *tensors, int64_t n_tensors, struct jrl_pool *pool,
+                          char id[JRL_DIGEST_SIZE], struct jrl_error *err) JRL_MUST_CHECK;
+/* The id that state.json of the folder records, when sizes and times still fit; false: there is none. */
+bool jrl_policy_recorded_id(const char *dir, char id[JRL_DIGEST_SIZE]);
+/* Add the member "policy" to state.json of the folder, which is created when missing. */
+int jrl_policy_record_id(const char *dir, const char *id, struct jrl_error *err) JRL_MUST_CHECK;
+
+/* As jrl_policy_write, but PREPARE writes config.json and its companions instead of a copy from a folder. */
+typedef int jrl_policy_prepare_fn(void *ctx, const char *temp_dir, struct jrl_error *err);
+int jrl_policy_write_prepared(const char *dir, jrl_policy_prepare_fn *prepare, void *prepare_ctx, const struct jrl_tensor *tensors,
+                              int64_t n_tensors, jrl_policy_extra_fn *extra, void *extra_ctx, struct jrl_pool *pool,
+                              char id[JRL_DIGEST_SIZE], struct jrl_error *err) JRL_MUST_CHECK;
+/* Copy the companions of the weights from one folder to another. DTYPE: what config.json shall name. */
+int jrl_policy_copy_files(const char *from_dir, const char *to_dir, enum jrl_dtype dtype, struct jrl_error *err) JRL_MUST_CHECK;
+int jrl_policy_copy_tokenizer(const char *from_dir, const char *to_dir, struct jrl_error *err) JRL_MUST_CHECK;
+
+#endif

@@ -1,0 +1,197 @@
+/* policy_id.c - the identity of a policy: one digest over tensors, config.json and tokenizer.json, and its
+ * record in state.json that spares reading the weights again. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <dirent.h>
+#include <xxhash.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "model/internal.h"
+#include "model/safetensors.h"
+
+/* Tensors are hashed in pieces, so that one huge embedding table does not keep one thread busy alone. */
+#define PIECE_BYTES ((int64_t)16 << 20)
+
+struct piece {
+    const uint8_t *data;
+    size_t len;
+    XXH128_canonical_t digest;
+};
+
+static void hash_piece(void *ctx, int64_t part, int thread)
+{
+    struct piece *piece = (struct piece *)ctx + part;
+
+    (void)thread;
+    XXH128_canonicalFromHash(&piece->digest, XXH3_128bits(piece->data, piece->len));
+}
+
+static int64_t tensor_bytes(const struct jrl_tensor *t)
+{
+    return t->n_elements * jrl_dtype_bytes(t->dtype);
+}
+
+static int64_t n_pieces_of(const struct jrl_tensor *t)
+{
+    return (tensor_bytes(t) + PIECE_BYTES - 1) / PIECE_BYTES;
+}
+
+static struct piece *hash_tensors(const struct jrl_tensor *const *tensors, int64_t n_tensors, struct jrl_pool *pool)
+{
+    struct piece *pieces;
+    int64_t n = 0;
+
+    for (int64_t i = 0; i < n_tensors; i++)
+        n += n_pieces_of(tensors[i]);
+    pieces = jrl_xcalloc((size_t)n + 1, sizeof(*pieces));
+    n = 0;
+    for (int64_t i = 0; i < n_tensors; i++)
+        for (int64_t at = 0; at < tensor_bytes(tensors[i]); at += PIECE_BYTES) {
+            const int64_t left = tensor_bytes(tensors[i]) - at;
+
+            pieces[n++] = (struct piece){ .data = (const uint8_t *)tensors[i]->data + at, .len = (size_t)(left < PIECE_BYTES ? left : PIECE_BYTES) };
+        }
+    if (pool)
+        jrl_pool_run(pool, n, hash_piece, pieces);
+    else
+        for (int64_t i = 0; i < n; i++)
+            hash_piece(pieces, i, 0);
+    return pieces;
+}
+
+static int add_file(struct jrl_buffer *text, const char *dir, const char *name, struct jrl_error *err)
+{
+    char *path = jrl_path_join(dir, name);
+    struct jrl_buffer content = { 0 };
+    XXH128_canonical_t digest;
+    int rc = JRL_OK;
+
+    jrl_buffer_append(text, name, strlen(name) + 1);
+    if (access(path, F_OK) == 0) {
+        rc = jrl_file_read(&content, path, JRL_MAX_JSON_BYTES, err);
+        XXH128_canonicalFromHash(&digest, XXH3_128bits(content.data, content.len));
+        jrl_buffer_append(text, &digest, sizeof(digest));
+    }
+    jrl_buffer_release(&content);
+    free(path);
+    return rc;
+}
+
+int jrl_policy_compute_id(const char *dir, const struct jrl_tensor *const *tensors, int64_t n_tensors, struct jrl_pool *pool,
+                          char id[JRL_DIGEST_SIZE], struct jrl_error *err)
+{
+    struct piece *pieces = hash_tensors(tensors, n_tensors, pool);
+    struct jrl_buffer text = { 0 };
+    int64_t n = 0;
+    int rc;
+
+    for (int64_t i = 0; i < n_tensors; i++) {
+        const struct jrl_tensor *t = tensors[i];
+
+        jrl_buffer_append(&text, t->name, strlen(t->name) + 1);
+        jrl_buffer_append(&text, jrl_safetensors_dtype(t->dtype), strlen(jrl_safetensors_dtype(t->dtype)) + 1);
+        for (int d = 0; d < t->n_dims; d++)
+            jrl_buffer_printf(&text, "%s%lld", d ? "," : "", (long long)t->shape[d]);
+        jrl_buffer_append_byte(&text, 0);
+        for (int64_t end = n + n_pieces_of(t); n < end; n++)
+            jrl_buffer_append(&text, &pieces[n].digest, sizeof(pieces[n].digest));
+    }
+    rc = add_file(&text, dir, "config.json", err);
+    if (rc == JRL_OK)
+        rc = add_file(&text, dir, "tokenizer.json", err);
+    jrl_xxh128_hex(id, text.data, text.len);
+    if (rc < 0)
+        id[0] = '\0';
+    jrl_buffer_release(&text);
+    free(pieces);
+    return rc;
+}
+
+/* The files an id depends on. */
+static bool is_identity_file(const char *name)
+{
+    const size_t len = strlen(name);
+
+    return strcmp(name, "config.json") == 0 || strcmp(name, "tokenizer.json") == 0 || strcmp(name, "model.safetensors.index.json") == 0 ||
+           (len > 12 && strcmp(name + len - 12, ".safetensors") == 0);
+}
+
+/* {name: {"bytes": size, "mtime_ns": time}}, NULL when the folder cannot be read. */
+static json_t *describe_files(const char *dir)
+{
+    DIR *folder = opendir(dir);
+    json_t *files = folder ? json_object() : NULL;
+    struct dirent *entry;
+
+    while (files && (entry = readdir(folder))) {
+        struct stat st;
+        json_t *file;
+
+        if (!is_identity_file(entry->d_name) || fstatat(dirfd(folder), entry->d_name, &st, 0) != 0)
+            continue;
+        file = json_pack("{s:I,s:I}", "bytes", (json_int_t)st.st_size, "mtime_ns",
+                         (json_int_t)st.st_mtim.tv_sec * 1000000000 + (json_int_t)st.st_mtim.tv_nsec);
+        json_object_set_new(files, entry->d_name, file);
+    }
+    if (folder)
+        closedir(folder);
+    return files;
+}
+
+static bool is_digest(const char *text)
+{
+    return text && strlen(text) == JRL_DIGEST_SIZE - 1 && strspn(text, "0123456789abcdef") == JRL_DIGEST_SIZE - 1;
+}
+
+bool jrl_policy_recorded_id(const char *dir, char id[JRL_DIGEST_SIZE])
+{
+    char *path = jrl_path_join(dir, "state.json");
+    json_t *state = NULL, *files = NULL;
+    const json_t *policy;
+    const char *text;
+    bool found = false;
+
+    /* A state.json that cannot be read is somebody else's message: here it only means to compute. */
+    if (access(path, F_OK) == 0 && jrl_json_read_file(&state, path, JRL_MAX_JSON_BYTES, NULL) == JRL_OK) {
+        policy = json_object_get(state, "policy");
+        text = json_string_value(json_object_get(policy, "id"));
+        files = describe_files(dir);
+        if (is_digest(text) && files && json_equal(files, json_object_get(policy, "files"))) {
+            memcpy(id, text, JRL_DIGEST_SIZE);
+            found = true;
+        }
+    }
+    json_decref(files);
+    json_decref(state);
+    free(path);
+    return found;
+}
+
+int jrl_policy_record_id(const char *dir, const char *id, struct jrl_error *err)
+{
+    char *path = jrl_path_join(dir, "state.json");
+    json_t *state = NULL, *files = describe_files(dir);
+    char *text = NULL;
+    int rc = JRL_OK;
+
+    if (access(path, F_OK) == 0)
+        rc = jrl_json_read_file(&state, path, JRL_MAX_JSON_BYTES, err);
+    else
+        state = json_object();
+    if (rc == JRL_OK) {
+        json_object_set_new(state, "policy", json_pack("{s:s,s:O}", "id", id, "files", files));
+        text = json_dumps(state, JSON_INDENT(2));
+        if (text)
+            rc = jrl_file_write(path, text, strlen(text), err);
+        else
+            rc = jrl_fail(err, JRL_ERR_RUN, "cannot write '%s'", path);
+    }
+    free(text);
+    json_decref(files);
+    json_decref(state);
+    free(path);
+    return rc;
+}
