@@ -1,6 +1,5 @@
 /* policy.c - opens a Hugging Face directory: config, weight files, and the check that together they are one
  * whole model. Not here: the id (policy_id.c) and writing (policy_write.c). */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

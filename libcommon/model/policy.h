@@ -36,7 +36,7 @@ const struct jrl_tensor *jrl_policy_find(const struct jrl_policy *p, const char 
  * when the sizes and times recorded there are those of the files, else computed at memory speed. POOL may be NULL. */
 int jrl_policy_id(struct jrl_policy *p, struct jrl_pool *pool, char id[JRL_DIGEST_SIZE], struct jrl_error *err) JRL_MUST_CHECK;
 
-/* Write a policy directory under a temporary name beside DIR (".NAME.tmp-PID"), fsync everything, rename onto DIR
+/* Write a policy directory under a temporary name beside DIR (".NAME.PID.tmp"), fsync everything, rename onto DIR
  * (which must not exist). Tensors are given in any order; the JSON, vocabulary and template files are copied from
  * FROM_DIR, config.json with its dtype made that of the tensors. `extra` (may be NULL) may write further files into
  * the temporary folder before the rename (optimizer/, state.json) and fsyncs those in subfolders of its own: it gets
