@@ -1,0 +1,205 @@
+/* attention.c - causal grouped-query attention in plain C, the loops that define the bits, and what every
+ * instruction set's version starts from. */
+#include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "kernels/cpu/attention_cpu.h"
+
+static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+static int check(const struct jrl_attention *p, const char *name, struct jrl_error *err)
+{
+    if (p->dtype != JRL_F32 && p->dtype != JRL_BF16)
+        return jrl_fail(err, JRL_ERR_RUN, "%s: element type %d is not f32 or bf16", name, (int)p->dtype);
+    if (p->head_dim < 2 || p->head_dim % 2 || p->head_dim > JRL_ATTENTION_MAX_DIM)
+        return jrl_fail(err, JRL_ERR_RUN, "%s: head size %lld is not even and at most %d", name, (long long)p->head_dim,
+                        JRL_ATTENTION_MAX_DIM);
+    if (p->n_kv_heads < 1 || p->n_heads < 1 || p->n_heads % p->n_kv_heads)
+        return jrl_fail(err, JRL_ERR_RUN, "%s: %lld heads cannot share %lld key-value heads", name, (long long)p->n_heads,
+                        (long long)p->n_kv_heads);
+    for (int64_t s = 0; s < p->n_seqs; s++) {
+        const struct jrl_attention_rows *rows = &p->seqs[s];
+        if (rows->n_rows < 0 || rows->first_row < 0 || rows->first_position < 0 || rows->first_row > p->n_rows - rows->n_rows)
+            return jrl_fail(err, JRL_ERR_RUN, "%s: sequence %lld does not lie in %lld rows", name, (long long)s,
+                            (long long)p->n_rows);
+    }
+    return JRL_OK;
+}
+
+/* Tiles end at multiples of TILE_ROWS in position. */
+static int64_t tile_end(const struct jrl_attention_rows *rows, int64_t first, int64_t tile_rows)
+{
+    return min64(rows->n_rows, round_up(rows->first_position + first + 1, tile_rows) - rows->first_position);
+}
+
+static int make_tiles(struct jrl_attention_call *c, int64_t tile_rows, struct jrl_error *err)
+{
+    const struct jrl_attention *p = c->p;
+    void *tiles = NULL;
+    int64_t n = 0;
+    int rc;
+
+    for (int64_t s = 0; s < p->n_seqs; s++)
+        n += p->seqs[s].n_rows / tile_rows + 2;
+    if ((rc = jrl_try_alloc(&tiles, (size_t)n, sizeof *c->tiles, "attention tiles", err)) < 0)
+        return rc;
+    c->tiles = tiles;
+    for (int64_t s = 0; s < p->n_seqs; s++) {
+        const struct jrl_attention_rows *rows = &p->seqs[s];
+        for (int64_t first = 0, end; first < rows->n_rows; first = end) {
+            end = tile_end(rows, first, tile_rows);
+            c->tiles[c->n_tiles++] = (struct jrl_attention_tile){ s, first, end - first };
+        }
+        if (rows->n_rows)
+            c->max_positions = round_up(rows->first_position + rows->n_rows, JRL_PAGE_TOKENS) > c->max_positions
+                                   ? round_up(rows->first_position + rows->n_rows, JRL_PAGE_TOKENS) : c->max_positions;
+    }
+    return JRL_OK;
+}
+
+int jrl_attention_call_init(struct jrl_attention_call *c, const struct jrl_attention *p, const char *name,
+                            int64_t tile_rows, struct jrl_error *err)
+{
+    int rc = check(p, name, err);
+
+    *c = (struct jrl_attention_call){ .p = p };
+    if (rc < 0)
+        return rc;
+    c->group = p->n_heads / p->n_kv_heads;
+    c->q_width = p->n_heads * p->head_dim;
+    c->qkv_width = (p->n_heads + 2 * p->n_kv_heads) * p->head_dim;
+    c->scale = 1.0f / sqrtf((float)p->head_dim);
+    return make_tiles(c, tile_rows, err);
+}
+
+void jrl_attention_call_release(struct jrl_attention_call *c)
+{
+    free(c->tiles);
+    free(c->delta);
+    free(c->scratch);
+    c->tiles = NULL;
+    c->delta = NULL;
+    c->scratch = NULL;
+}
+
+int jrl_attention_zero_padding(const struct jrl_attention *p, void *matrix, int64_t bytes_per_row, struct jrl_error *err)
+{
+    void *marks = NULL;
+    uint8_t *used;
+    int rc = jrl_try_alloc(&marks, (size_t)p->n_rows, 1, "attention rows", err);
+
+    if (rc < 0)
+        return rc;
+    used = marks;
+    for (int64_t s = 0; s < p->n_seqs; s++)
+        if (p->seqs[s].n_rows)
+            memset(used + p->seqs[s].first_row, 1, (size_t)p->seqs[s].n_rows);
+    for (int64_t r = 0; r < p->n_rows; r++)
+        if (!used[r])
+            memset((uint8_t *)matrix + r * bytes_per_row, 0, (size_t)bytes_per_row);
+    free(marks);
+    return JRL_OK;
+}
+
+/* q . k in the products' order. */
+static float score(const struct jrl_attention *p, const uint8_t *q, const uint8_t *k)
+{
+    float sum = 0.0f;
+
+    for (int64_t block = 0; block < p->head_dim; block += 32) {
+        float chain[2] = { 0.0f, 0.0f };
+        for (int64_t i = block; i < min64(p->head_dim, block + 32); i++)
+            chain[i % 2] = fmaf(jrl_load(q, p->dtype, i), jrl_load(k, p->dtype, i), chain[i % 2]);
+        sum += chain[0] + chain[1];
+    }
+    return sum;
+}
+
+/* Output I of a head: P V over whole blocks of positions, P being zero behind the row's own position. */
+static float weighted_value(const struct jrl_attention *p, int64_t seq, int64_t kv_head, const float *probs, int64_t n_blocks,
+                            int64_t i)
+{
+    float sum = 0.0f;
+
+    for (int64_t block = 0; block < n_blocks; block++) {
+        const uint8_t *v = jrl_page_v(p, seq, block, kv_head);
+        float chain[2] = { 0.0f, 0.0f };
+        for (int64_t t = 0; t < 32; t++)
+            chain[t % 2] = fmaf(probs[block * 32 + t], jrl_load(v, p->dtype, t / 2 * 2 * p->head_dim + 2 * i + t % 2), chain[t % 2]);
+        sum += chain[0] + chain[1];
+    }
+    return sum;
+}
+
+/* One query row and head: everything after the projections. */
+static void forward_row(const struct jrl_attention_call *c, int64_t seq, int64_t row, int64_t head, float *scores)
+{
+    const struct jrl_attention *p = c->p;
+    int64_t kv_head = head / c->group, n = p->seqs[seq].first_position + row + 1, n_blocks = (n + 31) / 32;
+    int64_t r = p->seqs[seq].first_row + row, offset = r * c->q_width + head * p->head_dim, bytes = jrl_dtype_bytes(p->dtype);
+    float max = -INFINITY, lanes[JRL_LANES] = { 0 }, sum;
+
+    for (int64_t t = 0; t < n; t++) {
+        const uint8_t *k = jrl_page_k(p, seq, t / 32, kv_head) + t % 32 * p->head_dim * bytes;
+        scores[t] = score(p, (const uint8_t *)c->q + offset * bytes, k) * c->scale;
+        max = scores[t] > max ? scores[t] : max;
+    }
+    for (int64_t t = 0; t < n_blocks * 32; t++) {
+        float e = t < n ? jrl_expf(scores[t] - max) : 0.0f;
+        lanes[t % JRL_LANES] += e;
+        scores[t] = jrl_rounded(p->dtype, e);
+    }
+    sum = jrl_lanes_sum(lanes);
+    for (int64_t i = 0; i < p->head_dim; i++)
+        jrl_store(c->out, p->dtype, offset + i, weighted_value(p, seq, kv_head, scores, n_blocks, i) / sum);
+    if (c->lse)
+        c->lse[r * p->n_heads + head] = max + jrl_logf(sum);
+}
+
+static void forward_plain(const struct jrl_attention_call *c, const struct jrl_attention_tile *tile, int64_t kv_head,
+                          uint8_t *scratch)
+{
+    for (int64_t row = tile->first; row < tile->first + tile->n; row++)
+        for (int64_t head = kv_head * c->group; head < (kv_head + 1) * c->group; head++)
+            forward_row(c, tile->seq, row, head, (float *)scratch);
+}
+
+static void forward_part(void *ctx, int64_t part, int thread)
+{
+    const struct jrl_attention_call *c = ctx;
+    /* Later tiles attend to more positions: the longest first leaves no thread waiting at the end. */
+    const struct jrl_attention_tile *tile = &c->tiles[c->n_tiles - 1 - part / c->p->n_kv_heads];
+
+    forward_plain(c, tile, part % c->p->n_kv_heads, c->scratch + thread * c->scratch_bytes);
+}
+
+int jrl_attention_forward(struct jrl_device *dev, const struct jrl_attention *p, void *out, float *lse, const void *q,
+                          struct jrl_error *err)
+{
+    struct jrl_pool *pool = jrl_device_pool(dev);
+    struct jrl_attention_call c;
+    void *scratch = NULL;
+    int rc = jrl_attention_call_init(&c, p, "attention_forward", JRL_ATTENTION_TILE_ROWS, err);
+
+    if (rc < 0)
+        return rc;
+    c.q = q;
+    c.out = out;
+    c.lse = lse;
+    c.scratch_bytes = c.max_positions * (int64_t)sizeof(float);
+    if ((rc = jrl_try_alloc(&scratch, (size_t)jrl_pool_size(pool), (size_t)c.scratch_bytes, "attention scores", err)) < 0)
+        goto out;
+    c.scratch = scratch;
+    jrl_pool_run(pool, c.n_tiles * p->n_kv_heads, forward_part, &c);
+    if ((rc = jrl_attention_zero_padding(p, out, c.q_width * jrl_dtype_bytes(p->dtype), err)) < 0)
+        goto out;
+    if (lse)
+        rc = jrl_attention_zero_padding(p, lse, p->n_heads * (int64_t)sizeof(float), err);
+out:
+    jrl_attention_call_release(&c);
+    return rc;
+}

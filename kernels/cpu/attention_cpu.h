@@ -1,0 +1,66 @@
+/* attention_cpu.h - what the CPU's attention files share: tiles of query rows, addresses inside pages, and
+ * the functions each instruction set provides. Inside kernels/cpu only. */
+#ifndef JRL_KERNELS_CPU_ATTENTION_CPU_H
+#define JRL_KERNELS_CPU_ATTENTION_CPU_H
+
+#include "kernels/attention.h"
+#include "kernels/cpu/lanes.h"
+
+#define JRL_ATTENTION_MAX_DIM 256
+#define JRL_ATTENTION_TILE_ROWS 64 /* query rows of one part of the forward pass */
+
+/* Query rows first .. first + n - 1 of sequence SEQ. */
+struct jrl_attention_tile {
+    int64_t seq, first, n;
+};
+
+/* One call, with what follows from its parameters. */
+struct jrl_attention_call {
+    const struct jrl_attention *p;
+    int64_t group;        /* query heads that share a key-value head */
+    int64_t q_width;      /* n_heads * head_dim: row length of q and out */
+    int64_t qkv_width;    /* (n_heads + 2 n_kv_heads) * head_dim */
+    int64_t max_positions; /* of the longest sequence, rounded up to whole pages */
+    float scale;          /* 1 / sqrt(head_dim) */
+    struct jrl_attention_tile *tiles;
+    int64_t n_tiles;
+    const void *q;
+    void *out;            /* forward: written; backward: read */
+    float *lse;
+    const float *dout;
+    float *delta;         /* [n_rows, n_heads]: sum over head_dim of dout * out */
+    float *dqkv;
+    const float *qkv;
+    const void *bias;
+    uint8_t *scratch;     /* one piece for each thread */
+    int64_t scratch_bytes;
+};
+
+/* Checks *P and fills *C; tiles of at most TILE_ROWS rows that do not cross a multiple of it in position.
+ * Release with jrl_attention_call_release. */
+int jrl_attention_call_init(struct jrl_attention_call *c, const struct jrl_attention *p, const char *name,
+                            int64_t tile_rows, struct jrl_error *err) JRL_MUST_CHECK;
+void jrl_attention_call_release(struct jrl_attention_call *c);
+/* Zero rows of BYTES_PER_ROW in MATRIX that belong to no sequence. */
+int jrl_attention_zero_padding(const struct jrl_attention *p, void *matrix, int64_t bytes_per_row,
+                               struct jrl_error *err) JRL_MUST_CHECK;
+
+/* K and V of one key-value head in the page of position 32 * BLOCK. */
+static inline uint8_t *jrl_page_k(const struct jrl_attention *p, int64_t seq, int64_t block, int64_t kv_head)
+{
+    return p->seqs[seq].pages[block] + p->page_offset + kv_head * JRL_PAGE_TOKENS * p->head_dim * jrl_dtype_bytes(p->dtype);
+}
+static inline uint8_t *jrl_page_v(const struct jrl_attention *p, int64_t seq, int64_t block, int64_t kv_head)
+{
+    return jrl_page_k(p, seq, block, p->n_kv_heads + kv_head);
+}
+
+/* One part of the work: all heads of KV_HEAD's group for the rows of a tile; all of a sequence backward. */
+typedef void jrl_attention_forward_fn(const struct jrl_attention_call *c, const struct jrl_attention_tile *tile,
+                                      int64_t kv_head, uint8_t *scratch);
+typedef void jrl_attention_backward_fn(const struct jrl_attention_call *c, int64_t seq, int64_t kv_head, uint8_t *scratch);
+
+void jrl_attention_backward_plain(const struct jrl_attention_call *c, int64_t seq, int64_t kv_head, uint8_t *scratch);
+int64_t jrl_attention_backward_plain_bytes(const struct jrl_attention_call *c);
+
+#endif

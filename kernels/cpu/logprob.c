@@ -1,0 +1,158 @@
+/* logprob.c - log-softmax of logits rows in plain C: the loops that define the bits.
+ * The vocabulary is cut into blocks of 1024. A block gives its maximum m, s = sum exp(z - m) and
+ * t = sum exp(z - m) (z - m) in lanes; the blocks are joined in ascending order in double, because 150 000
+ * terms in f32 would cost the digits that a ratio of probabilities needs. */
+#include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "kernels/cpu/lanes.h"
+#include "kernels/logprob.h"
+
+#define BLOCK 1024
+#define BLOCKS_PER_PART 8
+
+struct block_sums {
+    float max, sum, weighted; /* m, s, t; NaN in sum when an element is not finite */
+};
+
+struct logprob {
+    const float *logits;
+    int64_t ld, rows, vocab, n_blocks, parts_per_row;
+    const uint32_t *targets;
+    float inv_temperature;
+    float *logprob, *entropy, *lse;
+    struct block_sums *blocks; /* [rows, n_blocks] */
+    void *dlogits;
+    enum jrl_dtype dtype;
+    const float *lse_in, *entropy_in, *dlogprob, *dentropy;
+};
+
+static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+
+static int check(const char *name, struct logprob *p, struct jrl_error *err)
+{
+    if (p->dtype != JRL_F32 && p->dtype != JRL_BF16)
+        return jrl_fail(err, JRL_ERR_RUN, "%s: element type %d is not f32 or bf16", name, (int)p->dtype);
+    if (p->rows < 0 || p->vocab < 1 || p->ld < p->vocab)
+        return jrl_fail(err, JRL_ERR_RUN, "%s: wrong sizes: %lld rows, vocabulary %lld, row length %lld", name,
+                        (long long)p->rows, (long long)p->vocab, (long long)p->ld);
+    for (int64_t r = 0; p->targets && r < p->rows; r++)
+        if (p->targets[r] >= p->vocab)
+            return jrl_fail(err, JRL_ERR_RUN, "%s: row %lld: token %u has no column in a vocabulary of %lld", name,
+                            (long long)r, (unsigned)p->targets[r], (long long)p->vocab);
+    p->n_blocks = (p->vocab + BLOCK - 1) / BLOCK;
+    p->parts_per_row = (p->n_blocks + BLOCKS_PER_PART - 1) / BLOCKS_PER_PART;
+    return JRL_OK;
+}
+
+static struct block_sums sum_block(const float *logits, int64_t n, float inv_temperature)
+{
+    struct block_sums b = { .max = -INFINITY };
+    float sums[JRL_LANES] = { 0 }, weighted[JRL_LANES] = { 0 };
+    bool finite = true;
+
+    for (int64_t i = 0; i < n; i++) {
+        float z = logits[i] * inv_temperature;
+        finite = finite && isfinite(z);
+        b.max = z > b.max ? z : b.max;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        float below = logits[i] * inv_temperature - b.max, e = jrl_expf(below);
+        sums[i % JRL_LANES] += e;
+        weighted[i % JRL_LANES] = fmaf(e, below, weighted[i % JRL_LANES]);
+    }
+    b.sum = finite ? jrl_lanes_sum(sums) : NAN;
+    b.weighted = jrl_lanes_sum(weighted);
+    return b;
+}
+
+static void blocks_part(void *ctx, int64_t part, int thread)
+{
+    const struct logprob *p = ctx;
+    int64_t r = part / p->parts_per_row, first = part % p->parts_per_row * BLOCKS_PER_PART;
+
+    (void)thread;
+    for (int64_t b = first; b < min64(p->n_blocks, first + BLOCKS_PER_PART); b++)
+        p->blocks[r * p->n_blocks + b] = sum_block(p->logits + r * p->ld + b * BLOCK, min64(BLOCK, p->vocab - b * BLOCK),
+                                                   p->inv_temperature);
+}
+
+/* Joins the blocks of row r. Relative to the row's maximum M: sum = S, weighted = T = sum exp(z - M) (z - M);
+ * lse = M + log S, logprob = (z - M) - log S, entropy = log S - T / S. */
+static void finish_row(const struct logprob *p, int64_t r)
+{
+    const struct block_sums *blocks = p->blocks + r * p->n_blocks;
+    double sum = 0, weighted = 0;
+    float max = -INFINITY, log_sum;
+
+    for (int64_t b = 0; b < p->n_blocks; b++)
+        max = blocks[b].max > max ? blocks[b].max : max;
+    for (int64_t b = 0; b < p->n_blocks; b++) {
+        float shift = blocks[b].max - max;
+        double scale = jrl_expf(shift);
+        sum += blocks[b].sum * scale;
+        weighted += ((double)blocks[b].weighted + (double)blocks[b].sum * shift) * scale;
+    }
+    log_sum = jrl_logf((float)sum);
+    if (p->lse)
+        p->lse[r] = max + log_sum;
+    if (p->logprob)
+        p->logprob[r] = p->logits[r * p->ld + p->targets[r]] * p->inv_temperature - max - log_sum;
+    if (p->entropy)
+        p->entropy[r] = (float)(log_sum - weighted / sum);
+}
+
+int jrl_logprob(struct jrl_device *dev, float *logprob, float *entropy, float *lse, const float *logits, int64_t ld,
+                const uint32_t *targets, float inv_temperature, int64_t rows, int64_t vocab, struct jrl_error *err)
+{
+    struct logprob p = { .logits = logits, .ld = ld, .rows = rows, .vocab = vocab, .inv_temperature = inv_temperature,
+                         .targets = logprob ? targets : NULL, .logprob = logprob, .entropy = entropy, .lse = lse };
+    void *blocks = NULL;
+    int rc = check("logprob", &p, err);
+
+    if (rc == JRL_OK && logprob && !targets)
+        rc = jrl_fail(err, JRL_ERR_RUN, "logprob: no targets given");
+    if (rc == JRL_OK)
+        rc = jrl_try_alloc(&blocks, (size_t)(rows * p.n_blocks), sizeof(struct block_sums), "sums over the vocabulary", err);
+    if (rc < 0)
+        return rc;
+    p.blocks = blocks;
+    jrl_pool_run(jrl_device_pool(dev), rows * p.parts_per_row, blocks_part, &p);
+    for (int64_t r = 0; r < rows; r++)
+        finish_row(&p, r);
+    free(blocks);
+    return JRL_OK;
+}
+
+static void backward_part(void *ctx, int64_t part, int thread)
+{
+    const struct logprob *p = ctx;
+    int64_t r = part / p->parts_per_row, begin = part % p->parts_per_row * BLOCKS_PER_PART * BLOCK;
+    float lse = p->lse_in[r], dlogprob = p->dlogprob[r], dentropy = p->dentropy ? p->dentropy[r] : 0.0f;
+    float entropy = p->dentropy ? p->entropy_in[r] : 0.0f;
+
+    (void)thread;
+    for (int64_t i = begin; i < min64(p->vocab, begin + BLOCKS_PER_PART * BLOCK); i++) {
+        float log_p = p->logits[r * p->ld + i] * p->inv_temperature - lse, prob = jrl_expf(log_p);
+        float d = dlogprob * ((i == p->targets[r] ? 1.0f : 0.0f) - prob);
+        if (p->dentropy)
+            d -= dentropy * (prob * (log_p + entropy));
+        jrl_store(p->dlogits, p->dtype, r * p->ld + i, d * p->inv_temperature);
+    }
+}
+
+int jrl_logprob_backward(struct jrl_device *dev, void *dlogits, enum jrl_dtype dtype, const float *logits, int64_t ld,
+                         const uint32_t *targets, float inv_temperature, const float *lse, const float *entropy,
+                         const float *dlogprob, const float *dentropy, int64_t rows, int64_t vocab, struct jrl_error *err)
+{
+    struct logprob p = { .logits = logits, .ld = ld, .rows = rows, .vocab = vocab, .inv_temperature = inv_temperature,
+                         .targets = targets, .dlogits = dlogits, .dtype = dtype, .lse_in = lse, .entropy_in = entropy,
+                         .dlogprob = dlogprob, .dentropy = dentropy };
+    int rc = check("logprob_backward", &p, err);
+
+    if (rc == JRL_OK)
+        jrl_pool_run(jrl_device_pool(dev), rows * p.parts_per_row, backward_part, &p);
+    return rc;
+}
