@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum jrl_option_type { JRL_TYPE_END, JRL_TYPE_FLAG, JRL_TYPE_INT, JRL_TYPE_REAL, JRL_TYPE_STR, JRL_TYPE_LIST, JRL_TYPE_CHOICE, JRL_TYPE_IO, JRL_TYPE_THREADS, JRL_TYPE_COMPUTE };
+enum jrl_option_type { JRL_TYPE_END, JRL_TYPE_FLAG, JRL_TYPE_INT, JRL_TYPE_REAL, JRL_TYPE_STR, JRL_TYPE_LIST, JRL_TYPE_CHOICE, JRL_TYPE_COUNT, JRL_TYPE_IO, JRL_TYPE_THREADS, JRL_TYPE_COMPUTE };
 
 struct jrl_list { const char **items; int n; }; /* values of an option that may be given many times */
 
@@ -27,9 +27,18 @@ struct jrl_option {
 #define JRL_OPT_STR(s, n, v, a, h) { JRL_TYPE_STR, s, n, v, 0, 0, a, h }
 #define JRL_OPT_LIST(s, n, v, a, h) { JRL_TYPE_LIST, s, n, v, 0, 0, a, h }
 #define JRL_OPT_CHOICE(s, n, v, words, h) { JRL_TYPE_CHOICE, s, n, v, 0, 0, words, h }
-/* -o/--output, --force, --compress, --no-provenance, -v, -q, --progress, --max-record-bytes; with
- * -h/--help and --version they are every tool's. */
-#define JRL_OPT_IO { JRL_TYPE_IO, 0, 0, 0, 0, 0, 0, 0 }
+/* What a tool shares with the family; --help, --version, -v, -q and --progress are every tool's.
+ * IO: input and output are streams: -o/--output, --force, --compress, --no-provenance, --max-record-bytes.
+ * TEXT: a stream in, text out: -o/--output, --force, --max-record-bytes.
+ * SOURCE: no stream in, a stream out: -o/--output, --force, --compress, --no-provenance.
+ * INPUT: a stream in, nothing out: --max-record-bytes. OUTPUT: text out only: -o/--output, --force. */
+enum { JRL_SHARE_INPUT = 1, JRL_SHARE_OUTPUT = 2, JRL_SHARE_STREAM_OUTPUT = 4 };
+#define JRL_OPT_SHARED(mask) { JRL_TYPE_IO, 0, 0, 0, mask, 0, 0, 0 }
+#define JRL_OPT_IO JRL_OPT_SHARED(7)
+#define JRL_OPT_TEXT JRL_OPT_SHARED(3)
+#define JRL_OPT_SOURCE JRL_OPT_SHARED(6)
+#define JRL_OPT_INPUT JRL_OPT_SHARED(1)
+#define JRL_OPT_OUTPUT JRL_OPT_SHARED(2)
 /* -t/--threads N (0: all allowed; the default is 1 for filters, 0 with JRL_OPT_COMPUTE) */
 #define JRL_OPT_THREADS { JRL_TYPE_THREADS, 0, 0, 0, 0, 0, 0, 0 }
 /* --device NAME, --dtype auto|bf16|f32, --threads N: tools that run a model */
@@ -55,6 +64,8 @@ struct jrl_common {
     int64_t threads;      /* resolved: at least 1 */
     const char *device;   /* "cpu" */
     const char *dtype;    /* "auto", "bf16", "f32" */
+    int argc;             /* the command line as given, for the header */
+    char **argv;
 };
 extern struct jrl_common jrl_common;
 
@@ -66,6 +77,13 @@ int jrl_cli_parse(const struct jrl_tool *tool, int argc, char **argv, char ***ar
 
 /* True when the option was given on the command line: for conflicts and options without effect. */
 bool jrl_cli_given(const char *name);
+
+/* Call fn with the name and the resolved value (as text) of every option of the tool's own table, for
+ * the header: what shared options say does not change records. A list yields each of its items. */
+void jrl_cli_each(void (*fn)(void *ctx, const char *name, const char *value), void *ctx);
+
+/* "0.1.0 (abc1234)" */
+const char *jrl_cli_version(void);
 
 /* Print the fault as a bad command line and exit 2. */
 _Noreturn void jrl_cli_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
