@@ -5,8 +5,8 @@
 #include "kernels/device.h"
 
 struct jrl_adamw {
-    float lr, beta1, beta2, eps, weight_decay;
-    float grad_scale; /* multiplies each gradient first: norm clipping */
+    double lr, beta1, beta2, eps, weight_decay;
+    double grad_scale; /* multiplies each gradient first: norm clipping */
     int64_t step;     /* 1 for the first update: bias correction */
 };
 
@@ -15,7 +15,7 @@ struct jrl_adamw {
 int jrl_adamw_step(struct jrl_device *dev, const struct jrl_adamw *p, float *master, float *m, float *v, const float *grad,
                    void *weights, enum jrl_dtype dtype, int64_t n, struct jrl_error *err) JRL_MUST_CHECK;
 
-/* sum of x[i]^2 in double: blocks of 4096 in order inside, then block sums in order. */
+/* sum of x[i]^2 in double: blocks of 4096; in a block 16 lanes (i mod 16), then their tree; block sums in order. */
 int jrl_sum_squares(struct jrl_device *dev, double *out, const float *x, int64_t n, struct jrl_error *err) JRL_MUST_CHECK;
 
 #endif
