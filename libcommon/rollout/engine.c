@@ -1,0 +1,316 @@
+/* engine.c - groups in, steps, responses out. Which sequences a step feeds is decided in schedule.c, which token
+ * follows in choose.c. */
+#include "rollout/engine.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/memory.h"
+#include "kernels/logprob.h"
+#include "rollout/choose.h"
+#include "rollout/sequence.h"
+
+static double seconds(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int64_t positions(const struct jrl_engine *e)
+{
+    /* the last token of a response is never fed */
+    return e->limits.max_prompt_tokens + e->sampling.max_tokens - 1;
+}
+
+static int make_cache(struct jrl_engine *e, struct jrl_error *err)
+{
+    int64_t page_bytes = jrl_model_page_bytes(e->model), one = jrl_pages_for(positions(e)), n;
+
+    if (e->limits.cache_bytes) {
+        n = e->limits.cache_bytes / page_bytes;
+    } else {
+        int64_t affordable = (int64_t)(jrl_memory_available() / 2) / page_bytes;
+
+        n = one * e->limits.max_seqs;
+        n = n <= affordable ? n : affordable;
+    }
+    if (n < one)
+        return jrl_fail(err, JRL_ERR_USAGE, "the KV cache has room for %lld positions, but a prompt of %lld and a response of %lld tokens"
+                        " need %lld (%lld MiB): more cache or shorter limits are needed", (long long)(n * JRL_PAGE_TOKENS),
+                        (long long)e->limits.max_prompt_tokens, (long long)e->sampling.max_tokens, (long long)(one * JRL_PAGE_TOKENS),
+                        (long long)(one * page_bytes >> 20) + 1);
+    return jrl_pages_init(&e->pages, n, (size_t)page_bytes, err);
+}
+
+int jrl_engine_new(struct jrl_engine **out, const struct jrl_model *model, const struct jrl_sampling *sampling,
+                   const struct jrl_engine_limits *limits, struct jrl_error *err)
+{
+    struct jrl_engine *e = jrl_xcalloc(1, sizeof *e);
+    size_t n = (size_t)limits->max_seqs * 2;
+    int rc = JRL_OK;
+
+    e->model = model;
+    e->sampling = *sampling;
+    e->limits = *limits;
+    if (positions(e) > model->n_positions)
+        rc = jrl_fail(err, JRL_ERR_USAGE, "a prompt of %lld and a response of %lld tokens need more than the %lld positions the model has",
+                      (long long)limits->max_prompt_tokens, (long long)sampling->max_tokens, (long long)model->n_positions);
+    if (rc == JRL_OK)
+        rc = make_cache(e, err);
+    e->workspace = jrl_workspace_new();
+    e->spans = jrl_xcalloc(n, sizeof *e->spans);
+    e->fed = jrl_xcalloc(n, sizeof *e->fed);
+    e->fed_group = jrl_xcalloc(n, sizeof *e->fed_group);
+    e->logits_rows = jrl_xcalloc(n, sizeof *e->logits_rows);
+    e->logits_span = jrl_xcalloc(n, sizeof *e->logits_span);
+    e->lse = jrl_xcalloc(n, sizeof *e->lse);
+    e->entropy = jrl_xcalloc(n, sizeof *e->entropy);
+    e->scratch_bytes = (jrl_choose_scratch_bytes(model->config.vocab) + 63) & ~(size_t)63;
+    e->scratch = jrl_xmalloc(e->scratch_bytes * (size_t)jrl_pool_size(jrl_device_pool(model->dev)));
+    *out = e;
+    if (rc < 0) {
+        jrl_engine_free(e);
+        *out = NULL;
+    }
+    return rc;
+}
+
+static void free_group(struct jrl_engine *e, struct jrl_sequence_group *g)
+{
+    jrl_sequence_release(e, &g->prompt);
+    for (int64_t i = 0; g->samples && i < g->n_samples; i++)
+        jrl_sequence_release(e, &g->samples[i]);
+    free(g->samples);
+    free(g->responses);
+    free(g);
+}
+
+void jrl_engine_free(struct jrl_engine *e)
+{
+    if (!e)
+        return;
+    while (e->head) {
+        struct jrl_sequence_group *next = e->head->next;
+
+        free_group(e, e->head);
+        e->head = next;
+    }
+    jrl_pages_release(&e->pages);
+    jrl_workspace_free(e->workspace);
+    free(e->spans);
+    free(e->fed);
+    free(e->fed_group);
+    free(e->logits_rows);
+    free(e->logits_span);
+    free(e->lse);
+    free(e->entropy);
+    free(e->choices);
+    free(e->scratch);
+    free(e);
+}
+
+static int check_prompt(const struct jrl_engine *e, const uint32_t *prompt, int64_t n_prompt, struct jrl_error *err)
+{
+    if (n_prompt < 1)
+        return jrl_fail(err, JRL_ERR_INPUT, "the prompt has no tokens");
+    if (n_prompt > e->limits.max_prompt_tokens)
+        return jrl_fail(err, JRL_ERR_INPUT, "the prompt has %lld tokens, more than %lld", (long long)n_prompt, (long long)e->limits.max_prompt_tokens);
+    for (int64_t i = 0; i < n_prompt; i++)
+        if (prompt[i] >= e->model->config.vocab)
+            return jrl_fail(err, JRL_ERR_INPUT, "token %lld of the prompt, id %u, has no embedding row (the model has %lld)",
+                            (long long)i + 1, prompt[i], (long long)e->model->config.vocab);
+    return JRL_OK;
+}
+
+int jrl_engine_add(struct jrl_engine *e, uint64_t uid, uint64_t draw, const uint32_t *prompt, int64_t n_prompt,
+                   int64_t first_sample, int64_t n_samples, void *tag, struct jrl_error *err)
+{
+    struct jrl_sequence_group *g;
+    int rc = check_prompt(e, prompt, n_prompt, err);
+
+    if (rc < 0)
+        return rc;
+    g = jrl_xcalloc(1, sizeof *g);
+    *g = (struct jrl_sequence_group){ .prev = e->tail, .uid = uid, .draw = draw, .n_prompt = n_prompt, .first_sample = first_sample,
+                                      .n_samples = n_samples, .tag = tag };
+    g->responses = jrl_xcalloc((size_t)n_samples, sizeof *g->responses);
+    jrl_sequence_init(&g->prompt, -1, prompt, n_prompt, jrl_pages_for(n_prompt));
+    *(e->tail ? &e->tail->next : &e->head) = g;
+    e->tail = g;
+    e->stats.groups++;
+    return JRL_OK;
+}
+
+/* The prompt is in the cache: its samples share the pages and go on from there. */
+static void start_samples(struct jrl_engine *e, struct jrl_sequence_group *g)
+{
+    g->samples = jrl_xcalloc((size_t)g->n_samples, sizeof *g->samples);
+    for (int64_t i = 0; i < g->n_samples; i++) {
+        struct jrl_sequence *s = &g->samples[i];
+
+        jrl_sequence_init(s, i, g->prompt.tokens, g->n_prompt, jrl_pages_for(g->n_prompt + e->sampling.max_tokens - 1));
+        jrl_sequence_share(e, s, &g->prompt, g->prompt.n_pages);
+        s->n_cached = g->n_prompt;
+    }
+    e->stats.prompt_tokens += g->n_prompt;
+    g->prompt.state = JRL_SEQ_DONE;
+    jrl_sequence_release(e, &g->prompt);
+}
+
+static void add_choice(struct jrl_engine *e, struct jrl_sequence_group *g, struct jrl_sequence *s, int64_t row)
+{
+    if (e->n_choices == e->cap_choices) {
+        e->cap_choices = e->cap_choices ? e->cap_choices * 2 : 64;
+        e->choices = jrl_xrealloc(e->choices, (size_t)e->cap_choices, sizeof *e->choices);
+    }
+    e->choices[e->n_choices++] = (struct jrl_choice){ .group = g, .sample = s, .row = row };
+}
+
+/* What the fed rows lead to: a row of a prompt gives the first token of all its samples. */
+static void list_choices(struct jrl_engine *e)
+{
+    e->n_choices = 0;
+    for (int64_t i = 0; i < e->n_spans; i++)
+        e->fed[i]->n_cached += e->spans[i].n;
+    for (int64_t row = 0; row < e->n_logits; row++) {
+        struct jrl_sequence *s = e->fed[e->logits_span[row]];
+        struct jrl_sequence_group *g = e->fed_group[e->logits_span[row]];
+
+        if (s->sample >= 0) {
+            add_choice(e, g, s, row);
+            continue;
+        }
+        start_samples(e, g);
+        for (int64_t i = 0; i < g->n_samples; i++)
+            add_choice(e, g, &g->samples[i], row);
+    }
+}
+
+struct choose_job {
+    struct jrl_engine *e;
+    const float *logits;
+};
+
+static void choose_part(void *ctx, int64_t part, int thread)
+{
+    const struct choose_job *job = ctx;
+    struct jrl_engine *e = job->e;
+    struct jrl_choice *c = &e->choices[part];
+    int64_t vocab = e->model->config.vocab;
+    struct jrl_draw d = { c->group->uid, c->group->draw, (uint32_t)(c->group->first_sample + c->sample->sample),
+                          (uint32_t)(c->sample->n_tokens - c->group->n_prompt) };
+
+    c->token = jrl_choose_token(job->logits + c->row * vocab, vocab, e->lse[c->row], &e->sampling, &d,
+                                e->scratch + e->scratch_bytes * (size_t)thread);
+}
+
+static bool is_stop(const struct jrl_sampling *s, uint32_t token)
+{
+    for (int i = 0; i < s->n_stop; i++)
+        if (s->stop_ids[i] == token)
+            return true;
+    return false;
+}
+
+/* Append the chosen token; a finished sample gives its pages back and becomes a response. */
+static void apply_choice(struct jrl_engine *e, const struct jrl_choice *c, const float *logits)
+{
+    struct jrl_sequence *s = c->sample;
+    struct jrl_sequence_group *g = c->group;
+    int64_t n_prompt = g->n_prompt, n;
+    bool stop = is_stop(&e->sampling, c->token);
+    /* the same two roundings as jrl_logprob with this target */
+    float z = logits[c->row * e->model->config.vocab + c->token] * jrl_logit_factor(&e->sampling);
+
+    jrl_sequence_append(s, n_prompt, c->token, z - e->lse[c->row], e->entropy[c->row], e->sampling.entropies);
+    e->stats.tokens++;
+    n = s->n_tokens - n_prompt;
+    if (!stop && n < e->sampling.max_tokens)
+        return;
+    s->state = JRL_SEQ_DONE;
+    jrl_sequence_drop_pages(e, s);
+    g->responses[s->sample] = (struct jrl_response){
+        .tokens = s->tokens + n_prompt, .logprobs = s->logprobs, .entropies = s->entropies, .entropy_sum = s->entropy_sum,
+        .n = n, .finish = stop ? JRL_FINISH_STOP : JRL_FINISH_LENGTH,
+    };
+    g->n_done++;
+    e->stats.done++;
+    e->stats.longest = n > e->stats.longest ? n : e->stats.longest;
+}
+
+static int check_finite(const struct jrl_engine *e, struct jrl_error *err)
+{
+    for (int64_t row = 0; row < e->n_logits; row++)
+        if (!isfinite(e->lse[row]))
+            return jrl_fail(err, JRL_ERR_INPUT, "the logits after position %lld of the prompt with uid %llu are not finite: the policy's"
+                            " weights are damaged or too large", (long long)e->fed[e->logits_span[row]]->n_tokens,
+                            (unsigned long long)e->fed_group[e->logits_span[row]]->uid);
+    return JRL_OK;
+}
+
+int jrl_engine_step(struct jrl_engine *e, struct jrl_error *err)
+{
+    double start = seconds(), chosen;
+    float *logits = NULL;
+    int rc;
+
+    jrl_schedule(e);
+    if (e->n_spans == 0)
+        return JRL_EOF;
+    rc = jrl_model_forward(e->model, e->workspace, e->spans, e->n_spans, e->logits_rows, e->n_logits, &logits, err);
+    chosen = seconds();
+    if (rc < 0)
+        return rc;
+    rc = jrl_logprob(e->model->dev, NULL, e->entropy, e->lse, logits, e->model->config.vocab, NULL, jrl_logit_factor(&e->sampling),
+                     e->n_logits, e->model->config.vocab, err);
+    if (rc < 0 || (rc = check_finite(e, err)) < 0)
+        return rc;
+    list_choices(e);
+    jrl_pool_run(jrl_device_pool(e->model->dev), e->n_choices, choose_part, &(struct choose_job){ e, logits });
+    for (int64_t i = 0; i < e->n_choices; i++)
+        apply_choice(e, &e->choices[i], logits);
+    e->stats.steps++;
+    e->stats.choose_s += seconds() - chosen;
+    *(e->prefilling ? &e->stats.prefill_s : &e->stats.decode_s) += seconds() - start;
+    return JRL_OK;
+}
+
+const struct jrl_response *jrl_engine_finished(struct jrl_engine *e, void **tag, int64_t *n_samples)
+{
+    struct jrl_sequence_group *g = e->head;
+
+    if (!g || g->n_done < g->n_samples)
+        return NULL;
+    *tag = g->tag;
+    *n_samples = g->n_samples;
+    return g->responses;
+}
+
+void jrl_engine_pop(struct jrl_engine *e)
+{
+    struct jrl_sequence_group *g = e->head;
+
+    e->head = g->next;
+    *(e->head ? &e->head->prev : &e->tail) = NULL;
+    e->stats.groups--;
+    free_group(e, g);
+}
+
+void jrl_engine_stats(const struct jrl_engine *e, struct jrl_engine_stats *stats)
+{
+    *stats = e->stats;
+    stats->pages = e->pages.n_pages;
+    stats->pages_used = e->pages.n_used;
+    for (const struct jrl_sequence_group *g = e->head; g; g = g->next) {
+        int64_t running = 0;
+
+        for (int64_t i = 0; g->samples && i < g->n_samples; i++)
+            running += g->samples[i].state == JRL_SEQ_RUNNING;
+        stats->running += running;
+        stats->waiting += g->n_samples - g->n_done - running;
+    }
+}

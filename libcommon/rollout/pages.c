@@ -1,0 +1,124 @@
+/* pages.c - pages of the KV cache in one reserved range of addresses. */
+#include "rollout/pages.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/memory.h"
+
+/* The first number after WORD in a small file; SIZE_MAX when it is not there. */
+static size_t number_in(const char *path, const char *word)
+{
+    FILE *f = fopen(path, "r");
+    char line[256];
+    size_t number = SIZE_MAX;
+
+    while (f && fgets(line, sizeof line, f))
+        if (strncmp(line, word, strlen(word)) == 0 && sscanf(line + strlen(word), "%zu", &number) == 1)
+            break;
+    if (f)
+        fclose(f);
+    return number;
+}
+
+size_t jrl_memory_available(void)
+{
+    size_t kib = number_in("/proc/meminfo", "MemAvailable:");
+    size_t limit = number_in("/sys/fs/cgroup/memory.max", ""), used = number_in("/sys/fs/cgroup/memory.current", "");
+    size_t available = kib == SIZE_MAX ? (size_t)1 << 30 : kib << 10;
+
+    if (limit == SIZE_MAX || used == SIZE_MAX)
+        return available;
+    limit = limit > used ? limit - used : 0;
+    return limit < available ? limit : available;
+}
+
+int jrl_pages_init(struct jrl_pages *p, int64_t n_pages, size_t page_bytes, struct jrl_error *err)
+{
+    size_t bytes;
+
+    *p = (struct jrl_pages){ .page_bytes = page_bytes, .n_pages = n_pages };
+    if (n_pages < 1 || n_pages > INT32_MAX || __builtin_mul_overflow((size_t)n_pages, page_bytes, &bytes))
+        return jrl_fail(err, JRL_ERR_USAGE, "a KV cache of %lld pages of %zu bytes is not possible", (long long)n_pages, page_bytes);
+    p->memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p->memory == MAP_FAILED) {
+        p->memory = NULL;
+        return jrl_fail_errno(err, JRL_ERR_RUN, "cannot reserve %zu bytes for the KV cache", bytes);
+    }
+    madvise(p->memory, bytes, MADV_HUGEPAGE); /* fewer faults and table walks; refused is fine */
+    p->references = jrl_xcalloc((size_t)n_pages, sizeof *p->references);
+    p->free_list = jrl_xcalloc((size_t)n_pages, sizeof *p->free_list);
+    return JRL_OK;
+}
+
+void jrl_pages_release(struct jrl_pages *p)
+{
+    if (p->memory)
+        munmap(p->memory, (size_t)p->n_pages * p->page_bytes);
+    free(p->references);
+    free(p->free_list);
+    *p = (struct jrl_pages){ 0 };
+}
+
+static int64_t index_of(const struct jrl_pages *p, const uint8_t *page)
+{
+    return (int64_t)((size_t)(page - p->memory) / p->page_bytes);
+}
+
+/* The next free page, its contents as they are; *used_before tells whether they may be other than zero. */
+static uint8_t *take(struct jrl_pages *p, int *used_before)
+{
+    int64_t i;
+
+    if (p->n_used == p->n_pages)
+        return NULL;
+    *used_before = p->n_free_list > 0;
+    i = *used_before ? p->free_list[--p->n_free_list] : p->n_fresh++;
+    p->n_used++;
+    p->references[i] = 1;
+    return p->memory + (size_t)i * p->page_bytes;
+}
+
+uint8_t *jrl_page_take(struct jrl_pages *p)
+{
+    int used_before = 0;
+    uint8_t *page = take(p, &used_before);
+
+    if (page && used_before)
+        memset(page, 0, p->page_bytes);
+    return page;
+}
+
+uint8_t *jrl_page_copy(struct jrl_pages *p, uint8_t *page)
+{
+    int used_before = 0;
+    uint8_t *copy = take(p, &used_before);
+
+    if (copy) {
+        memcpy(copy, page, p->page_bytes);
+        jrl_page_drop(p, page);
+    }
+    return copy;
+}
+
+void jrl_page_share(struct jrl_pages *p, uint8_t *page)
+{
+    p->references[index_of(p, page)]++;
+}
+
+void jrl_page_drop(struct jrl_pages *p, uint8_t *page)
+{
+    int64_t i = index_of(p, page);
+
+    if (--p->references[i] == 0) {
+        p->free_list[p->n_free_list++] = (int32_t)i;
+        p->n_used--;
+    }
+}
+
+uint32_t jrl_page_references(const struct jrl_pages *p, const uint8_t *page)
+{
+    return p->references[index_of(p, page)];
+}

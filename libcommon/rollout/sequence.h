@@ -1,0 +1,80 @@
+/* sequence.h - inside of the engine: groups, their sequences, and what the scheduler plans for a step. Private to
+ * libcommon/rollout. */
+#ifndef JRL_ROLLOUT_SEQUENCE_H
+#define JRL_ROLLOUT_SEQUENCE_H
+
+#include "rollout/engine.h"
+#include "rollout/pages.h"
+
+/* WAITING: could run, has no place; it may hold pages (those of its prompt). */
+enum jrl_sequence_state { JRL_SEQ_WAITING, JRL_SEQ_RUNNING, JRL_SEQ_DONE };
+
+/* A prompt, or a prompt with what was sampled so far. The positions 0 .. n_cached-1 lie in the KV cache; the tokens
+ * after them are to be fed: one for a response being decoded, many for a prompt or after a preemption. */
+struct jrl_sequence {
+    enum jrl_sequence_state state;
+    uint32_t *tokens;
+    int64_t n_tokens, n_cached;
+    uint8_t **pages;       /* room for a sequence of full length */
+    int64_t n_pages;
+    float *logprobs, *entropies;
+    int64_t capacity;      /* of tokens, logprobs, entropies */
+    double entropy_sum;
+    int64_t sample;        /* index in the group; -1: the prompt itself */
+};
+
+struct jrl_sequence_group {
+    struct jrl_sequence_group *prev, *next; /* in order of adding */
+    uint64_t uid, draw;
+    int64_t n_prompt, first_sample, n_samples, n_done;
+    struct jrl_sequence prompt;     /* DONE as soon as the samples have its pages */
+    struct jrl_sequence *samples;   /* NULL before */
+    struct jrl_response *responses; /* filled as samples finish */
+    void *tag;
+};
+
+/* One token to choose: for a sample, from a row of logits. */
+struct jrl_choice {
+    struct jrl_sequence_group *group;
+    struct jrl_sequence *sample;
+    int64_t row;
+    uint32_t token;
+};
+
+struct jrl_engine {
+    const struct jrl_model *model;
+    struct jrl_sampling sampling;
+    struct jrl_engine_limits limits;
+    struct jrl_workspace *workspace;
+    struct jrl_pages pages;
+    struct jrl_sequence_group *head, *tail;
+    bool prefilling;      /* the step feeds more than one token of some sequence */
+    /* the step's plan, room for 2 * max_seqs each (running samples, and prompts) */
+    int64_t n_spans, n_rows, n_logits;
+    struct jrl_span *spans;
+    struct jrl_sequence **fed;      /* of each span */
+    struct jrl_sequence_group **fed_group;
+    int64_t *logits_rows;
+    int64_t *logits_span;           /* span of each logits row */
+    float *lse, *entropy;
+    struct jrl_choice *choices;     /* tokens to choose in this step */
+    int64_t n_choices, cap_choices;
+    uint8_t *scratch;               /* of each thread */
+    size_t scratch_bytes;
+    struct jrl_engine_stats stats;
+};
+
+int64_t jrl_pages_for(int64_t n_tokens);
+
+/* Decides what the next step feeds: fills the plan. */
+void jrl_schedule(struct jrl_engine *e);
+
+/* SAMPLE: index in its group, -1 for a prompt. Tokens are copied; room in the page table for max_pages. */
+void jrl_sequence_init(struct jrl_sequence *s, int64_t sample, const uint32_t *tokens, int64_t n_tokens, int64_t max_pages);
+void jrl_sequence_release(struct jrl_engine *e, struct jrl_sequence *s);
+void jrl_sequence_drop_pages(struct jrl_engine *e, struct jrl_sequence *s); /* nothing is cached then */
+/* Share FROM's pages, after those S has, until S has n_pages; n_cached is the caller's to set. */
+void jrl_sequence_share(struct jrl_engine *e, struct jrl_sequence *s, const struct jrl_sequence *from, int64_t n_pages);
+void jrl_sequence_append(struct jrl_sequence *s, int64_t n_prompt, uint32_t token, float logprob, float entropy, bool keep_entropy);
+
+#endif
