@@ -2,6 +2,7 @@
 #ifndef JRL_MODEL_INTERNAL_H
 #define JRL_MODEL_INTERNAL_H
 
+#include "model/model.h"
 #include "model/policy.h"
 
 #define JRL_MAX_JSON_BYTES ((size_t)256 << 20) /* the index of shards, tokenizer.json: some are large */
@@ -22,5 +23,12 @@ int jrl_policy_write_prepared(const char *dir, jrl_policy_prepare_fn *prepare, v
 /* Copy the companions of the weights from one folder to another. DTYPE: what config.json shall name. */
 int jrl_policy_copy_files(const char *from_dir, const char *to_dir, enum jrl_dtype dtype, struct jrl_error *err) JRL_MUST_CHECK;
 int jrl_policy_copy_tokenizer(const char *from_dir, const char *to_dir, struct jrl_error *err) JRL_MUST_CHECK;
+
+/* JRL_ERR_INPUT when one of the tensors holds a NaN or an infinity, naming the first. */
+int jrl_tensors_check_finite(const struct jrl_tensor *const *tensors, int64_t n_tensors, struct jrl_pool *pool, const char *where,
+                             struct jrl_error *err) JRL_MUST_CHECK;
+/* The elements of a tensor, which may be unaligned and of any type, as OUT of TYPE and, when not NULL, as f32. */
+int jrl_tensor_convert(struct jrl_device *dev, const struct jrl_tensor *t, void *out, enum jrl_dtype dtype, float *out_f32,
+                       struct jrl_error *err) JRL_MUST_CHECK;
 
 #endif

@@ -1,0 +1,249 @@
+/* forward.c - the forward pass over packed rows: scratch memory, the blocks of a layer, and
+ * jrl_model_forward. Where a value is rounded to the model's dtype is listed in jrl-numerics(7). */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "kernels/matmul.h"
+#include "kernels/norm.h"
+#include "kernels/swiglu.h"
+#include "model/workspace.h"
+
+/* Rows of the MLP computed together: gate, up and act of them stay in the cache between the products. */
+#define MLP_ROWS 256
+
+struct jrl_workspace *jrl_workspace_new(void)
+{
+    return jrl_xcalloc(1, sizeof(struct jrl_workspace));
+}
+
+void jrl_workspace_free(struct jrl_workspace *ws)
+{
+    for (int i = 0; ws && i < JRL_WS_COUNT; i++)
+        free(ws->scratch[i].data);
+    free(ws);
+}
+
+int jrl_workspace_need(struct jrl_workspace *ws, enum jrl_scratch which, int64_t n, int64_t size_bytes, void *out, struct jrl_error *err)
+{
+    const size_t n_bytes = (size_t)n * (size_t)size_bytes;
+    int rc;
+
+    if (!ws->scratch[which].data || ws->scratch[which].n_bytes < n_bytes) {
+        free(ws->scratch[which].data);
+        ws->scratch[which].data = NULL;
+        ws->scratch[which].n_bytes = 0;
+        if ((rc = jrl_try_alloc(&ws->scratch[which].data, n_bytes + 64, 1, "activations", err)) < 0)
+            return rc;
+        ws->scratch[which].n_bytes = n_bytes;
+    }
+    memcpy(out, &ws->scratch[which].data, sizeof(void *));
+    return JRL_OK;
+}
+
+int jrl_pass_init(struct jrl_pass *pass, const struct jrl_model *model, struct jrl_workspace *ws, int64_t n_rows,
+                  const struct jrl_attention_rows *seqs, int64_t n_seqs, struct jrl_error *err)
+{
+    const struct jrl_model_config *c = &model->config;
+    const int64_t bytes = jrl_dtype_bytes(model->dtype), q_dim = c->n_heads * c->head_dim, qkv_dim = q_dim + 2 * c->n_kv_heads * c->head_dim;
+    int rc;
+
+    *pass = (struct jrl_pass){ .model = model, .ws = ws, .n_rows = n_rows };
+    pass->attention = (struct jrl_attention){ .dtype = model->dtype, .n_heads = c->n_heads, .n_kv_heads = c->n_kv_heads,
+                                              .head_dim = c->head_dim, .n_rows = n_rows, .n_seqs = n_seqs, .seqs = seqs,
+                                              .rope_cos = model->rope_cos, .rope_sin = model->rope_sin };
+    if ((rc = jrl_workspace_need(ws, JRL_WS_NORMED, n_rows * c->dim, bytes, &pass->normed, err)) < 0 ||
+        (rc = jrl_workspace_need(ws, JRL_WS_QKV, n_rows * qkv_dim, 4, &pass->qkv, err)) < 0 ||
+        (rc = jrl_workspace_need(ws, JRL_WS_Q, n_rows * q_dim, bytes, &pass->q, err)) < 0 ||
+        (rc = jrl_workspace_need(ws, JRL_WS_MIXED, n_rows * q_dim, bytes, &pass->mixed, err)) < 0)
+        return rc;
+    return jrl_workspace_need(ws, JRL_WS_BIAS, qkv_dim, bytes, &pass->bias, err);
+}
+
+/* Files keep the three biases apart, the kernel wants them together: a few kilobytes are copied. */
+static const void *gather_bias(const struct jrl_pass *pass, const struct jrl_layer *layer)
+{
+    const struct jrl_model_config *c = &pass->model->config;
+    const size_t bytes = (size_t)jrl_dtype_bytes(pass->model->dtype);
+    const size_t q = (size_t)(c->n_heads * c->head_dim) * bytes, kv = (size_t)(c->n_kv_heads * c->head_dim) * bytes;
+    uint8_t *to = pass->bias;
+
+    if (!layer->q_bias)
+        return NULL;
+    memcpy(to, layer->q_bias, q);
+    memcpy(to + q, layer->k_bias, kv);
+    memcpy(to + q + kv, layer->v_bias, kv);
+    return to;
+}
+
+/* qkv = normed [q; k; v]^T, side by side. */
+static int project_qkv(struct jrl_pass *pass, const struct jrl_layer *layer, struct jrl_error *err)
+{
+    const struct jrl_model_config *c = &pass->model->config;
+    const int64_t q_dim = c->n_heads * c->head_dim, kv_dim = c->n_kv_heads * c->head_dim;
+    const struct { const void *weight; int64_t n, at; } parts[] = {
+        { layer->q, q_dim, 0 }, { layer->k, kv_dim, q_dim }, { layer->v, kv_dim, q_dim + kv_dim },
+    };
+
+    for (int i = 0; i < 3; i++) {
+        const struct jrl_matmul product = { .dtype = pass->model->dtype, .m = pass->n_rows, .n = parts[i].n, .k = c->dim,
+                                            .a = pass->normed, .lda = c->dim, .b = parts[i].weight, .ldb = c->dim,
+                                            .c = pass->qkv + parts[i].at, .ldc = q_dim + 2 * kv_dim };
+        int rc = jrl_matmul_nt(pass->model->dev, &product, err);
+
+        if (rc < 0)
+            return rc;
+    }
+    return JRL_OK;
+}
+
+int jrl_attention_block(struct jrl_pass *pass, const struct jrl_layer *layer, float *x, float *lse, struct jrl_error *err)
+{
+    const struct jrl_model *m = pass->model;
+    const struct jrl_model_config *c = &m->config;
+    const int64_t q_dim = c->n_heads * c->head_dim;
+    const struct jrl_matmul output = { .dtype = m->dtype, .m = pass->n_rows, .n = c->dim, .k = q_dim, .a = pass->mixed, .lda = q_dim,
+                                       .b = layer->o, .ldb = q_dim, .c = x, .ldc = c->dim, .accumulate = true };
+    int rc;
+
+    if ((rc = jrl_rmsnorm(m->dev, pass->normed, x, layer->attn_norm, m->dtype, c->norm_eps, pass->n_rows, c->dim, err)) < 0 ||
+        (rc = project_qkv(pass, layer, err)) < 0 ||
+        (rc = jrl_qkv_rope(m->dev, &pass->attention, pass->q, pass->qkv, gather_bias(pass, layer), err)) < 0 ||
+        (rc = jrl_attention_forward(m->dev, &pass->attention, pass->mixed, lse, pass->q, err)) < 0)
+        return rc;
+    return jrl_matmul_nt(m->dev, &output, err);
+}
+
+static int mlp_rows(struct jrl_pass *pass, const struct jrl_layer *layer, float *x, int64_t n_rows, float *gate, float *up, void *act,
+                    struct jrl_error *err)
+{
+    const struct jrl_model *m = pass->model;
+    const struct jrl_model_config *c = &m->config;
+    struct jrl_matmul wide = { .dtype = m->dtype, .m = n_rows, .n = c->mlp_dim, .k = c->dim, .a = pass->normed, .lda = c->dim,
+                               .b = layer->gate, .ldb = c->dim, .c = gate, .ldc = c->mlp_dim };
+    const struct jrl_matmul down = { .dtype = m->dtype, .m = n_rows, .n = c->dim, .k = c->mlp_dim, .a = act, .lda = c->mlp_dim,
+                                     .b = layer->down, .ldb = c->mlp_dim, .c = x, .ldc = c->dim, .accumulate = true };
+    int rc;
+
+    if ((rc = jrl_rmsnorm(m->dev, pass->normed, x, layer->mlp_norm, m->dtype, c->norm_eps, n_rows, c->dim, err)) < 0 ||
+        (rc = jrl_matmul_nt(m->dev, &wide, err)) < 0)
+        return rc;
+    wide.b = layer->up;
+    wide.c = up;
+    if ((rc = jrl_matmul_nt(m->dev, &wide, err)) < 0 || (rc = jrl_swiglu(m->dev, act, m->dtype, gate, up, n_rows, c->mlp_dim, err)) < 0)
+        return rc;
+    return jrl_matmul_nt(m->dev, &down, err);
+}
+
+int jrl_mlp_block(struct jrl_pass *pass, const struct jrl_layer *layer, float *x, struct jrl_error *err)
+{
+    const struct jrl_model_config *c = &pass->model->config;
+    const int64_t most = pass->n_rows < MLP_ROWS ? pass->n_rows : MLP_ROWS;
+    float *gate, *up;
+    void *act;
+    int rc;
+
+    if ((rc = jrl_workspace_need(pass->ws, JRL_WS_GATE, most * c->mlp_dim, 4, &gate, err)) < 0 ||
+        (rc = jrl_workspace_need(pass->ws, JRL_WS_UP, most * c->mlp_dim, 4, &up, err)) < 0 ||
+        (rc = jrl_workspace_need(pass->ws, JRL_WS_ACT, most * c->mlp_dim, jrl_dtype_bytes(pass->model->dtype), &act, err)) < 0)
+        return rc;
+    for (int64_t at = 0; at < pass->n_rows; at += most) {
+        const int64_t n = pass->n_rows - at < most ? pass->n_rows - at : most;
+
+        if ((rc = mlp_rows(pass, layer, x + at * c->dim, n, gate, up, act, err)) < 0)
+            return rc;
+    }
+    return JRL_OK;
+}
+
+int jrl_head_block(const struct jrl_model *m, const float *x, void *normed, float *logits, int64_t n_rows, struct jrl_error *err)
+{
+    const struct jrl_model_config *c = &m->config;
+    const struct jrl_matmul head = { .dtype = m->dtype, .m = n_rows, .n = c->vocab, .k = c->dim, .a = normed, .lda = c->dim,
+                                     .b = m->head, .ldb = c->dim, .c = logits, .ldc = c->vocab };
+    int rc = jrl_rmsnorm(m->dev, normed, x, m->final_norm, m->dtype, c->norm_eps, n_rows, c->dim, err);
+
+    return rc < 0 ? rc : jrl_matmul_nt(m->dev, &head, err);
+}
+
+int64_t jrl_model_page_bytes(const struct jrl_model *model)
+{
+    return model->config.n_layers * jrl_page_bytes(model->dtype, model->config.n_kv_heads, model->config.head_dim);
+}
+
+/* Token ids and attention rows of the spans, one behind the other. */
+static int pack_spans(const struct jrl_model *model, struct jrl_workspace *ws, const struct jrl_span *spans, int64_t n_spans,
+                      int64_t *n_rows, uint32_t **ids, struct jrl_attention_rows **seqs, struct jrl_error *err)
+{
+    int64_t n = 0;
+    int rc;
+
+    for (int64_t i = 0; i < n_spans; i++) {
+        if (spans[i].n < 0 || spans[i].start < 0 || spans[i].start + spans[i].n > model->n_positions)
+            return jrl_fail(err, JRL_ERR_RUN, "positions %lld to %lld of a sequence do not fit the %lld positions of the model",
+                            (long long)spans[i].start, (long long)(spans[i].start + spans[i].n), (long long)model->n_positions);
+        n += spans[i].n;
+    }
+    if ((rc = jrl_workspace_need(ws, JRL_WS_IDS, n, sizeof(**ids), ids, err)) < 0 ||
+        (rc = jrl_workspace_need(ws, JRL_WS_ROWS, n_spans, sizeof(**seqs), seqs, err)) < 0)
+        return rc;
+    n = 0;
+    for (int64_t i = 0; i < n_spans; i++) {
+        (*seqs)[i] = (struct jrl_attention_rows){ .first_row = n, .n_rows = spans[i].n, .first_position = spans[i].start, .pages = spans[i].pages };
+        for (int64_t j = 0; j < spans[i].n; j++) {
+            if (spans[i].tokens[j] >= model->config.vocab)
+                return jrl_fail(err, JRL_ERR_INPUT, "token id %lu has no row in the embedding of %lld", (unsigned long)spans[i].tokens[j],
+                                (long long)model->config.vocab);
+            (*ids)[n++] = spans[i].tokens[j];
+        }
+    }
+    *n_rows = n;
+    return JRL_OK;
+}
+
+/* Final norm and head on the wanted rows only. */
+static int wanted_logits(const struct jrl_model *model, struct jrl_workspace *ws, const float *x, int64_t n_rows, const int64_t *rows,
+                         int64_t n, float **logits, struct jrl_error *err)
+{
+    const int64_t dim = model->config.dim;
+    float *wanted;
+    void *normed;
+    int rc;
+
+    if ((rc = jrl_workspace_need(ws, JRL_WS_HEAD_X, n * dim, 4, &wanted, err)) < 0 ||
+        (rc = jrl_workspace_need(ws, JRL_WS_HEAD_NORMED, n * dim, jrl_dtype_bytes(model->dtype), &normed, err)) < 0 ||
+        (rc = jrl_workspace_need(ws, JRL_WS_LOGITS, n * model->config.vocab, 4, logits, err)) < 0)
+        return rc;
+    for (int64_t i = 0; i < n; i++) {
+        if (rows[i] < 0 || rows[i] >= n_rows)
+            return jrl_fail(err, JRL_ERR_RUN, "logits of row %lld are wanted, there are %lld rows", (long long)rows[i], (long long)n_rows);
+        memcpy(wanted + i * dim, x + rows[i] * dim, (size_t)dim * sizeof(float));
+    }
+    return jrl_head_block(model, wanted, normed, *logits, n, err);
+}
+
+int jrl_model_forward(const struct jrl_model *model, struct jrl_workspace *ws, const struct jrl_span *spans, int64_t n_spans,
+                      const int64_t *logits_rows, int64_t n_logits_rows, float **logits, struct jrl_error *err)
+{
+    const int64_t dim = model->config.dim;
+    const int64_t layer_page_bytes = jrl_page_bytes(model->dtype, model->config.n_kv_heads, model->config.head_dim);
+    struct jrl_attention_rows *seqs;
+    struct jrl_pass pass;
+    uint32_t *ids;
+    int64_t n_rows;
+    float *x;
+    int rc;
+
+    if ((rc = pack_spans(model, ws, spans, n_spans, &n_rows, &ids, &seqs, err)) < 0 ||
+        (rc = jrl_pass_init(&pass, model, ws, n_rows, seqs, n_spans, err)) < 0 ||
+        (rc = jrl_workspace_need(ws, JRL_WS_X, n_rows * dim, 4, &x, err)) < 0 ||
+        (rc = jrl_embedding(model->dev, x, model->embedding, model->dtype, ids, n_rows, dim, err)) < 0)
+        return rc;
+    for (int64_t i = 0; i < model->config.n_layers; i++) {
+        pass.attention.page_offset = i * layer_page_bytes;
+        if ((rc = jrl_attention_block(&pass, &model->layers[i], x, NULL, err)) < 0 ||
+            (rc = jrl_mlp_block(&pass, &model->layers[i], x, err)) < 0)
+            return rc;
+    }
+    return wanted_logits(model, ws, x, n_rows, logits_rows, n_logits_rows, logits, err);
+}

@@ -1,0 +1,224 @@
+/* model.c - a policy in compute form: which weights are used where they lie and which are converted, and
+ * the pointers of each layer. The passes are in forward.c and train.c. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "model/internal.h"
+#include "model/train.h"
+
+int64_t jrl_parameters(const struct jrl_model *model, struct jrl_parameter **out)
+{
+    return jrl_config_parameters(&model->config, out, NULL);
+}
+
+/* Parameters and, in the same order, where their elements are. */
+struct places {
+    struct jrl_parameter *parameters;
+    const void **data;
+    int64_t n, n_total;
+};
+
+static void places_init(struct places *p, const struct jrl_model_config *config)
+{
+    p->n = jrl_config_parameters(config, &p->parameters, &p->n_total);
+    p->data = jrl_xcalloc((size_t)p->n, sizeof(*p->data));
+}
+
+static void places_release(struct places *p)
+{
+    jrl_parameters_free(p->parameters, p->n);
+    free(p->data);
+}
+
+static const void *place_of(const struct places *p, const char *name)
+{
+    for (int64_t low = 0, high = p->n; low < high;) {
+        const int64_t middle = low + (high - low) / 2;
+        const int order = strcmp(p->parameters[middle].name, name);
+
+        if (order == 0)
+            return p->data[middle];
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NULL;
+}
+
+static const void *layer_place(const struct places *p, int64_t layer, const char *name)
+{
+    char *full = jrl_xasprintf("model.layers.%lld.%s", (long long)layer, name);
+    const void *data = place_of(p, full);
+
+    free(full);
+    return data;
+}
+
+static void set_pointers(struct jrl_model *model, const struct places *p)
+{
+    model->embedding = place_of(p, "model.embed_tokens.weight");
+    model->final_norm = place_of(p, "model.norm.weight");
+    model->head = model->config.tied ? model->embedding : place_of(p, "lm_head.weight");
+    for (int64_t i = 0; i < model->config.n_layers; i++)
+        model->layers[i] = (struct jrl_layer){
+            .attn_norm = layer_place(p, i, "input_layernorm.weight"),
+            .q = layer_place(p, i, "self_attn.q_proj.weight"),
+            .k = layer_place(p, i, "self_attn.k_proj.weight"),
+            .v = layer_place(p, i, "self_attn.v_proj.weight"),
+            .o = layer_place(p, i, "self_attn.o_proj.weight"),
+            .q_bias = layer_place(p, i, "self_attn.q_proj.bias"),
+            .k_bias = layer_place(p, i, "self_attn.k_proj.bias"),
+            .v_bias = layer_place(p, i, "self_attn.v_proj.bias"),
+            .mlp_norm = layer_place(p, i, "post_attention_layernorm.weight"),
+            .gate = layer_place(p, i, "mlp.gate_proj.weight"),
+            .up = layer_place(p, i, "mlp.up_proj.weight"),
+            .down = layer_place(p, i, "mlp.down_proj.weight"),
+        };
+}
+
+static bool usable_in_place(const struct jrl_tensor *t, enum jrl_dtype dtype)
+{
+    return t->dtype == dtype && (uintptr_t)t->data % (uintptr_t)jrl_dtype_bytes(dtype) == 0;
+}
+
+/* Fills p->data: into the mapping where type and alignment allow, else into model->owned. */
+static int place_weights(struct jrl_model *model, const struct jrl_policy *policy, struct places *p, struct jrl_error *err)
+{
+    const int64_t bytes = jrl_dtype_bytes(model->dtype);
+    int64_t n_owned = 0;
+    uint8_t *to;
+    int rc;
+
+    for (int64_t i = 0; i < p->n; i++)
+        if (!usable_in_place(jrl_policy_tensor(policy, i), model->dtype))
+            n_owned += (p->parameters[i].n_elements + 31) / 32 * 32;
+    if (n_owned == 0)
+        model->owned = NULL;
+    else if ((rc = jrl_try_alloc(&model->owned, (size_t)n_owned, (size_t)bytes, "converted weights", err)) < 0)
+        return rc;
+    to = model->owned;
+    for (int64_t i = 0; i < p->n; i++) {
+        const struct jrl_tensor *t = jrl_policy_tensor(policy, i);
+
+        if (usable_in_place(t, model->dtype)) {
+            p->data[i] = t->data;
+            continue;
+        }
+        if ((rc = jrl_tensor_convert(model->dev, t, to, model->dtype, NULL, err)) < 0)
+            return rc;
+        p->data[i] = to;
+        to += (t->n_elements + 31) / 32 * 32 * bytes;
+    }
+    return JRL_OK;
+}
+
+static int check_finite(const struct jrl_policy *policy, struct jrl_device *dev, struct jrl_error *err)
+{
+    const int64_t n = jrl_policy_n_tensors(policy);
+    const struct jrl_tensor **tensors = jrl_xcalloc((size_t)n, sizeof(*tensors));
+    int rc;
+
+    for (int64_t i = 0; i < n; i++)
+        tensors[i] = jrl_policy_tensor(policy, i);
+    rc = jrl_tensors_check_finite(tensors, n, jrl_device_pool(dev), jrl_policy_dir(policy), err);
+    free(tensors);
+    return rc;
+}
+
+static int choose_dtype(struct jrl_model *model, const char *name, struct jrl_error *err)
+{
+    if (strcmp(name, "auto") == 0)
+        model->dtype = model->config.dtype == JRL_F32 ? JRL_F32 : JRL_BF16;
+    else if (strcmp(name, "bf16") == 0)
+        model->dtype = JRL_BF16;
+    else if (strcmp(name, "f32") == 0)
+        model->dtype = JRL_F32;
+    else
+        return jrl_fail(err, JRL_ERR_USAGE, "dtype '%s' is not one of auto, bf16, f32", name);
+    return JRL_OK;
+}
+
+static int make_rope(struct jrl_model *model, int64_t n_positions, struct jrl_error *err)
+{
+    const struct jrl_model_config *c = &model->config;
+    void *table;
+    int rc;
+
+    if (n_positions > c->max_positions)
+        return jrl_fail(err, JRL_ERR_USAGE, "sequences of %lld tokens do not fit: the model has %lld positions", (long long)n_positions,
+                        (long long)c->max_positions);
+    model->n_positions = n_positions > 0 ? n_positions : c->max_positions;
+    if ((rc = jrl_try_alloc(&table, (size_t)model->n_positions, (size_t)c->head_dim * sizeof(float), "the rotary table", err)) < 0)
+        return rc;
+    model->rope_cos = table;
+    model->rope_sin = model->rope_cos + model->n_positions * (c->head_dim / 2);
+    jrl_rope_table(model->rope_cos, model->rope_sin, model->n_positions, c->head_dim, c->rope_theta);
+    return JRL_OK;
+}
+
+int jrl_model_open(struct jrl_model *model, struct jrl_device *dev, struct jrl_policy *policy, const char *dtype_name,
+                   int64_t n_positions, struct jrl_error *err)
+{
+    struct places places = { 0 };
+    int rc;
+
+    *model = (struct jrl_model){ .config = *jrl_policy_config(policy), .dev = dev };
+    places_init(&places, &model->config);
+    if ((rc = choose_dtype(model, dtype_name, err)) < 0 || (rc = make_rope(model, n_positions, err)) < 0 ||
+        (rc = check_finite(policy, dev, err)) < 0 || (rc = place_weights(model, policy, &places, err)) < 0) {
+        jrl_model_close(model);
+        goto out;
+    }
+    model->layers = jrl_xcalloc((size_t)model->config.n_layers, sizeof(*model->layers));
+    set_pointers(model, &places);
+out:
+    places_release(&places);
+    return rc;
+}
+
+void jrl_model_close(struct jrl_model *model)
+{
+    free(model->layers);
+    free(model->rope_cos);
+    free(model->owned);
+    *model = (struct jrl_model){ .n_positions = 0 };
+}
+
+int jrl_model_bind(struct jrl_model *model, void *weights, struct jrl_error *err)
+{
+    struct places places = { 0 };
+
+    if ((uintptr_t)weights % (uintptr_t)jrl_dtype_bytes(model->dtype) != 0)
+        return jrl_fail(err, JRL_ERR_RUN, "weights to bind are not aligned");
+    places_init(&places, &model->config);
+    for (int64_t i = 0; i < places.n; i++)
+        places.data[i] = (uint8_t *)weights + places.parameters[i].offset * jrl_dtype_bytes(model->dtype);
+    set_pointers(model, &places);
+    places_release(&places);
+    free(model->owned);
+    model->owned = NULL;
+    return JRL_OK;
+}
+
+int jrl_weights_load(const struct jrl_model *model, const struct jrl_policy *policy, void *weights, float *master, struct jrl_error *err)
+{
+    const int64_t bytes = jrl_dtype_bytes(model->dtype);
+    struct jrl_parameter *parameters = NULL;
+    int64_t n_total, n = jrl_config_parameters(&model->config, &parameters, &n_total);
+    int rc = JRL_OK;
+
+    for (int64_t i = 0; i < n && rc == JRL_OK; i++) {
+        const struct jrl_parameter *p = &parameters[i];
+        const int64_t end = p->offset + p->n_elements, next = i + 1 < n ? parameters[i + 1].offset : n_total;
+
+        rc = jrl_tensor_convert(model->dev, jrl_policy_tensor(policy, i), (uint8_t *)weights + p->offset * bytes, model->dtype,
+                                master ? master + p->offset : NULL, err);
+        memset((uint8_t *)weights + end * bytes, 0, (size_t)((next - end) * bytes));
+        if (master)
+            memset(master + end, 0, (size_t)(next - end) * sizeof(float));
+    }
+    jrl_parameters_free(parameters, n);
+    return rc;
+}
