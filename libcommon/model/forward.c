@@ -139,8 +139,8 @@ int jrl_mlp_block(struct jrl_pass *pass, const struct jrl_layer *layer, float *x
 {
     const struct jrl_model_config *c = &pass->model->config;
     const int64_t most = pass->n_rows < MLP_ROWS ? pass->n_rows : MLP_ROWS;
-    float *gate, *up;
-    void *act;
+    float *gate = NULL, *up = NULL;
+    void *act = NULL;
     int rc;
 
     if ((rc = jrl_workspace_need(pass->ws, JRL_WS_GATE, most * c->mlp_dim, 4, &gate, err)) < 0 ||
@@ -206,8 +206,8 @@ static int wanted_logits(const struct jrl_model *model, struct jrl_workspace *ws
                          int64_t n, float **logits, struct jrl_error *err)
 {
     const int64_t dim = model->config.dim;
-    float *wanted;
-    void *normed;
+    float *wanted = NULL;
+    void *normed = NULL;
     int rc;
 
     if ((rc = jrl_workspace_need(ws, JRL_WS_HEAD_X, n * dim, 4, &wanted, err)) < 0 ||
@@ -227,11 +227,11 @@ int jrl_model_forward(const struct jrl_model *model, struct jrl_workspace *ws, c
 {
     const int64_t dim = model->config.dim;
     const int64_t layer_page_bytes = jrl_page_bytes(model->dtype, model->config.n_kv_heads, model->config.head_dim);
-    struct jrl_attention_rows *seqs;
+    struct jrl_attention_rows *seqs = NULL;
     struct jrl_pass pass;
-    uint32_t *ids;
-    int64_t n_rows;
-    float *x;
+    uint32_t *ids = NULL;
+    int64_t n_rows = 0;
+    float *x = NULL;
     int rc;
 
     if ((rc = pack_spans(model, ws, spans, n_spans, &n_rows, &ids, &seqs, err)) < 0 ||
