@@ -35,7 +35,8 @@ static int make_cache(struct jrl_engine *e, struct jrl_error *err)
     } else {
         int64_t affordable = (int64_t)(jrl_memory_available() / 2) / page_bytes;
 
-        n = one * e->limits.max_seqs;
+        /* one more: a partly filled prompt page that waiting samples hold while a running one has its copy */
+        n = one * e->limits.max_seqs + 1;
         n = n <= affordable ? n : affordable;
     }
     if (n < one)
@@ -208,6 +209,21 @@ static void choose_part(void *ctx, int64_t part, int thread)
                                 e->scratch + e->scratch_bytes * (size_t)thread);
 }
 
+/* The logprobs of the chosen tokens, by the kernel that the trainer uses. */
+static int find_logprobs(struct jrl_engine *e, const float *logits, struct jrl_error *err)
+{
+    int64_t vocab = e->model->config.vocab;
+    int rc = JRL_OK;
+
+    for (int64_t i = 0; rc == JRL_OK && i < e->n_choices; i++) {
+        struct jrl_choice *c = &e->choices[i];
+
+        rc = jrl_logprob(e->model->dev, &c->logprob, NULL, NULL, logits + c->row * vocab, vocab, &c->token,
+                         jrl_logit_factor(&e->sampling), 1, vocab, err);
+    }
+    return rc;
+}
+
 static bool is_stop(const struct jrl_sampling *s, uint32_t token)
 {
     for (int i = 0; i < s->n_stop; i++)
@@ -217,16 +233,14 @@ static bool is_stop(const struct jrl_sampling *s, uint32_t token)
 }
 
 /* Append the chosen token; a finished sample gives its pages back and becomes a response. */
-static void apply_choice(struct jrl_engine *e, const struct jrl_choice *c, const float *logits)
+static void apply_choice(struct jrl_engine *e, const struct jrl_choice *c)
 {
     struct jrl_sequence *s = c->sample;
     struct jrl_sequence_group *g = c->group;
     int64_t n_prompt = g->n_prompt, n;
     bool stop = is_stop(&e->sampling, c->token);
-    /* the same two roundings as jrl_logprob with this target */
-    float z = logits[c->row * e->model->config.vocab + c->token] * jrl_logit_factor(&e->sampling);
 
-    jrl_sequence_append(s, n_prompt, c->token, z - e->lse[c->row], e->entropy[c->row], e->sampling.entropies);
+    jrl_sequence_append(s, n_prompt, c->token, c->logprob, e->entropy[c->row], e->sampling.entropies);
     e->stats.tokens++;
     n = s->n_tokens - n_prompt;
     if (!stop && n < e->sampling.max_tokens)
@@ -271,8 +285,10 @@ int jrl_engine_step(struct jrl_engine *e, struct jrl_error *err)
         return rc;
     list_choices(e);
     jrl_pool_run(jrl_device_pool(e->model->dev), e->n_choices, choose_part, &(struct choose_job){ e, logits });
+    if ((rc = find_logprobs(e, logits, err)) < 0)
+        return rc;
     for (int64_t i = 0; i < e->n_choices; i++)
-        apply_choice(e, &e->choices[i], logits);
+        apply_choice(e, &e->choices[i]);
     e->stats.steps++;
     e->stats.choose_s += seconds() - chosen;
     *(e->prefilling ? &e->stats.prefill_s : &e->stats.decode_s) += seconds() - start;

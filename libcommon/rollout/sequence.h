@@ -39,6 +39,7 @@ struct jrl_choice {
     struct jrl_sequence *sample;
     int64_t row;
     uint32_t token;
+    float logprob;
 };
 
 struct jrl_engine {
