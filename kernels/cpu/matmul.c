@@ -63,12 +63,31 @@ static void portable_part(void *ctx, int64_t part, int thread)
     portable_tile(p, i, rows, j, p->n - j < LANES ? p->n - j : LANES);
 }
 
-static int run_product(struct jrl_device *dev, const struct jrl_product *p, struct jrl_error *err)
+static int run_portable(struct jrl_device *dev, const struct jrl_product *p)
 {
-    (void)err;
     int64_t row_parts = (p->m + PORTABLE_ROWS - 1) / PORTABLE_ROWS, column_parts = (p->n + LANES - 1) / LANES;
     jrl_pool_run(dev->pool, row_parts * column_parts, portable_part, (void *)p);
     return JRL_OK;
+}
+
+static int run_product(struct jrl_device *dev, const struct jrl_product *p, struct jrl_error *err)
+{
+    if (p->m == 0 || p->n == 0)
+        return JRL_OK;
+#if defined(__x86_64__)
+    if (p->k > 0 && dev->isa != JRL_ISA_PORTABLE) {
+        if (dev->isa == JRL_ISA_AMX && p->dtype == JRL_BF16) {
+            if (p->m <= JRL_AMX_FEW_ROWS && p->a_step == 1 && p->b_step == 1)
+                return jrl_product_amx_few_rows(dev, p, err);
+            return jrl_product_blocked(dev, p, &jrl_product_amx, err);
+        }
+        if (dev->isa >= JRL_ISA_AVX512)
+            return jrl_product_blocked(dev, p, p->dtype == JRL_F32 ? &jrl_product_avx512_f32 : &jrl_product_avx512_bf16, err);
+        return jrl_product_blocked(dev, p, p->dtype == JRL_F32 ? &jrl_product_avx2_f32 : &jrl_product_avx2_bf16, err);
+    }
+#endif
+    (void)err;
+    return run_portable(dev, p);
 }
 
 static int check(const struct jrl_matmul *p, int64_t a_columns, int64_t b_columns, const char *form, struct jrl_error *err)

@@ -1,8 +1,9 @@
 /* matmul_cpu.h - the three products as one, by strides, and what an instruction set adds to it.
- * For files of kernels/cpu only. */
+ * For files of kernels/cpu and their tests. */
 #ifndef JRL_KERNELS_CPU_MATMUL_CPU_H
 #define JRL_KERNELS_CPU_MATMUL_CPU_H
 
+#include "kernels/cpu/cpu.h"
 #include "kernels/matmul.h"
 
 #define JRL_BLOCK 32 /* of the contracted index */
@@ -17,5 +18,29 @@ struct jrl_product {
     int64_t a_row, a_step, b_column, b_step, ldc;
     bool accumulate;
 };
+
+/* A micro-kernel and the layout it wants. A strip of `strip` rows of A and a group of `group` columns of
+ * B are packed, `blocks` blocks of 32 at a time and filled up with zeros; multiply() adds their product,
+ * block by block in order, to a strip x group tile of C (or to zeros, when from_zero). */
+struct jrl_product_kernel {
+    int strip, group;
+    int max_blocks;                           /* packed at once: a strip of A stays in the first cache */
+    int64_t strip_bytes, group_block_bytes;   /* of a packed strip of max_blocks; of a packed group, for one block */
+    int64_t a_pack_cost, b_pack_cost;         /* of one strip (group), as columns (rows) of multiplication */
+    void (*begin)(void), (*end)(void);        /* around a thread's use; may be NULL */
+    void (*pack_a)(void *to, const struct jrl_product *p, int64_t i, int64_t rows, int64_t k, int64_t blocks);
+    void (*pack_b)(void *to, const struct jrl_product *p, int64_t j, int64_t columns, int64_t k, int64_t blocks);
+    void (*multiply)(float *c, int64_t ldc, bool from_zero, int64_t rows, const void *a, const void *b, int64_t blocks);
+};
+
+extern const struct jrl_product_kernel jrl_product_amx, jrl_product_avx512_f32, jrl_product_avx512_bf16,
+    jrl_product_avx2_f32, jrl_product_avx2_bf16;
+
+int jrl_product_blocked(struct jrl_device *dev, const struct jrl_product *p, const struct jrl_product_kernel *kernel,
+                        struct jrl_error *err) JRL_MUST_CHECK;
+
+/* nt with few rows of A: B, the weight, is read once from where it lies. */
+#define JRL_AMX_FEW_ROWS 64
+int jrl_product_amx_few_rows(struct jrl_device *dev, const struct jrl_product *p, struct jrl_error *err) JRL_MUST_CHECK;
 
 #endif
