@@ -8,12 +8,13 @@
 #include "model/model.h"
 
 /* One sequence: prompt then response. The scored tokens are tokens[n_prompt .. n-1]; token t is predicted by
- * row t-1, so n_prompt >= 1. A pack lays sequences out at multiples of 32 rows. */
+ * row t-1, so n_prompt >= 1 and the last token takes no row. A pack lays sequences out at multiples of 32 rows.
+ * A sequence without scored tokens is left out. */
 struct jrl_sequence {
     const uint32_t *tokens;
     int64_t n, n_prompt;
 };
-int64_t jrl_sequence_rows(int64_t n); /* n rounded up to 32 */
+int64_t jrl_sequence_rows(int64_t n); /* rows a sequence of n tokens takes: n - 1 rounded up to 32 */
 
 /* Called for scored tokens in order, some at a time: sequence index, first scored token (0-based in the response),
  * count. logprob and entropy are under the model at the pack's temperature. Sets dlogprob[i] = dLoss/dlogprob and
@@ -21,8 +22,8 @@ int64_t jrl_sequence_rows(int64_t n); /* n rounded up to 32 */
 typedef void jrl_objective_fn(void *ctx, int64_t sequence, int64_t first, int64_t n, const float *logprob, const float *entropy,
                               float *dlogprob, float *dentropy);
 
-/* Running gradients, f32, one flat array per tensor in the policy's name order; embedding and head of a tied model
- * accumulate apart and are added by jrl_gradients_finish. */
+/* Running gradients, f32, one flat array in parameter order. Embedding and head of a tied model, and the biases, accumulate
+ * apart; jrl_gradients_finish, called once after the last micro-batch, brings them to their places. */
 struct jrl_gradients;
 int jrl_gradients_new(struct jrl_gradients **out, const struct jrl_model *model, struct jrl_error *err) JRL_MUST_CHECK;
 void jrl_gradients_free(struct jrl_gradients *g);

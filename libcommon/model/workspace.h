@@ -3,7 +3,7 @@
 #ifndef JRL_MODEL_WORKSPACE_H
 #define JRL_MODEL_WORKSPACE_H
 
-#include "model/model.h"
+#include "model/train.h"
 
 enum jrl_scratch {
     JRL_WS_IDS, JRL_WS_ROWS, JRL_WS_BIAS,                     /* token ids, attention rows, gathered bias */
@@ -11,9 +11,9 @@ enum jrl_scratch {
     JRL_WS_GATE, JRL_WS_UP, JRL_WS_ACT,                       /* of some rows of the MLP */
     JRL_WS_HEAD_X, JRL_WS_HEAD_NORMED, JRL_WS_LOGITS,         /* of the wanted rows */
     JRL_WS_PAGES, JRL_WS_PAGE_TABLE, JRL_WS_SAVED,            /* training: K and V of one layer; layer inputs */
-    JRL_WS_SCORED, JRL_WS_STATS, JRL_WS_DLOGITS, JRL_WS_DHEAD, JRL_WS_DHEAD_X,
+    JRL_WS_HEAD_ROWS, JRL_WS_STATS, JRL_WS_DLOGITS, JRL_WS_DHEAD_NORMED, JRL_WS_DHEAD_X,
     JRL_WS_DX, JRL_WS_DX_ROUNDED, JRL_WS_LSE, JRL_WS_DMIXED, JRL_WS_DQKV, JRL_WS_DQKV_ROUNDED, JRL_WS_DNORMED,
-    JRL_WS_DACT, JRL_WS_DGATE, JRL_WS_DUP,
+    JRL_WS_MLP_NORMED, JRL_WS_DACT, JRL_WS_DGATE, JRL_WS_DUP,
     JRL_WS_COUNT
 };
 
@@ -24,6 +24,10 @@ struct jrl_workspace {
 /* *out: memory of n elements of SIZE bytes, 64-byte aligned, contents anything; valid until the next
  * request for the same purpose. */
 int jrl_workspace_need(struct jrl_workspace *ws, enum jrl_scratch which, int64_t n, int64_t size_bytes, void *out, struct jrl_error *err) JRL_MUST_CHECK;
+
+/* Fill or copy N_BYTES with all threads. */
+void jrl_fill_zero(struct jrl_device *dev, void *to, int64_t n_bytes);
+void jrl_copy_bytes(struct jrl_device *dev, void *to, const void *from, int64_t n_bytes);
 
 /* The parts of a layer that sampling, scoring and training share. */
 
@@ -46,5 +50,52 @@ int jrl_attention_block(struct jrl_pass *pass, const struct jrl_layer *layer, fl
 int jrl_mlp_block(struct jrl_pass *pass, const struct jrl_layer *layer, float *x, struct jrl_error *err) JRL_MUST_CHECK;
 /* logits[n_rows, vocab] of residual rows x[n_rows, dim]; normed is left for the backward. */
 int jrl_head_block(const struct jrl_model *model, const float *x, void *normed, float *logits, int64_t n_rows, struct jrl_error *err) JRL_MUST_CHECK;
+
+/* Running gradients in the shapes the backward pass adds to. */
+struct jrl_layer_gradients {
+    float *attn_norm, *q, *k, *v, *o, *mlp_norm, *gate, *up, *down;
+    float *qkv_bias; /* q, k, v side by side; NULL without bias */
+};
+struct jrl_gradients {
+    struct jrl_model_config config;
+    struct jrl_parameter *parameters;
+    int64_t n_parameters, n_total;
+    float *data;      /* [n_total], in parameter order */
+    float *tied_head; /* [vocab, dim] or NULL */
+    float *biases;    /* [n_layers][q, k, v] or NULL */
+    float *embedding, *final_norm, *head;
+    struct jrl_layer_gradients *layers;
+};
+
+/* Whole sequences laid out as rows, for scoring and training. */
+struct jrl_pack {
+    const struct jrl_sequence *seqs;
+    int64_t n_seqs, n_rows;
+    uint32_t *ids;                    /* [n_rows], UINT32_MAX in padding rows */
+    struct jrl_attention_rows *rows;  /* [n_seqs], without rows when nothing is scored */
+    /* Scored rows, sequence by sequence, each filled up to a multiple of 32 with padding (row -1). */
+    int64_t n_head_rows;
+    struct jrl_head_row { int64_t row, sequence, token; } *head_rows;
+};
+int jrl_pack_init(struct jrl_pack *pack, const struct jrl_model *model, struct jrl_workspace *ws, const struct jrl_sequence *seqs,
+                  int64_t n_seqs, struct jrl_error *err) JRL_MUST_CHECK;
+
+/* Head rows at..at+n-1 of the pack: their residuals, normed rows, logits, and what jrl_logprob makes of them. */
+struct jrl_head_chunk {
+    int64_t at, n;
+    float *x, *logits, *logprob, *entropy, *lse, *dlogprob, *dentropy;
+    void *normed;
+    uint32_t *targets;
+};
+int64_t jrl_head_chunk_rows(const struct jrl_model *model); /* most rows of a chunk */
+/* X: final residual of all rows. The memory is valid until the next chunk. */
+int jrl_head_chunk_forward(struct jrl_head_chunk *chunk, const struct jrl_model *model, struct jrl_workspace *ws, const struct jrl_pack *pack,
+                           int64_t at, double temperature, const float *x, struct jrl_error *err) JRL_MUST_CHECK;
+int jrl_head_chunk_backward(const struct jrl_head_chunk *chunk, const struct jrl_model *model, struct jrl_workspace *ws,
+                            const struct jrl_pack *pack, double temperature, struct jrl_gradients *g, float *dx, struct jrl_error *err) JRL_MUST_CHECK;
+
+/* From dx, the gradient of the layer's output, to that of its input, in place; x_in is the saved input. */
+int jrl_layer_backward(struct jrl_pass *pass, const struct jrl_layer *layer, struct jrl_layer_gradients *g, const float *x_in, float *dx,
+                       struct jrl_error *err) JRL_MUST_CHECK;
 
 #endif

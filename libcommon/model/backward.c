@@ -1,0 +1,190 @@
+/* backward.c - the gradient of one layer, its inside recomputed from the saved f32 input. Products take
+ * operands of the model's dtype, so gradients are rounded where they enter one; sums stay in f32. */
+#include "kernels/matmul.h"
+#include "kernels/norm.h"
+#include "kernels/swiglu.h"
+#include "kernels/vmath.h"
+#include "model/workspace.h"
+
+/* Elements of gate (and of up, dact) held at a time. More rows at once amortise the pass over the weight
+ * gradients, which are read and written for each group of rows. */
+#define MLP_ELEMENTS ((int64_t)8 << 20)
+
+static int weight_gradient(struct jrl_pass *pass, float *dweight, const void *dy, int64_t lddy, int64_t out_dim, const void *x, int64_t in_dim,
+                           int64_t n_rows, struct jrl_error *err)
+{
+    const struct jrl_matmul product = { .dtype = pass->model->dtype, .m = out_dim, .n = in_dim, .k = n_rows, .a = dy, .lda = lddy, .b = x,
+                                        .ldb = in_dim, .c = dweight, .ldc = in_dim, .accumulate = true };
+
+    return jrl_matmul_tn(pass->model->dev, &product, err);
+}
+
+static int input_gradient(struct jrl_pass *pass, float *dx, const void *dy, int64_t lddy, int64_t out_dim, const void *weight, int64_t in_dim,
+                          int64_t n_rows, bool accumulate, struct jrl_error *err)
+{
+    const struct jrl_matmul product = { .dtype = pass->model->dtype, .m = n_rows, .n = in_dim, .k = out_dim, .a = dy, .lda = lddy, .b = weight,
+                                        .ldb = in_dim, .c = dx, .ldc = in_dim, .accumulate = accumulate };
+
+    return jrl_matmul_nn(pass->model->dev, &product, err);
+}
+
+/* x as an operand of a product: itself in f32, a rounded copy otherwise. */
+static int as_operand(struct jrl_pass *pass, enum jrl_scratch which, const float *x, int64_t n, const void **out, struct jrl_error *err)
+{
+    const enum jrl_dtype dtype = pass->model->dtype;
+    void *rounded = NULL;
+    int rc;
+
+    *out = x;
+    if (dtype == JRL_F32)
+        return JRL_OK;
+    if ((rc = jrl_workspace_need(pass->ws, which, n, jrl_dtype_bytes(dtype), &rounded, err)) < 0)
+        return rc;
+    *out = rounded;
+    return jrl_convert_from_f32(pass->model->dev, rounded, dtype, x, n, err);
+}
+
+struct mlp_scratch {
+    float *gate, *up, *dact, *dnormed;
+    void *normed, *act, *dgate, *dup;
+};
+
+static int mlp_scratch_init(struct mlp_scratch *s, struct jrl_pass *pass, int64_t n_rows, struct jrl_error *err)
+{
+    const struct jrl_model_config *c = &pass->model->config;
+    const int64_t n = n_rows * c->mlp_dim, bytes = jrl_dtype_bytes(pass->model->dtype);
+    struct jrl_workspace *ws = pass->ws;
+    int rc;
+
+    *s = (struct mlp_scratch){ NULL };
+    if ((rc = jrl_workspace_need(ws, JRL_WS_GATE, n, 4, &s->gate, err)) < 0 || (rc = jrl_workspace_need(ws, JRL_WS_UP, n, 4, &s->up, err)) < 0 ||
+        (rc = jrl_workspace_need(ws, JRL_WS_DACT, n, 4, &s->dact, err)) < 0 ||
+        (rc = jrl_workspace_need(ws, JRL_WS_DNORMED, pass->n_rows * c->dim, 4, &s->dnormed, err)) < 0 ||
+        (rc = jrl_workspace_need(ws, JRL_WS_MLP_NORMED, n_rows * c->dim, bytes, &s->normed, err)) < 0 ||
+        (rc = jrl_workspace_need(ws, JRL_WS_ACT, n, bytes, &s->act, err)) < 0 ||
+        (rc = jrl_workspace_need(ws, JRL_WS_DGATE, n, bytes, &s->dgate, err)) < 0)
+        return rc;
+    return jrl_workspace_need(ws, JRL_WS_DUP, n, bytes, &s->dup, err);
+}
+
+/* normed, gate, up and act of some rows again, as the forward had them. */
+static int mlp_recompute(struct jrl_pass *pass, const struct jrl_layer *layer, const struct mlp_scratch *s, const float *x, int64_t n_rows,
+                         struct jrl_error *err)
+{
+    const struct jrl_model *m = pass->model;
+    const struct jrl_model_config *c = &m->config;
+    struct jrl_matmul product = { .dtype = m->dtype, .m = n_rows, .n = c->mlp_dim, .k = c->dim, .a = s->normed, .lda = c->dim,
+                                  .b = layer->gate, .ldb = c->dim, .c = s->gate, .ldc = c->mlp_dim };
+    int rc;
+
+    if ((rc = jrl_rmsnorm(m->dev, s->normed, x, layer->mlp_norm, m->dtype, c->norm_eps, n_rows, c->dim, err)) < 0 ||
+        (rc = jrl_matmul_nt(m->dev, &product, err)) < 0)
+        return rc;
+    product.b = layer->up;
+    product.c = s->up;
+    if ((rc = jrl_matmul_nt(m->dev, &product, err)) < 0)
+        return rc;
+    return jrl_swiglu(m->dev, s->act, m->dtype, s->gate, s->up, n_rows, c->mlp_dim, err);
+}
+
+static int mlp_rows_backward(struct jrl_pass *pass, const struct jrl_layer *layer, struct jrl_layer_gradients *g, const struct mlp_scratch *s,
+                             const float *x, float *dx, int64_t n_rows, struct jrl_error *err)
+{
+    const struct jrl_model *m = pass->model;
+    const int64_t dim = m->config.dim, mlp_dim = m->config.mlp_dim;
+    const void *dy = NULL;
+    int rc;
+
+    if ((rc = mlp_recompute(pass, layer, s, x, n_rows, err)) < 0 ||
+        (rc = as_operand(pass, JRL_WS_DX_ROUNDED, dx, n_rows * dim, &dy, err)) < 0 ||
+        (rc = input_gradient(pass, s->dact, dy, dim, dim, layer->down, mlp_dim, n_rows, false, err)) < 0 ||
+        (rc = weight_gradient(pass, g->down, dy, dim, dim, s->act, mlp_dim, n_rows, err)) < 0 ||
+        (rc = jrl_swiglu_backward(m->dev, s->dgate, s->dup, m->dtype, s->dact, s->gate, s->up, n_rows, mlp_dim, err)) < 0 ||
+        (rc = weight_gradient(pass, g->gate, s->dgate, mlp_dim, mlp_dim, s->normed, dim, n_rows, err)) < 0 ||
+        (rc = weight_gradient(pass, g->up, s->dup, mlp_dim, mlp_dim, s->normed, dim, n_rows, err)) < 0 ||
+        (rc = input_gradient(pass, s->dnormed, s->dgate, mlp_dim, mlp_dim, layer->gate, dim, n_rows, false, err)) < 0 ||
+        (rc = input_gradient(pass, s->dnormed, s->dup, mlp_dim, mlp_dim, layer->up, dim, n_rows, true, err)) < 0)
+        return rc;
+    return jrl_rmsnorm_backward(m->dev, dx, g->mlp_norm, s->dnormed, x, layer->mlp_norm, m->dtype, m->config.norm_eps, n_rows, dim, err);
+}
+
+static int mlp_backward(struct jrl_pass *pass, const struct jrl_layer *layer, struct jrl_layer_gradients *g, const float *x, float *dx,
+                        struct jrl_error *err)
+{
+    const int64_t dim = pass->model->config.dim;
+    int64_t most = MLP_ELEMENTS / pass->model->config.mlp_dim / 32 * 32;
+    struct mlp_scratch scratch;
+    int rc;
+
+    most = most < 32 ? 32 : most < pass->n_rows ? most : pass->n_rows;
+    rc = mlp_scratch_init(&scratch, pass, most, err);
+    for (int64_t at = 0; rc == JRL_OK && at < pass->n_rows; at += most) {
+        const int64_t n = pass->n_rows - at < most ? pass->n_rows - at : most;
+
+        rc = mlp_rows_backward(pass, layer, g, &scratch, x + at * dim, dx + at * dim, n, err);
+    }
+    return rc;
+}
+
+/* dqkv, rounded, to the gradients of the three projections and of the block's normed input. */
+static int qkv_backward(struct jrl_pass *pass, const struct jrl_layer *layer, struct jrl_layer_gradients *g, const void *dqkv, float *dnormed,
+                        struct jrl_error *err)
+{
+    const struct jrl_model_config *c = &pass->model->config;
+    const int64_t q_dim = c->n_heads * c->head_dim, kv_dim = c->n_kv_heads * c->head_dim, width = q_dim + 2 * kv_dim;
+    const struct { const void *weight; float *gradient; int64_t n, at; } parts[] = {
+        { layer->q, g->q, q_dim, 0 }, { layer->k, g->k, kv_dim, q_dim }, { layer->v, g->v, kv_dim, q_dim + kv_dim },
+    };
+    int rc = JRL_OK;
+
+    for (int i = 0; i < 3 && rc == JRL_OK; i++) {
+        const uint8_t *dy = (const uint8_t *)dqkv + parts[i].at * jrl_dtype_bytes(pass->model->dtype);
+
+        rc = weight_gradient(pass, parts[i].gradient, dy, width, parts[i].n, pass->normed, c->dim, pass->n_rows, err);
+        if (rc == JRL_OK)
+            rc = input_gradient(pass, dnormed, dy, width, parts[i].n, parts[i].weight, c->dim, pass->n_rows, i > 0, err);
+    }
+    return rc;
+}
+
+static int attention_backward(struct jrl_pass *pass, const struct jrl_layer *layer, struct jrl_layer_gradients *g, const float *x_in,
+                              const float *lse, float *dx, struct jrl_error *err)
+{
+    const struct jrl_model *m = pass->model;
+    const struct jrl_model_config *c = &m->config;
+    const int64_t q_dim = c->n_heads * c->head_dim, width = q_dim + 2 * c->n_kv_heads * c->head_dim, n_rows = pass->n_rows;
+    float *dmixed = NULL, *dqkv = NULL, *dnormed = NULL;
+    const void *dy = NULL, *dqkv_rounded = NULL;
+    int rc;
+
+    if ((rc = jrl_workspace_need(pass->ws, JRL_WS_DMIXED, n_rows * q_dim, 4, &dmixed, err)) < 0 ||
+        (rc = jrl_workspace_need(pass->ws, JRL_WS_DQKV, n_rows * width, 4, &dqkv, err)) < 0 ||
+        (rc = jrl_workspace_need(pass->ws, JRL_WS_DNORMED, n_rows * c->dim, 4, &dnormed, err)) < 0 ||
+        (rc = as_operand(pass, JRL_WS_DX_ROUNDED, dx, n_rows * c->dim, &dy, err)) < 0 ||
+        (rc = input_gradient(pass, dmixed, dy, c->dim, c->dim, layer->o, q_dim, n_rows, false, err)) < 0 ||
+        (rc = weight_gradient(pass, g->o, dy, c->dim, c->dim, pass->mixed, q_dim, n_rows, err)) < 0 ||
+        (rc = jrl_attention_backward(m->dev, &pass->attention, dqkv, dmixed, pass->q, pass->mixed, lse, err)) < 0)
+        return rc;
+    if (g->qkv_bias && (rc = jrl_bias_backward(m->dev, g->qkv_bias, dqkv, n_rows, width, err)) < 0)
+        return rc;
+    if ((rc = as_operand(pass, JRL_WS_DQKV_ROUNDED, dqkv, n_rows * width, &dqkv_rounded, err)) < 0 ||
+        (rc = qkv_backward(pass, layer, g, dqkv_rounded, dnormed, err)) < 0)
+        return rc;
+    return jrl_rmsnorm_backward(m->dev, dx, g->attn_norm, dnormed, x_in, layer->attn_norm, m->dtype, c->norm_eps, n_rows, c->dim, err);
+}
+
+int jrl_layer_backward(struct jrl_pass *pass, const struct jrl_layer *layer, struct jrl_layer_gradients *g, const float *x_in, float *dx,
+                       struct jrl_error *err)
+{
+    const struct jrl_model_config *c = &pass->model->config;
+    float *x = NULL, *lse = NULL;
+    int rc;
+
+    if ((rc = jrl_workspace_need(pass->ws, JRL_WS_X, pass->n_rows * c->dim, 4, &x, err)) < 0 ||
+        (rc = jrl_workspace_need(pass->ws, JRL_WS_LSE, pass->n_rows * c->n_heads, 4, &lse, err)) < 0)
+        return rc;
+    jrl_copy_bytes(pass->model->dev, x, x_in, pass->n_rows * c->dim * 4);
+    if ((rc = jrl_attention_block(pass, layer, x, lse, err)) < 0 || (rc = mlp_backward(pass, layer, g, x, dx, err)) < 0)
+        return rc;
+    return attention_backward(pass, layer, g, x_in, lse, dx, err);
+}

@@ -1,0 +1,196 @@
+/* pack.c - whole sequences laid out as rows, and the head over their scored rows, a chunk at a time: logits
+ * exist for one chunk only. */
+#include <string.h>
+
+#include "kernels/logprob.h"
+#include "kernels/matmul.h"
+#include "kernels/norm.h"
+#include "model/workspace.h"
+
+#define ROW_BLOCK 32
+/* Logits of one chunk. More rows amortise the pass over the head's gradient, fewer take less memory. */
+#define CHUNK_LOGITS ((int64_t)64 << 20)
+#define CHUNK_MAX_ROWS 1024
+#define CHUNK_MIN_ROWS 64
+
+static int64_t round_up(int64_t n)
+{
+    return (n + ROW_BLOCK - 1) / ROW_BLOCK * ROW_BLOCK;
+}
+
+static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+
+int64_t jrl_sequence_rows(int64_t n)
+{
+    return n > 0 ? round_up(n - 1) : 0;
+}
+
+static int64_t n_scored(const struct jrl_sequence *s)
+{
+    return s->n - s->n_prompt;
+}
+
+static int check_sequence(const struct jrl_model *model, const struct jrl_sequence *s, int64_t i, struct jrl_error *err)
+{
+    if (s->n_prompt < 1 || s->n < s->n_prompt)
+        return jrl_fail(err, JRL_ERR_INPUT, "sequence %lld: %lld tokens, %lld of them prompt: a prompt has at least one", (long long)i,
+                        (long long)s->n, (long long)s->n_prompt);
+    if (s->n > model->n_positions)
+        return jrl_fail(err, JRL_ERR_INPUT, "sequence %lld of %lld tokens does not fit the %lld positions of the model", (long long)i,
+                        (long long)s->n, (long long)model->n_positions);
+    for (int64_t j = 0; j < s->n; j++)
+        if (s->tokens[j] >= model->config.vocab)
+            return jrl_fail(err, JRL_ERR_INPUT, "sequence %lld: token id %lu has no row in the embedding of %lld", (long long)i,
+                            (unsigned long)s->tokens[j], (long long)model->config.vocab);
+    return JRL_OK;
+}
+
+/* One layer's pages of all sequences; zero where no position is written. */
+static int lay_pages(struct jrl_pack *pack, const struct jrl_model *model, struct jrl_workspace *ws, struct jrl_error *err)
+{
+    const int64_t bytes = jrl_page_bytes(model->dtype, model->config.n_kv_heads, model->config.head_dim);
+    const int64_t n_pages = pack->n_rows / JRL_PAGE_TOKENS;
+    uint8_t *memory = NULL, **table = NULL;
+    int rc;
+
+    if ((rc = jrl_workspace_need(ws, JRL_WS_PAGES, n_pages, bytes, &memory, err)) < 0 ||
+        (rc = jrl_workspace_need(ws, JRL_WS_PAGE_TABLE, n_pages, sizeof(*table), &table, err)) < 0)
+        return rc;
+    jrl_fill_zero(model->dev, memory, n_pages * bytes);
+    for (int64_t i = 0; i < n_pages; i++)
+        table[i] = memory + i * bytes;
+    for (int64_t i = 0; i < pack->n_seqs; i++)
+        pack->rows[i].pages = table + pack->rows[i].first_row / JRL_PAGE_TOKENS;
+    return JRL_OK;
+}
+
+static void lay_sequence(struct jrl_pack *pack, int64_t i, int64_t *row, int64_t *head_row)
+{
+    const struct jrl_sequence *s = &pack->seqs[i];
+    const int64_t n_rows = n_scored(s) ? s->n - 1 : 0;
+    const int64_t end = *row + round_up(n_rows), head_end = *head_row + round_up(n_scored(s));
+
+    pack->rows[i] = (struct jrl_attention_rows){ .first_row = *row, .n_rows = n_rows };
+    for (int64_t t = s->n_prompt; t < s->n; t++)
+        pack->head_rows[(*head_row)++] = (struct jrl_head_row){ .row = *row + t - 1, .sequence = i, .token = t };
+    while (*head_row < head_end)
+        pack->head_rows[(*head_row)++] = (struct jrl_head_row){ .row = -1, .sequence = i, .token = -1 };
+    for (int64_t t = 0; t < n_rows; t++)
+        pack->ids[(*row)++] = s->tokens[t];
+    while (*row < end)
+        pack->ids[(*row)++] = UINT32_MAX;
+}
+
+int jrl_pack_init(struct jrl_pack *pack, const struct jrl_model *model, struct jrl_workspace *ws, const struct jrl_sequence *seqs,
+                  int64_t n_seqs, struct jrl_error *err)
+{
+    int64_t row = 0, head_row = 0;
+    int rc;
+
+    *pack = (struct jrl_pack){ .seqs = seqs, .n_seqs = n_seqs };
+    for (int64_t i = 0; i < n_seqs; i++) {
+        if ((rc = check_sequence(model, &seqs[i], i, err)) < 0)
+            return rc;
+        if (n_scored(&seqs[i])) {
+            pack->n_rows += jrl_sequence_rows(seqs[i].n);
+            pack->n_head_rows += round_up(n_scored(&seqs[i]));
+        }
+    }
+    if ((rc = jrl_workspace_need(ws, JRL_WS_IDS, pack->n_rows, sizeof(*pack->ids), &pack->ids, err)) < 0 ||
+        (rc = jrl_workspace_need(ws, JRL_WS_ROWS, n_seqs, sizeof(*pack->rows), &pack->rows, err)) < 0 ||
+        (rc = jrl_workspace_need(ws, JRL_WS_HEAD_ROWS, pack->n_head_rows, sizeof(*pack->head_rows), &pack->head_rows, err)) < 0)
+        return rc;
+    for (int64_t i = 0; i < n_seqs; i++)
+        lay_sequence(pack, i, &row, &head_row);
+    return lay_pages(pack, model, ws, err);
+}
+
+int64_t jrl_head_chunk_rows(const struct jrl_model *model)
+{
+    const int64_t rows = CHUNK_LOGITS / model->config.vocab / ROW_BLOCK * ROW_BLOCK;
+
+    return rows < CHUNK_MIN_ROWS ? CHUNK_MIN_ROWS : min64(rows, CHUNK_MAX_ROWS);
+}
+
+static int chunk_buffers(struct jrl_head_chunk *chunk, const struct jrl_model *model, struct jrl_workspace *ws, struct jrl_error *err)
+{
+    const struct jrl_model_config *c = &model->config;
+    float *stats = NULL;
+    int rc;
+
+    if ((rc = jrl_workspace_need(ws, JRL_WS_HEAD_X, chunk->n * c->dim, 4, &chunk->x, err)) < 0 ||
+        (rc = jrl_workspace_need(ws, JRL_WS_HEAD_NORMED, chunk->n * c->dim, jrl_dtype_bytes(model->dtype), &chunk->normed, err)) < 0 ||
+        (rc = jrl_workspace_need(ws, JRL_WS_LOGITS, chunk->n * c->vocab, 4, &chunk->logits, err)) < 0 ||
+        (rc = jrl_workspace_need(ws, JRL_WS_STATS, chunk->n * 6, 4, &stats, err)) < 0)
+        return rc;
+    chunk->logprob = stats;
+    chunk->entropy = stats + chunk->n;
+    chunk->lse = stats + 2 * chunk->n;
+    chunk->dlogprob = stats + 3 * chunk->n;
+    chunk->dentropy = stats + 4 * chunk->n;
+    chunk->targets = (uint32_t *)(stats + 5 * chunk->n);
+    return JRL_OK;
+}
+
+int jrl_head_chunk_forward(struct jrl_head_chunk *chunk, const struct jrl_model *model, struct jrl_workspace *ws, const struct jrl_pack *pack,
+                           int64_t at, double temperature, const float *x, struct jrl_error *err)
+{
+    const struct jrl_model_config *c = &model->config;
+    int rc;
+
+    *chunk = (struct jrl_head_chunk){ .at = at, .n = min64(pack->n_head_rows - at, jrl_head_chunk_rows(model)) };
+    if ((rc = chunk_buffers(chunk, model, ws, err)) < 0)
+        return rc;
+    for (int64_t i = 0; i < chunk->n; i++) {
+        const struct jrl_head_row *from = &pack->head_rows[at + i];
+
+        chunk->targets[i] = from->row >= 0 ? pack->seqs[from->sequence].tokens[from->token] : 0;
+        if (from->row >= 0)
+            memcpy(chunk->x + i * c->dim, x + from->row * c->dim, (size_t)c->dim * 4);
+        else
+            memset(chunk->x + i * c->dim, 0, (size_t)c->dim * 4);
+    }
+    if ((rc = jrl_head_block(model, chunk->x, chunk->normed, chunk->logits, chunk->n, err)) < 0)
+        return rc;
+    return jrl_logprob(model->dev, chunk->logprob, chunk->entropy, chunk->lse, chunk->logits, c->vocab, chunk->targets,
+                       jrl_inv_temperature(temperature), chunk->n, c->vocab, err);
+}
+
+static bool all_zero(const float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (x[i] != 0)
+            return false;
+    return true;
+}
+
+int jrl_head_chunk_backward(const struct jrl_head_chunk *chunk, const struct jrl_model *model, struct jrl_workspace *ws,
+                            const struct jrl_pack *pack, double temperature, struct jrl_gradients *g, float *dx, struct jrl_error *err)
+{
+    const struct jrl_model_config *c = &model->config;
+    const float *dentropy = all_zero(chunk->dentropy, chunk->n) ? NULL : chunk->dentropy;
+    void *dlogits = chunk->logits;
+    float *dnormed = NULL, *dhead_x = NULL;
+    int rc;
+
+    if ((model->dtype != JRL_F32 &&
+         (rc = jrl_workspace_need(ws, JRL_WS_DLOGITS, chunk->n * c->vocab, jrl_dtype_bytes(model->dtype), &dlogits, err)) < 0) ||
+        (rc = jrl_workspace_need(ws, JRL_WS_DHEAD_NORMED, chunk->n * c->dim, 4, &dnormed, err)) < 0 ||
+        (rc = jrl_workspace_need(ws, JRL_WS_DHEAD_X, chunk->n * c->dim, 4, &dhead_x, err)) < 0 ||
+        (rc = jrl_logprob_backward(model->dev, dlogits, model->dtype, chunk->logits, c->vocab, chunk->targets, jrl_inv_temperature(temperature),
+                                   chunk->lse, chunk->entropy, chunk->dlogprob, dentropy, chunk->n, c->vocab, err)) < 0)
+        return rc;
+    const struct jrl_matmul to_weight = { .dtype = model->dtype, .m = c->vocab, .n = c->dim, .k = chunk->n, .a = dlogits, .lda = c->vocab,
+                                          .b = chunk->normed, .ldb = c->dim, .c = g->head, .ldc = c->dim, .accumulate = true };
+    const struct jrl_matmul to_input = { .dtype = model->dtype, .m = chunk->n, .n = c->dim, .k = c->vocab, .a = dlogits, .lda = c->vocab,
+                                         .b = model->head, .ldb = c->dim, .c = dnormed, .ldc = c->dim };
+    jrl_fill_zero(model->dev, dhead_x, chunk->n * c->dim * 4);
+    if ((rc = jrl_matmul_tn(model->dev, &to_weight, err)) < 0 || (rc = jrl_matmul_nn(model->dev, &to_input, err)) < 0 ||
+        (rc = jrl_rmsnorm_backward(model->dev, dhead_x, g->final_norm, dnormed, chunk->x, model->final_norm, model->dtype, c->norm_eps,
+                                   chunk->n, c->dim, err)) < 0)
+        return rc;
+    for (int64_t i = 0; i < chunk->n; i++)
+        if (pack->head_rows[chunk->at + i].row >= 0)
+            memcpy(dx + pack->head_rows[chunk->at + i].row * c->dim, dhead_x + i * c->dim, (size_t)c->dim * 4);
+    return JRL_OK;
+}

@@ -1,0 +1,105 @@
+/* train.c - scoring and the training pass over whole sequences: forward with the layer inputs kept, head and
+ * objective chunk by chunk, then the layers backwards. */
+#include <string.h>
+
+#include "kernels/norm.h"
+#include "model/workspace.h"
+
+/* The forward pass over a pack. SAVED: [n_layers + 1][n_rows, dim], the input of each layer and the final
+ * residual; with KEEP false only one of them exists and *last is it. */
+static int forward(struct jrl_pass *pass, const struct jrl_pack *pack, bool keep, float **saved, float **last, struct jrl_error *err)
+{
+    const struct jrl_model *m = pass->model;
+    const int64_t n = pack->n_rows * m->config.dim;
+    float *x;
+    int rc;
+
+    if ((rc = jrl_workspace_need(pass->ws, JRL_WS_SAVED, n * (keep ? m->config.n_layers + 1 : 1), 4, saved, err)) < 0 ||
+        (rc = jrl_embedding(m->dev, *saved, m->embedding, m->dtype, pack->ids, pack->n_rows, m->config.dim, err)) < 0)
+        return rc;
+    x = *saved;
+    for (int64_t i = 0; i < m->config.n_layers; i++) {
+        if (keep) {
+            jrl_copy_bytes(m->dev, x + n, x, n * 4);
+            x += n;
+        }
+        if ((rc = jrl_attention_block(pass, &m->layers[i], x, NULL, err)) < 0 || (rc = jrl_mlp_block(pass, &m->layers[i], x, err)) < 0)
+            return rc;
+    }
+    *last = x;
+    return JRL_OK;
+}
+
+int jrl_score(const struct jrl_model *model, struct jrl_workspace *ws, const struct jrl_sequence *seqs, int64_t n_seqs,
+              double temperature, float *logprobs, float *entropies, struct jrl_error *err)
+{
+    struct jrl_head_chunk chunk;
+    struct jrl_pack pack;
+    struct jrl_pass pass;
+    float *saved = NULL, *x = NULL;
+    int64_t n = 0;
+    int rc;
+
+    if ((rc = jrl_pack_init(&pack, model, ws, seqs, n_seqs, err)) < 0 ||
+        (rc = jrl_pass_init(&pass, model, ws, pack.n_rows, pack.rows, n_seqs, err)) < 0 ||
+        (rc = forward(&pass, &pack, false, &saved, &x, err)) < 0)
+        return rc;
+    for (int64_t at = 0; at < pack.n_head_rows; at += chunk.n) {
+        if ((rc = jrl_head_chunk_forward(&chunk, model, ws, &pack, at, temperature, x, err)) < 0)
+            return rc;
+        for (int64_t i = 0; i < chunk.n; i++) {
+            if (pack.head_rows[at + i].row < 0)
+                continue;
+            logprobs[n] = chunk.logprob[i];
+            if (entropies)
+                entropies[n] = chunk.entropy[i];
+            n++;
+        }
+    }
+    return JRL_OK;
+}
+
+/* Asks the objective for the derivatives of the chunk's tokens, one run of one sequence at a time. */
+static void ask_objective(struct jrl_head_chunk *chunk, const struct jrl_pack *pack, jrl_objective_fn *objective, void *ctx)
+{
+    const struct jrl_head_row *rows = pack->head_rows + chunk->at;
+
+    memset(chunk->dlogprob, 0, (size_t)chunk->n * 4);
+    memset(chunk->dentropy, 0, (size_t)chunk->n * 4);
+    for (int64_t i = 0, end; i < chunk->n; i = end) {
+        for (end = i + 1; end < chunk->n && rows[i].row >= 0 && rows[end].row >= 0 && rows[end].sequence == rows[i].sequence;)
+            end++;
+        if (rows[i].row >= 0)
+            objective(ctx, rows[i].sequence, rows[i].token - pack->seqs[rows[i].sequence].n_prompt, end - i, chunk->logprob + i,
+                      chunk->entropy + i, chunk->dlogprob + i, chunk->dentropy + i);
+    }
+}
+
+int jrl_train(const struct jrl_model *model, struct jrl_workspace *ws, const struct jrl_sequence *seqs, int64_t n_seqs,
+              double temperature, jrl_objective_fn *objective, void *ctx, struct jrl_gradients *g, struct jrl_error *err)
+{
+    const int64_t dim = model->config.dim;
+    struct jrl_head_chunk chunk;
+    struct jrl_pack pack;
+    struct jrl_pass pass;
+    float *saved = NULL, *x = NULL, *dx = NULL;
+    int rc;
+
+    if ((rc = jrl_pack_init(&pack, model, ws, seqs, n_seqs, err)) < 0 ||
+        (rc = jrl_pass_init(&pass, model, ws, pack.n_rows, pack.rows, n_seqs, err)) < 0 ||
+        (rc = forward(&pass, &pack, true, &saved, &x, err)) < 0 ||
+        (rc = jrl_workspace_need(ws, JRL_WS_DX, pack.n_rows * dim, 4, &dx, err)) < 0)
+        return rc;
+    jrl_fill_zero(model->dev, dx, pack.n_rows * dim * 4);
+    for (int64_t at = 0; at < pack.n_head_rows; at += chunk.n) {
+        if ((rc = jrl_head_chunk_forward(&chunk, model, ws, &pack, at, temperature, x, err)) < 0)
+            return rc;
+        ask_objective(&chunk, &pack, objective, ctx);
+        if ((rc = jrl_head_chunk_backward(&chunk, model, ws, &pack, temperature, g, dx, err)) < 0)
+            return rc;
+    }
+    for (int64_t i = model->config.n_layers - 1; i >= 0; i--)
+        if ((rc = jrl_layer_backward(&pass, &model->layers[i], &g->layers[i], saved + i * pack.n_rows * dim, dx, err)) < 0)
+            return rc;
+    return jrl_embedding_backward(model->dev, g->embedding, dx, pack.ids, pack.n_rows, dim, err);
+}
