@@ -13,7 +13,9 @@
 
 #include <cmocka.h>
 
+#include "base/memory.h"
 #include "kernels/logprob.h"
+#include "kernels/vmath.h"
 #include "model/safetensors.h"
 #include "model/train.h"
 

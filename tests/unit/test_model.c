@@ -29,7 +29,7 @@ static float *all_logits(struct test_model *t, const uint32_t *tokens, int64_t n
 static void compare_with_golden(const char *name, const char *dtype, double *max_error, double *rms_error, double *golden_error)
 {
     struct test_model t;
-    int64_t n_tokens, n_rows, n_logits;
+    int64_t n_tokens = 0, n_rows = 0, n_logits = 0;
     uint32_t *tokens, *rows;
     const float *want;
     float *got;
@@ -94,7 +94,7 @@ static void test_chunks(void **state)
     (void)state;
     for (int dtype = 0; dtype < 2; dtype++) {
         struct test_model t;
-        int64_t n_tokens;
+        int64_t n_tokens = 0;
         uint32_t *tokens;
         float *whole;
 
@@ -123,7 +123,7 @@ static void test_batch(void **state)
         struct test_model t;
         struct test_cache caches[3];
         struct jrl_span spans[3];
-        int64_t n_tokens, rows[3], vocab, at = 0;
+        int64_t n_tokens = 0, rows[3], vocab, at = 0;
         uint32_t *tokens;
         float *logits = NULL;
 
