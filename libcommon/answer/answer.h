@@ -1,7 +1,7 @@
 /* answer.h - is a response right? The rules ("verifiers") by name, each a pure function of the response and the
  * ground truth: no I/O, no clock, bounded work. A rule extracts the answer its own way and compares it its own way;
  * jrl-verify(1) describes them for users.
- * Not here: rewards (the tool maps right and wrong to numbers) and ground truths as records hold them (data/truth.h). */
+ * Not here: rewards (the tool maps right and wrong to numbers) and ground truths as records hold them (data/scalar.h). */
 #ifndef JRL_ANSWER_ANSWER_H
 #define JRL_ANSWER_ANSWER_H
 
@@ -9,12 +9,7 @@
 #include <stddef.h>
 
 #include "base/memory.h"
-
-/* Borrowed bytes, UTF-8 by intent; NUL is an ordinary character. */
-struct jrl_text {
-    const char *data;
-    size_t len_bytes;
-};
+#include "base/text.h"
 
 /* Zero-initialise, reuse for every response of a loop, release at the end. One verdict a thread. */
 struct jrl_verdict {
