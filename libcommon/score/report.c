@@ -116,27 +116,43 @@ static json_t *real_or_null(double x)
     return isfinite(x) ? json_real(x) : json_null();
 }
 
-static json_t *estimate_json(const struct jrl_estimate *e)
+/* NAME, NAME_stderr, NAME_low, NAME_high: flat, so that `.overall.avg` is the number. */
+static void set_estimate(json_t *const objects[4], const char *const keys[4], const struct jrl_estimate *e)
 {
-    return e->n == 0 ? json_null()
-                     : json_pack("{s:o, s:o, s:o, s:o}", "value", real_or_null(e->value), "stderr", real_or_null(e->std_error), "low",
-                                 real_or_null(e->low), "high", real_or_null(e->high));
+    const double values[4] = { e->value, e->std_error, e->low, e->high };
+
+    for (int i = 0; i < 4; i++)
+        json_object_set_new(objects[i], keys[i], e->n > 0 ? real_or_null(values[i]) : json_null());
 }
 
 static json_t *summary_json(const struct jrl_summary *s)
 {
-    json_t *pass = json_object();
+    static const char *const avg[4] = { "avg", "avg_stderr", "avg_low", "avg_high" };
+    static const char *const maj[4] = { "maj", "maj_stderr", "maj_low", "maj_high" };
+    static const char *const pass[4] = { "pass", "pass_stderr", "pass_low", "pass_high" };
+    json_t *row = json_pack("{s:I, s:I, s:o, s:I, s:I}", "problems", (json_int_t)s->problems, "rollouts", (json_int_t)s->rollouts, "samples",
+                            s->samples_min == s->samples_max ? json_integer(s->samples_min) : json_null(), "samples_min",
+                            (json_int_t)s->samples_min, "samples_max", (json_int_t)s->samples_max);
+    json_t *const same[4] = { row, row, row, row };
+    json_t *by_k[4];
     char k[24];
 
+    set_estimate(same, avg, &s->avg);
+    set_estimate(same, maj, &s->maj);
+    for (int i = 0; i < 4; i++)
+        json_object_set_new(row, pass[i], by_k[i] = json_object());
     for (int j = 0; j < s->ks.n; j++) {
+        const char *const keys[4] = { k, k, k, k };
+
         snprintf(k, sizeof(k), "%lld", (long long)s->ks.k[j]);
-        json_object_set_new(pass, k, estimate_json(&s->pass[j]));
+        set_estimate(by_k, keys, &s->pass[j]);
     }
-    return json_pack("{s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "problems", (json_int_t)s->problems, "rollouts",
-                     (json_int_t)s->rollouts, "samples_min", (json_int_t)s->samples_min, "samples_max", (json_int_t)s->samples_max, "avg",
-                     estimate_json(&s->avg), "maj", estimate_json(&s->maj), "pass", pass, "tokens", real_or_null(s->tokens), "truncated",
-                     real_or_null(s->truncated), "answered", real_or_null(s->answered), "entropy", real_or_null(s->entropy), "reward",
-                     real_or_null(s->reward));
+    json_object_set_new(row, "tokens", real_or_null(s->tokens));
+    json_object_set_new(row, "truncated", real_or_null(s->truncated));
+    json_object_set_new(row, "answered", real_or_null(s->answered));
+    json_object_set_new(row, "entropy", real_or_null(s->entropy));
+    json_object_set_new(row, "reward", real_or_null(s->reward));
+    return row;
 }
 
 static int part_json(const struct jrl_report *r, const struct jrl_report_part *part, json_t *by, struct jrl_error *err)
@@ -157,7 +173,7 @@ static int part_json(const struct jrl_report *r, const struct jrl_report_part *p
 
 int jrl_report_json(const struct jrl_report *r, struct jrl_buffer *out, struct jrl_error *err)
 {
-    json_t *root = json_pack("{s:f, s:s?, s:o, s:o, s:{}}", "confidence", r->options.confidence, "verifier", r->options.verifiers, "all",
+    json_t *root = json_pack("{s:f, s:s?, s:o, s:o, s:{}}", "confidence", r->options.confidence, "verifier", r->options.verifiers, "overall",
                              summary_json(&r->all), "mean", json_object(), "by");
     json_t *mean = json_object_get(root, "mean"), *by = json_object_get(root, "by");
     char *text;

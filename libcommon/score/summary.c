@@ -127,7 +127,8 @@ void jrl_summary_mean(struct jrl_summary *s, const struct jrl_summary *rows, int
     const struct jrl_estimate **list = jrl_xcalloc((size_t)n + 1, sizeof(*list));
 
     memset(s, 0, sizeof(*s));
-    s->samples_min = INT64_MAX;
+    s->samples_min = n > 0 ? rows[0].samples_min : 0;
+    s->tokens = s->truncated = s->answered = s->entropy = s->reward = n > 0 ? 0 : NAN;
     for (int64_t i = 0; i < n; i++) {
         s->problems += rows[i].problems;
         s->rollouts += rows[i].rollouts;

@@ -51,7 +51,7 @@ static struct row *add_row(struct table *t, char *label)
     return &t->rows[t->n++];
 }
 
-/* Every k that any row has. */
+/* Every k that any row has, in order. */
 static void merge_ks(struct jrl_ks *ks, const struct jrl_summary *s)
 {
     for (int j = 0; j < s->ks.n; j++) {
@@ -65,6 +65,16 @@ static void merge_ks(struct jrl_ks *ks, const struct jrl_summary *s)
         ks->k[at] = s->ks.k[j];
         ks->n++;
     }
+}
+
+/* A column is there when any row has a number for it. */
+static void use_columns(struct table *t, const struct jrl_summary *s)
+{
+    merge_ks(&t->ks, s);
+    t->tokens |= isfinite(s->tokens);
+    t->truncated |= isfinite(s->truncated);
+    t->entropy |= isfinite(s->entropy);
+    t->reward |= isfinite(s->reward);
 }
 
 static void number(char cell[CELL_SIZE], const char *format, double x)
@@ -155,13 +165,12 @@ static void print(struct table *t, struct jrl_buffer *out)
 
 static void part_table(const struct jrl_report *r, const struct jrl_report_part *part, struct jrl_buffer *out)
 {
-    struct table t = { .confidence = r->options.confidence, .entropy = isfinite(r->all.entropy), .tokens = isfinite(r->all.tokens),
-                       .truncated = isfinite(r->all.truncated), .reward = isfinite(r->all.reward) };
+    struct table t = { .confidence = r->options.confidence };
     struct jrl_summary mean;
 
-    merge_ks(&t.ks, &r->all);
+    use_columns(&t, &r->all);
     for (int64_t i = 0; i < part->n; i++)
-        merge_ks(&t.ks, &part->rows[i]);
+        use_columns(&t, &part->rows[i]);
     heading(&t, part->field);
     for (int64_t i = 0; i < part->n; i++)
         line(&t, part->values[i] < 0 ? jrl_xstrdup("(none)") : printable(jrl_index_key(&r->tally->texts, part->values[i])), &part->rows[i]);
