@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <fts.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -187,6 +188,13 @@ int jrl_write_all(int fd, const void *data, size_t len_bytes, const char *path, 
     while (len_bytes > 0) {
         ssize_t n = write(fd, p, len_bytes);
 
+        if (n < 0 && errno == EAGAIN) {
+            /* A descriptor shared with a program that made it non-blocking. */
+            struct pollfd ready = { .fd = fd, .events = POLLOUT };
+
+            poll(&ready, 1, -1);
+            continue;
+        }
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)

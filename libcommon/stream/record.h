@@ -19,6 +19,7 @@ struct jrl_record {
     size_t n_fields, cap_fields;
     struct jrl_buffer *chunks; /* memory of set fields; never moves while in use */
     size_t n_chunks, used_chunks;
+    struct jrl_value raw; /* the bytes that were parsed, while no field was changed since; else data NULL */
 };
 
 void jrl_record_release(struct jrl_record *r);

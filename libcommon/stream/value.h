@@ -13,6 +13,7 @@
 #include "base/memory.h"
 
 #define JRL_MAX_DEPTH 64
+#define JRL_MAX_KEYS 1024 /* of a record */
 #define JRL_MAX_RECORD_BYTES (256u << 20)
 
 /* ext types of number arrays, little-endian elements */
@@ -30,6 +31,19 @@ struct jrl_value {
  * JRL_ERR_INPUT when it is malformed, too deep or longer than JRL_MAX_RECORD_BYTES. */
 int64_t jrl_value_walk(const uint8_t *data, size_t len_bytes, struct jrl_error *err) JRL_MUST_CHECK;
 
+/* The same for a value that arrives in pieces: zero-initialise for each value; call again with the
+ * same bytes and more behind them. No byte is looked at twice. */
+struct jrl_walker {
+    size_t pos;
+    int depth;    /* containers that are open */
+    bool started;
+    struct {
+        uint64_t left; /* values to come */
+        bool map;
+    } open[JRL_MAX_DEPTH];
+};
+int64_t jrl_walker_walk(struct jrl_walker *w, const uint8_t *data, size_t len_bytes, size_t max_bytes, struct jrl_error *err) JRL_MUST_CHECK;
+
 enum jrl_value_type jrl_value_type(struct jrl_value v);
 const char *jrl_value_type_name(struct jrl_value v); /* "a string", "a number", ... for messages */
 
@@ -39,6 +53,9 @@ bool jrl_value_u64(struct jrl_value v, uint64_t *out);
 bool jrl_value_f64(struct jrl_value v, double *out); /* integers too */
 bool jrl_value_bool(struct jrl_value v, bool *out);
 bool jrl_value_str(struct jrl_value v, const char **text, size_t *len_bytes); /* str or bin */
+/* Any ext: its type, and its data. */
+bool jrl_value_ext(struct jrl_value v, int *type, const uint8_t **data, size_t *len_bytes);
+size_t jrl_array_element_bytes(enum jrl_array_type type); /* 0 when it is none of the six */
 /* A number array of the given type; *data may be unaligned; n elements. */
 bool jrl_value_array(struct jrl_value v, enum jrl_array_type type, const void **data, size_t *n);
 
@@ -58,6 +75,7 @@ void jrl_pack_str(struct jrl_buffer *b, const char *text, size_t len_bytes);
 void jrl_pack_bin(struct jrl_buffer *b, const void *data, size_t len_bytes);
 void jrl_pack_list(struct jrl_buffer *b, size_t n); /* header; n values follow */
 void jrl_pack_map(struct jrl_buffer *b, size_t n);  /* header; n pairs follow */
+void jrl_pack_ext(struct jrl_buffer *b, int type, const void *data, size_t len_bytes);
 void jrl_pack_array(struct jrl_buffer *b, enum jrl_array_type type, const void *data, size_t n);
 
 #endif

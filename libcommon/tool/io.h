@@ -37,6 +37,19 @@ void jrl_io_open_source(struct jrl_io *io, const struct jrl_tool *tool, const ch
 /* Open as a sink: a stream is read; the tool writes text or files itself. */
 void jrl_io_open_sink(struct jrl_io *io, const struct jrl_tool *tool, const char *operand);
 
+/* Text input of a source (JSON lines): a descriptor for OPERAND (NULL or "-": stdin, refused when it is a
+ * terminal). *name gets what messages call it. Exits on failure. */
+int jrl_io_open_text_input(struct jrl_io *io, const char *operand, const char **name);
+
+/* Several streams in one output (jrl-cat): a reader of one more operand, closed by jrl_io_close_input.
+ * Failures are in io->err. */
+int jrl_io_open_input(struct jrl_io *io, const char *operand, struct jrl_reader **in, int *fd) JRL_MUST_CHECK;
+void jrl_io_close_input(struct jrl_reader *in, int fd);
+
+/* End the output's segment, if one was begun, and take the header of the next from these input headers
+ * (their chains joined; the last entry of each is a parent). At most one is usual. */
+int jrl_io_begin_segment(struct jrl_io *io, const struct jrl_record *const headers[], int n_headers) JRL_MUST_CHECK;
+
 /* Add to this tool's own entry in the header, before the first write: resolved options, digests
  * ("policy", "data", "seed"). A no-op with --no-provenance. */
 void jrl_io_note(struct jrl_io *io, const char *key, const char *value);
@@ -48,6 +61,10 @@ int jrl_io_write(struct jrl_io *io, const struct jrl_record *rec) JRL_MUST_CHECK
 int jrl_io_write_batch(struct jrl_io *io, int64_t k) JRL_MUST_CHECK;
 int jrl_io_flush(struct jrl_io *io) JRL_MUST_CHECK; /* end the block: the next stage can work on it */
 
+/* Sleep at most SECONDS, for a tool that waits for something else than its input (a policy): what was
+ * written is flushed, and when the output's reader goes, the tool ends at once as by SIGPIPE. */
+int jrl_io_sleep(struct jrl_io *io, double seconds) JRL_MUST_CHECK;
+
 /* Text output of a sink (tables, JSON lines): the stream -o names, checked at the end. */
 FILE *jrl_io_text(struct jrl_io *io);
 
@@ -56,6 +73,8 @@ int jrl_io_reject(struct jrl_io *io, int64_t max_rejected, const char *reason, c
 
 /* Fail with the file and number of the record being read in front of the text. Returns STATUS. */
 int jrl_io_fail(struct jrl_io *io, int status, const char *fmt, ...) JRL_PRINTF(3, 4);
+/* The same for an error that io->err already holds (from a field getter given &io->err). Returns its status. */
+int jrl_io_fail_here(struct jrl_io *io);
 
 /* The way out. RC JRL_EOF or JRL_OK: write the end, flush, close, rename, sum up at -v, return 0.
  * Negative: print io->err, abandon the output (no end record, no final file), return the exit code. */
