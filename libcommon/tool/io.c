@@ -26,6 +26,7 @@ struct jrl_io_private {
     const char *kind;
     struct jrl_record header; /* of the output's segment, built when its first record is written */
     struct jrl_record *inputs; /* the input headers it is built from */
+    const struct jrl_record **input_list; /* pointers to them */
     int n_inputs;
     struct jrl_record notes, extra;
     bool header_written, segment_ended;
@@ -187,18 +188,27 @@ void jrl_io_close_input(struct jrl_reader *in, int fd)
         close(fd);
 }
 
+static void release_inputs(struct jrl_io_private *p)
+{
+    for (int i = 0; i < p->n_inputs; i++)
+        jrl_record_release(&p->inputs[i]);
+    free(p->inputs);
+    free(p->input_list);
+}
+
 /* Keep copies of the headers that the output's next header is built from. */
 static void keep_inputs(struct jrl_io *io, const struct jrl_record *const headers[], int n_headers)
 {
     struct jrl_io_private *p = io->p;
 
-    for (int i = 0; i < p->n_inputs; i++)
-        jrl_record_release(&p->inputs[i]);
-    free(p->inputs);
-    p->inputs = jrl_xcalloc((size_t)n_headers + 1, sizeof *p->inputs);
+    release_inputs(p);
+    p->inputs = jrl_xcalloc((size_t)n_headers, sizeof *p->inputs);
+    p->input_list = jrl_xcalloc((size_t)n_headers, sizeof *p->input_list);
     p->n_inputs = n_headers;
-    for (int i = 0; i < n_headers; i++)
+    for (int i = 0; i < n_headers; i++) {
         jrl_record_copy(&p->inputs[i], headers[i]);
+        p->input_list[i] = &p->inputs[i];
+    }
 }
 
 static void open_reader(struct jrl_io *io, const char *operand)
@@ -256,13 +266,10 @@ void jrl_io_header_str(struct jrl_io *io, const char *key, const char *value)
 static int write_header(struct jrl_io *io)
 {
     struct jrl_io_private *p = io->p;
-    const struct jrl_record *inputs[p->n_inputs ? p->n_inputs : 1];
 
     if (p->header_written)
         return JRL_OK;
-    for (int i = 0; i < p->n_inputs; i++)
-        inputs[i] = &p->inputs[i];
-    jrl_provenance_header(&p->header, io->tool, inputs, p->n_inputs, p->kind, &p->extra, &p->notes);
+    jrl_provenance_header(&p->header, io->tool, p->input_list, p->n_inputs, p->kind, &p->extra, &p->notes);
     p->header_written = true;
     return jrl_writer_header(io->out, &p->header, &io->err);
 }
@@ -461,9 +468,7 @@ static void release(struct jrl_io *io)
     if (p->text && p->text != stdout)
         fclose(p->text);
     jrl_tempfile_abort(&p->temp);
-    for (int i = 0; i < p->n_inputs; i++)
-        jrl_record_release(&p->inputs[i]);
-    free(p->inputs);
+    release_inputs(p);
     jrl_record_release(&p->header);
     jrl_record_release(&p->notes);
     jrl_record_release(&p->extra);

@@ -2,6 +2,7 @@
 #include "tool/provenance.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/hash.h"
