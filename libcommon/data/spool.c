@@ -95,7 +95,7 @@ int jrl_spool_rewind(struct jrl_spool *spool, struct jrl_error *err)
     spool->writer = NULL;
     if (lseek(spool->fd, 0, SEEK_SET) != 0)
         return jrl_fail_errno(err, JRL_ERR_RUN, "cannot read back '%s'", spool->name);
-    return jrl_reader_new(&spool->reader, spool->fd, spool->name, err);
+    return jrl_reader_new(&spool->reader, spool->fd, spool->name, NULL, err);
 }
 
 int jrl_spool_next(struct jrl_spool *spool, struct jrl_record *rec, struct jrl_error *err)
