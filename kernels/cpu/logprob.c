@@ -1,29 +1,25 @@
-/* logprob.c - log-softmax of logits rows in plain C: the loops that define the bits.
+/* logprob.c - log-softmax of logits rows: the plain loops, which define the bits, and the choice of faster ones.
  * The vocabulary is cut into blocks of 1024. A block gives its maximum m, s = sum exp(z - m) and
  * t = sum exp(z - m) (z - m) in lanes; the blocks are joined in ascending order in double, because 150 000
  * terms in f32 would cost the digits that a ratio of probabilities needs. */
 #include <math.h>
 #include <stdbool.h>
-#include <stdlib.h>
 
-#include "base/memory.h"
 #include "kernels/cpu/lanes.h"
+#include "kernels/cpu/layer_rows.h"
 #include "kernels/logprob.h"
 
 #define BLOCK 1024
 #define BLOCKS_PER_PART 8
 
-struct block_sums {
-    float max, sum, weighted; /* m, s, t; NaN in sum when an element is not finite */
-};
-
 struct logprob {
+    const struct jrl_layer_rows *rows_of_isa; /* NULL: plain loops */
     const float *logits;
     int64_t ld, rows, vocab, n_blocks, parts_per_row;
     const uint32_t *targets;
     float inv_temperature;
     float *logprob, *entropy, *lse;
-    struct block_sums *blocks; /* [rows, n_blocks] */
+    struct jrl_block_sums *blocks; /* [rows, n_blocks] */
     void *dlogits;
     enum jrl_dtype dtype;
     const float *lse_in, *entropy_in, *dlogprob, *dentropy;
@@ -47,9 +43,9 @@ static int check(const char *name, struct logprob *p, struct jrl_error *err)
     return JRL_OK;
 }
 
-static struct block_sums sum_block(const float *logits, int64_t n, float inv_temperature)
+static struct jrl_block_sums plain_sum_block(const float *logits, int64_t n, float inv_temperature)
 {
-    struct block_sums b = { .max = -INFINITY };
+    struct jrl_block_sums b = { .max = -INFINITY };
     float sums[JRL_LANES] = { 0 }, weighted[JRL_LANES] = { 0 };
     bool finite = true;
 
@@ -75,15 +71,15 @@ static void blocks_part(void *ctx, int64_t part, int thread)
 
     (void)thread;
     for (int64_t b = first; b < min64(p->n_blocks, first + BLOCKS_PER_PART); b++)
-        p->blocks[r * p->n_blocks + b] = sum_block(p->logits + r * p->ld + b * BLOCK, min64(BLOCK, p->vocab - b * BLOCK),
-                                                   p->inv_temperature);
+        p->blocks[r * p->n_blocks + b] = (p->rows_of_isa ? p->rows_of_isa->sum_block : plain_sum_block)(
+            p->logits + r * p->ld + b * BLOCK, min64(BLOCK, p->vocab - b * BLOCK), p->inv_temperature);
 }
 
 /* Joins the blocks of row r. Relative to the row's maximum M: sum = S, weighted = T = sum exp(z - M) (z - M);
  * lse = M + log S, logprob = (z - M) - log S, entropy = log S - T / S. */
 static void finish_row(const struct logprob *p, int64_t r)
 {
-    const struct block_sums *blocks = p->blocks + r * p->n_blocks;
+    const struct jrl_block_sums *blocks = p->blocks + r * p->n_blocks;
     double sum = 0, weighted = 0;
     float max = -INFINITY, log_sum;
 
@@ -107,7 +103,7 @@ static void finish_row(const struct logprob *p, int64_t r)
 int jrl_logprob(struct jrl_device *dev, float *logprob, float *entropy, float *lse, const float *logits, int64_t ld,
                 const uint32_t *targets, float inv_temperature, int64_t rows, int64_t vocab, struct jrl_error *err)
 {
-    struct logprob p = { .logits = logits, .ld = ld, .rows = rows, .vocab = vocab, .inv_temperature = inv_temperature,
+    struct logprob p = { .rows_of_isa = jrl_layer_rows_for(dev), .logits = logits, .ld = ld, .rows = rows, .vocab = vocab, .inv_temperature = inv_temperature,
                          .targets = logprob ? targets : NULL, .logprob = logprob, .entropy = entropy, .lse = lse };
     void *blocks = NULL;
     int rc = check("logprob", &p, err);
@@ -115,39 +111,48 @@ int jrl_logprob(struct jrl_device *dev, float *logprob, float *entropy, float *l
     if (rc == JRL_OK && logprob && !targets)
         rc = jrl_fail(err, JRL_ERR_RUN, "logprob: no targets given");
     if (rc == JRL_OK)
-        rc = jrl_try_alloc(&blocks, (size_t)(rows * p.n_blocks), sizeof(struct block_sums), "sums over the vocabulary", err);
+        rc = jrl_device_scratch(&blocks, dev, JRL_SCRATCH_ROWS, (size_t)(rows * p.n_blocks), sizeof(struct jrl_block_sums), err);
     if (rc < 0)
         return rc;
     p.blocks = blocks;
     jrl_pool_run(jrl_device_pool(dev), rows * p.parts_per_row, blocks_part, &p);
     for (int64_t r = 0; r < rows; r++)
         finish_row(&p, r);
-    free(blocks);
     return JRL_OK;
+}
+
+static void plain_dlogits(void *dlogits, enum jrl_dtype dtype, const float *logits, int64_t n, const struct jrl_dlogits_row *row)
+{
+    for (int64_t i = 0; i < n; i++) {
+        float log_p = logits[i] * row->inv_temperature - row->lse, p = jrl_expf(log_p);
+        float d = row->dlogprob * ((i == row->target ? 1.0f : 0.0f) - p);
+        if (row->with_entropy)
+            d -= row->dentropy * (p * (log_p + row->entropy));
+        jrl_store(dlogits, dtype, i, d * row->inv_temperature);
+    }
 }
 
 static void backward_part(void *ctx, int64_t part, int thread)
 {
     const struct logprob *p = ctx;
-    int64_t r = part / p->parts_per_row, begin = part % p->parts_per_row * BLOCKS_PER_PART * BLOCK;
-    float lse = p->lse_in[r], dlogprob = p->dlogprob[r], dentropy = p->dentropy ? p->dentropy[r] : 0.0f;
-    float entropy = p->dentropy ? p->entropy_in[r] : 0.0f;
+    int64_t r = part / p->parts_per_row, begin = part % p->parts_per_row * BLOCKS_PER_PART * BLOCK, at = r * p->ld + begin;
+    struct jrl_dlogits_row row = { .inv_temperature = p->inv_temperature, .lse = p->lse_in[r], .dlogprob = p->dlogprob[r],
+                                   .with_entropy = p->dentropy != NULL, .target = p->targets[r] - begin };
 
     (void)thread;
-    for (int64_t i = begin; i < min64(p->vocab, begin + BLOCKS_PER_PART * BLOCK); i++) {
-        float log_p = p->logits[r * p->ld + i] * p->inv_temperature - lse, prob = jrl_expf(log_p);
-        float d = dlogprob * ((i == p->targets[r] ? 1.0f : 0.0f) - prob);
-        if (p->dentropy)
-            d -= dentropy * (prob * (log_p + entropy));
-        jrl_store(p->dlogits, p->dtype, r * p->ld + i, d * p->inv_temperature);
+    if (row.with_entropy) {
+        row.entropy = p->entropy_in[r];
+        row.dentropy = p->dentropy[r];
     }
+    (p->rows_of_isa ? p->rows_of_isa->dlogits : plain_dlogits)((uint8_t *)p->dlogits + at * jrl_dtype_bytes(p->dtype), p->dtype,
+                                                               p->logits + at, min64(BLOCKS_PER_PART * BLOCK, p->vocab - begin), &row);
 }
 
 int jrl_logprob_backward(struct jrl_device *dev, void *dlogits, enum jrl_dtype dtype, const float *logits, int64_t ld,
                          const uint32_t *targets, float inv_temperature, const float *lse, const float *entropy,
                          const float *dlogprob, const float *dentropy, int64_t rows, int64_t vocab, struct jrl_error *err)
 {
-    struct logprob p = { .logits = logits, .ld = ld, .rows = rows, .vocab = vocab, .inv_temperature = inv_temperature,
+    struct logprob p = { .rows_of_isa = jrl_layer_rows_for(dev), .logits = logits, .ld = ld, .rows = rows, .vocab = vocab, .inv_temperature = inv_temperature,
                          .targets = targets, .dlogits = dlogits, .dtype = dtype, .lse_in = lse, .entropy_in = entropy,
                          .dlogprob = dlogprob, .dentropy = dentropy };
     int rc = check("logprob_backward", &p, err);

@@ -1,9 +1,8 @@
-/* norm.c - RMSNorm and embedding in plain C: the loops that define the bits. Vectors: norm_rows.h. */
+/* norm.c - RMSNorm and the embedding lookup: the plain loops, which define the bits, and the choice of faster ones. */
 #include <math.h>
-#include <stdlib.h>
 
-#include "base/memory.h"
 #include "kernels/cpu/lanes.h"
+#include "kernels/cpu/layer_rows.h"
 #include "kernels/norm.h"
 
 #define ROWS_PER_PART 16
@@ -52,6 +51,12 @@ int jrl_embedding(struct jrl_device *dev, float *x, const void *table, enum jrl_
     return rc;
 }
 
+static void add(float *restrict y, const float *restrict x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        y[i] += x[i];
+}
+
 static void embedding_backward_part(void *ctx, int64_t part, int thread)
 {
     const struct embedding *p = ctx;
@@ -61,8 +66,7 @@ static void embedding_backward_part(void *ctx, int64_t part, int thread)
     for (int64_t r = 0; r < p->rows; r++) {
         if (p->ids[r] == UINT32_MAX)
             continue;
-        for (int64_t i = begin; i < end; i++)
-            p->out[p->ids[r] * p->dim + i] += p->dx[r * p->dim + i];
+        add(p->out + p->ids[r] * p->dim + begin, p->dx + r * p->dim + begin, end - begin);
     }
 }
 
@@ -78,6 +82,7 @@ int jrl_embedding_backward(struct jrl_device *dev, float *dtable, const float *d
 }
 
 struct rmsnorm {
+    const struct jrl_layer_rows *rows_of_isa; /* NULL: plain loops */
     void *y;
     const float *x, *dy;
     float *dx, *dweight;
@@ -97,24 +102,43 @@ static float inverse_rms(const float *x, int64_t dim, float eps)
     return 1.0f / sqrtf(jrl_lanes_sum(lanes) / (float)dim + eps);
 }
 
+static void plain_rmsnorm(void *y, const float *x, const void *weight, enum jrl_dtype dtype, float eps, int64_t dim)
+{
+    float inverse = inverse_rms(x, dim, eps);
+
+    for (int64_t i = 0; i < dim; i++)
+        jrl_store(y, dtype, i, x[i] * inverse * jrl_load(weight, dtype, i));
+}
+
+/* With g = dy * weight and s = inverse: dx += s * (g - x * (g.x / dim) * s * s). Returns s. */
+static float plain_rmsnorm_dx(float *dx, const float *dy, const float *x, const void *weight, enum jrl_dtype dtype, float eps,
+                              int64_t dim)
+{
+    float inverse = inverse_rms(x, dim, eps), lanes[JRL_LANES] = { 0 };
+
+    for (int64_t i = 0; i < dim; i++)
+        lanes[i % JRL_LANES] = fmaf(dy[i] * jrl_load(weight, dtype, i), x[i], lanes[i % JRL_LANES]);
+    float slope = jrl_lanes_sum(lanes) / (float)dim * inverse * inverse;
+    for (int64_t i = 0; i < dim; i++)
+        dx[i] += (dy[i] * jrl_load(weight, dtype, i) - x[i] * slope) * inverse;
+    return inverse;
+}
+
 static void rmsnorm_part(void *ctx, int64_t part, int thread)
 {
     const struct rmsnorm *p = ctx;
-    int64_t end = min64(p->rows, (part + 1) * ROWS_PER_PART);
+    int64_t end = min64(p->rows, (part + 1) * ROWS_PER_PART), row_bytes = p->dim * jrl_dtype_bytes(p->dtype);
 
     (void)thread;
-    for (int64_t r = part * ROWS_PER_PART; r < end; r++) {
-        const float *x = p->x + r * p->dim;
-        float inverse = inverse_rms(x, p->dim, p->eps);
-        for (int64_t i = 0; i < p->dim; i++)
-            jrl_store(p->y, p->dtype, r * p->dim + i, x[i] * inverse * jrl_load(p->weight, p->dtype, i));
-    }
+    for (int64_t r = part * ROWS_PER_PART; r < end; r++)
+        (p->rows_of_isa ? p->rows_of_isa->rmsnorm : plain_rmsnorm)((uint8_t *)p->y + r * row_bytes, p->x + r * p->dim, p->weight,
+                                                                   p->dtype, p->eps, p->dim);
 }
 
 int jrl_rmsnorm(struct jrl_device *dev, void *y, const float *x, const void *weight, enum jrl_dtype dtype, float eps,
                 int64_t rows, int64_t dim, struct jrl_error *err)
 {
-    struct rmsnorm p = { .y = y, .x = x, .weight = weight, .dtype = dtype, .eps = eps, .rows = rows, .dim = dim };
+    struct rmsnorm p = { .rows_of_isa = jrl_layer_rows_for(dev), .y = y, .x = x, .weight = weight, .dtype = dtype, .eps = eps, .rows = rows, .dim = dim };
     int rc = check("rmsnorm", dtype, rows, dim, err);
 
     if (rc == JRL_OK)
@@ -122,23 +146,21 @@ int jrl_rmsnorm(struct jrl_device *dev, void *y, const float *x, const void *wei
     return rc;
 }
 
-/* With g = dy * weight and s = inverse: dx = s * (g - x * (g.x / dim) * s * s). */
 static void rmsnorm_dx_part(void *ctx, int64_t part, int thread)
 {
     const struct rmsnorm *p = ctx;
     int64_t end = min64(p->rows, (part + 1) * ROWS_PER_PART);
 
     (void)thread;
-    for (int64_t r = part * ROWS_PER_PART; r < end; r++) {
-        const float *x = p->x + r * p->dim, *dy = p->dy + r * p->dim;
-        float inverse = inverse_rms(x, p->dim, p->eps), lanes[JRL_LANES] = { 0 };
-        for (int64_t i = 0; i < p->dim; i++)
-            lanes[i % JRL_LANES] = fmaf(dy[i] * jrl_load(p->weight, p->dtype, i), x[i], lanes[i % JRL_LANES]);
-        float slope = jrl_lanes_sum(lanes) / (float)p->dim * inverse * inverse;
-        for (int64_t i = 0; i < p->dim; i++)
-            p->dx[r * p->dim + i] += (dy[i] * jrl_load(p->weight, p->dtype, i) - x[i] * slope) * inverse;
-        p->inverse[r] = inverse;
-    }
+    for (int64_t r = part * ROWS_PER_PART; r < end; r++)
+        p->inverse[r] = (p->rows_of_isa ? p->rows_of_isa->rmsnorm_dx : plain_rmsnorm_dx)(
+            p->dx + r * p->dim, p->dy + r * p->dim, p->x + r * p->dim, p->weight, p->dtype, p->eps, p->dim);
+}
+
+static void add_products(float *restrict y, const float *restrict dy, const float *restrict x, float inverse, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        y[i] += dy[i] * (x[i] * inverse);
 }
 
 static void rmsnorm_dweight_part(void *ctx, int64_t part, int thread)
@@ -148,26 +170,24 @@ static void rmsnorm_dweight_part(void *ctx, int64_t part, int thread)
 
     (void)thread;
     for (int64_t r = 0; r < p->rows; r++)
-        for (int64_t i = begin; i < end; i++)
-            p->dweight[i] += p->dy[r * p->dim + i] * (p->x[r * p->dim + i] * p->inverse[r]);
+        add_products(p->dweight + begin, p->dy + r * p->dim + begin, p->x + r * p->dim + begin, p->inverse[r], end - begin);
 }
 
 int jrl_rmsnorm_backward(struct jrl_device *dev, float *dx, float *dweight, const float *dy, const float *x,
                          const void *weight, enum jrl_dtype dtype, float eps, int64_t rows, int64_t dim,
                          struct jrl_error *err)
 {
-    struct rmsnorm p = { .x = x, .dy = dy, .dx = dx, .dweight = dweight, .weight = weight, .dtype = dtype, .eps = eps,
+    struct rmsnorm p = { .rows_of_isa = jrl_layer_rows_for(dev), .x = x, .dy = dy, .dx = dx, .dweight = dweight, .weight = weight, .dtype = dtype, .eps = eps,
                          .rows = rows, .dim = dim };
     void *inverse = NULL;
     int rc = check("rmsnorm_backward", dtype, rows, dim, err);
 
     if (rc == JRL_OK)
-        rc = jrl_try_alloc(&inverse, (size_t)rows, sizeof(float), "the norm's backward pass", err);
+        rc = jrl_device_scratch(&inverse, dev, JRL_SCRATCH_ROWS, (size_t)rows, sizeof(float), err);
     if (rc < 0)
         return rc;
     p.inverse = inverse;
     jrl_pool_run(jrl_device_pool(dev), parts(rows, ROWS_PER_PART), rmsnorm_dx_part, &p);
     jrl_pool_run(jrl_device_pool(dev), parts(dim, COLS_PER_PART), rmsnorm_dweight_part, &p);
-    free(inverse);
     return JRL_OK;
 }

@@ -1,12 +1,14 @@
-/* swiglu.c - the gated activation in plain C: the loops that define the bits. */
+/* swiglu.c - the gated activation: the plain loops, which define the bits, and the choice of faster ones. */
 #include <math.h>
 
 #include "kernels/cpu/lanes.h"
+#include "kernels/cpu/layer_rows.h"
 #include "kernels/swiglu.h"
 
 #define ELEMENTS_PER_PART 8192
 
 struct swiglu {
+    const struct jrl_layer_rows *rows; /* NULL: plain loops */
     void *y, *dgate, *dup;
     enum jrl_dtype dtype;
     const float *dy, *gate, *up;
@@ -21,6 +23,7 @@ static int run(struct jrl_device *dev, const char *name, struct swiglu *p, int64
     if (rows < 0 || dim < 0)
         return jrl_fail(err, JRL_ERR_RUN, "%s: negative size %lld x %lld", name, (long long)rows, (long long)dim);
     p->n = rows * dim;
+    p->rows = jrl_layer_rows_for(dev);
     jrl_pool_run(jrl_device_pool(dev), (p->n + ELEMENTS_PER_PART - 1) / ELEMENTS_PER_PART, fn, p);
     return JRL_OK;
 }
@@ -31,14 +34,24 @@ static float sigmoid(float x)
     return 1.0f / (1.0f + jrl_expf(-x));
 }
 
+static void plain_swiglu(void *y, enum jrl_dtype dtype, const float *gate, const float *up, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        jrl_store(y, dtype, i, gate[i] * sigmoid(gate[i]) * up[i]);
+}
+
+static void *offset(void *y, const struct swiglu *p, int64_t i)
+{
+    return (uint8_t *)y + i * jrl_dtype_bytes(p->dtype);
+}
+
 static void forward_part(void *ctx, int64_t part, int thread)
 {
     const struct swiglu *p = ctx;
-    int64_t begin = part * ELEMENTS_PER_PART, end = begin + ELEMENTS_PER_PART < p->n ? begin + ELEMENTS_PER_PART : p->n;
+    int64_t begin = part * ELEMENTS_PER_PART, n = p->n - begin < ELEMENTS_PER_PART ? p->n - begin : ELEMENTS_PER_PART;
 
     (void)thread;
-    for (int64_t i = begin; i < end; i++)
-        jrl_store(p->y, p->dtype, i, p->gate[i] * sigmoid(p->gate[i]) * p->up[i]);
+    (p->rows ? p->rows->swiglu : plain_swiglu)(offset(p->y, p, begin), p->dtype, p->gate + begin, p->up + begin, n);
 }
 
 int jrl_swiglu(struct jrl_device *dev, void *y, enum jrl_dtype dtype, const float *gate, const float *up, int64_t rows,
@@ -49,17 +62,24 @@ int jrl_swiglu(struct jrl_device *dev, void *y, enum jrl_dtype dtype, const floa
     return run(dev, "swiglu", &p, rows, dim, forward_part, err);
 }
 
+static void plain_swiglu_backward(void *dgate, void *dup, enum jrl_dtype dtype, const float *dy, const float *gate, const float *up,
+                                  int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        float g = gate[i], s = sigmoid(g);
+        jrl_store(dup, dtype, i, dy[i] * (g * s));
+        jrl_store(dgate, dtype, i, dy[i] * up[i] * (s * fmaf(g, 1.0f - s, 1.0f)));
+    }
+}
+
 static void backward_part(void *ctx, int64_t part, int thread)
 {
     const struct swiglu *p = ctx;
-    int64_t begin = part * ELEMENTS_PER_PART, end = begin + ELEMENTS_PER_PART < p->n ? begin + ELEMENTS_PER_PART : p->n;
+    int64_t begin = part * ELEMENTS_PER_PART, n = p->n - begin < ELEMENTS_PER_PART ? p->n - begin : ELEMENTS_PER_PART;
 
     (void)thread;
-    for (int64_t i = begin; i < end; i++) {
-        float g = p->gate[i], dy = p->dy[i], s = sigmoid(g);
-        jrl_store(p->dup, p->dtype, i, dy * (g * s));
-        jrl_store(p->dgate, p->dtype, i, dy * p->up[i] * (s * fmaf(g, 1.0f - s, 1.0f)));
-    }
+    (p->rows ? p->rows->swiglu_backward : plain_swiglu_backward)(offset(p->dgate, p, begin), offset(p->dup, p, begin), p->dtype,
+                                                                 p->dy + begin, p->gate + begin, p->up + begin, n);
 }
 
 int jrl_swiglu_backward(struct jrl_device *dev, void *dgate, void *dup, enum jrl_dtype dtype, const float *dy,

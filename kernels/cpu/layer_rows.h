@@ -1,0 +1,45 @@
+/* layer_rows.h - the row loops of norm, swiglu and logprob in one instruction set. The plain loops in norm.c,
+ * swiglu.c and logprob.c define the bits; these give the same. Inside kernels/cpu only. */
+#ifndef JRL_KERNELS_CPU_LAYER_ROWS_H
+#define JRL_KERNELS_CPU_LAYER_ROWS_H
+
+#include "kernels/cpu/cpu.h"
+
+/* Of one block of the vocabulary: m, s = sum exp(z - m), t = sum exp(z - m) (z - m); s is NaN when a z is not finite. */
+struct jrl_block_sums {
+    float max, sum, weighted;
+};
+
+/* What every element of a row of dlogits needs; the target's own 1 comes in as its index, or -1. */
+struct jrl_dlogits_row {
+    float inv_temperature, lse, entropy, dlogprob, dentropy;
+    bool with_entropy;
+    int64_t target;
+};
+
+struct jrl_layer_rows {
+    void (*rmsnorm)(void *y, const float *x, const void *weight, enum jrl_dtype dtype, float eps, int64_t dim);
+    /* Adds to dx; returns 1 / sqrt(mean square + eps). */
+    float (*rmsnorm_dx)(float *dx, const float *dy, const float *x, const void *weight, enum jrl_dtype dtype, float eps, int64_t dim);
+    void (*swiglu)(void *y, enum jrl_dtype dtype, const float *gate, const float *up, int64_t n);
+    void (*swiglu_backward)(void *dgate, void *dup, enum jrl_dtype dtype, const float *dy, const float *gate, const float *up, int64_t n);
+    struct jrl_block_sums (*sum_block)(const float *logits, int64_t n, float inv_temperature);
+    void (*dlogits)(void *dlogits, enum jrl_dtype dtype, const float *logits, int64_t n, const struct jrl_dlogits_row *row);
+};
+
+extern const struct jrl_layer_rows jrl_layer_rows_avx2, jrl_layer_rows_avx512;
+
+/* NULL where the plain loops are all there is. */
+static inline const struct jrl_layer_rows *jrl_layer_rows_for(const struct jrl_device *dev)
+{
+#if defined(__x86_64__)
+    if (dev->isa >= JRL_ISA_AVX512)
+        return &jrl_layer_rows_avx512;
+    if (dev->isa == JRL_ISA_AVX2)
+        return &jrl_layer_rows_avx2;
+#endif
+    (void)dev;
+    return NULL;
+}
+
+#endif
