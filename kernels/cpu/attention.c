@@ -1,5 +1,5 @@
-/* attention.c - causal grouped-query attention in plain C, the loops that define the bits, and what every
- * instruction set's version starts from. */
+/* attention.c - causal grouped-query attention forward: the plain loops, which define the bits, the cut of the work
+ * into parts, and the choice of the path. */
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -80,10 +80,8 @@ void jrl_attention_call_release(struct jrl_attention_call *c)
 {
     free(c->tiles);
     free(c->delta);
-    free(c->scratch);
     c->tiles = NULL;
     c->delta = NULL;
-    c->scratch = NULL;
 }
 
 int jrl_attention_zero_padding(const struct jrl_attention *p, void *matrix, int64_t bytes_per_row, struct jrl_error *err)
@@ -168,13 +166,34 @@ static void forward_plain(const struct jrl_attention_call *c, const struct jrl_a
             forward_row(c, tile->seq, row, head, (float *)scratch);
 }
 
+static int64_t forward_plain_bytes(const struct jrl_attention_call *c)
+{
+    return c->max_positions * (int64_t)sizeof(float);
+}
+
+const struct jrl_attention_path jrl_attention_plain = { forward_plain, forward_plain_bytes, jrl_attention_backward_plain,
+                                                        jrl_attention_backward_plain_bytes, jrl_attention_delta_plain };
+
+const struct jrl_attention_path *jrl_attention_path_for(const struct jrl_device *dev, const struct jrl_attention *p)
+{
+#if defined(__x86_64__)
+    if (dev->isa >= JRL_ISA_AVX512 && p->head_dim % 16 == 0)
+        return &jrl_attention_avx512;
+    if (dev->isa == JRL_ISA_AVX2 && p->head_dim % 16 == 0)
+        return &jrl_attention_avx2;
+#endif
+    (void)dev;
+    (void)p;
+    return &jrl_attention_plain;
+}
+
 static void forward_part(void *ctx, int64_t part, int thread)
 {
     const struct jrl_attention_call *c = ctx;
     /* Later tiles attend to more positions: the longest first leaves no thread waiting at the end. */
     const struct jrl_attention_tile *tile = &c->tiles[c->n_tiles - 1 - part / c->p->n_kv_heads];
 
-    forward_plain(c, tile, part % c->p->n_kv_heads, c->scratch + thread * c->scratch_bytes);
+    c->path->forward(c, tile, part % c->p->n_kv_heads, c->scratch + thread * c->scratch_bytes);
 }
 
 int jrl_attention_forward(struct jrl_device *dev, const struct jrl_attention *p, void *out, float *lse, const void *q,
@@ -190,8 +209,9 @@ int jrl_attention_forward(struct jrl_device *dev, const struct jrl_attention *p,
     c.q = q;
     c.out = out;
     c.lse = lse;
-    c.scratch_bytes = c.max_positions * (int64_t)sizeof(float);
-    if ((rc = jrl_try_alloc(&scratch, (size_t)jrl_pool_size(pool), (size_t)c.scratch_bytes, "attention scores", err)) < 0)
+    c.path = jrl_attention_path_for(dev, p);
+    c.scratch_bytes = (c.path->forward_bytes(&c) + 63) / 64 * 64;
+    if ((rc = jrl_device_scratch(&scratch, dev, JRL_SCRATCH_ATTENTION, (size_t)jrl_pool_size(pool), (size_t)c.scratch_bytes, err)) < 0)
         goto out;
     c.scratch = scratch;
     jrl_pool_run(pool, c.n_tiles * p->n_kv_heads, forward_part, &c);

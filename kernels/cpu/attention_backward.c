@@ -1,4 +1,4 @@
-/* attention_backward.c - the gradient of attention in plain C: the loops that define the bits.
+/* attention_backward.c - the gradient of attention: the plain loops, which define the bits, and what surrounds them.
  * P is recomputed from lse, one block of 32 keys by 32 queries at a time. With D = rowsum(dO * O):
  *   P = exp(S - lse), dS = P * (dO V^T - D) * scale, dV += P^T dO, dK += dS^T Q, dQ += dS K,
  * every product in the products' order, P, dS and dO rounded to DTYPE as operands. dQ adds key blocks in
@@ -52,11 +52,9 @@ static void load_keys(const struct jrl_attention_call *c, struct block_pair *b, 
         }
 }
 
-/* Sum over n of x[i * x_step] * y[i * y_step] in the products' order. */
-static float product(const float *x, int64_t x_step, const float *y, int64_t y_step, int64_t n)
+/* SUM plus the sum over n of x[i * x_step] * y[i * y_step] in the products' order. */
+static float product(float sum, const float *x, int64_t x_step, const float *y, int64_t y_step, int64_t n)
 {
-    float sum = 0.0f;
-
     for (int64_t block = 0; block < n; block += 32) {
         float chain[2] = { 0.0f, 0.0f };
         for (int64_t i = block; i < min64(n, block + 32); i++)
@@ -77,8 +75,8 @@ static void probabilities(const struct jrl_attention_call *c, struct block_pair 
         for (int64_t t = 0; t < BLOCK; t++) {
             float prob = 0.0f, dscore = 0.0f;
             if (row < p->seqs[seq].n_rows && k_block * BLOCK + t <= row) {
-                prob = jrl_expf(product(b->q[j], 1, b->k[t], 1, dim) * c->scale - c->lse[at]);
-                dscore = prob * (product(b->dout[j], 1, b->v[t], 1, dim) - c->delta[at]) * c->scale;
+                prob = jrl_expf(product(0.0f, b->q[j], 1, b->k[t], 1, dim) * c->scale - c->lse[at]);
+                dscore = prob * (product(0.0f, b->dout[j], 1, b->v[t], 1, dim) - c->delta[at]) * c->scale;
             }
             b->probs[j][t] = jrl_rounded(p->dtype, prob);
             b->dscores[j][t] = jrl_rounded(p->dtype, dscore);
@@ -97,14 +95,14 @@ static void add_products(const struct jrl_attention_call *c, const struct block_
     for (int64_t t = 0; t < min64(BLOCK, n - k_block * BLOCK); t++) {
         float *dk = base + (k_block * BLOCK + t) * c->qkv_width + (p->n_heads + kv_head) * dim, *dv = dk + p->n_kv_heads * dim;
         for (int64_t i = 0; i < dim; i++) {
-            dk[i] += product(&b->dscores[0][t], BLOCK, &b->q[0][i], width, BLOCK);
-            dv[i] += product(&b->probs[0][t], BLOCK, &b->dout[0][i], width, BLOCK);
+            dk[i] = product(dk[i], &b->dscores[0][t], BLOCK, &b->q[0][i], width, BLOCK);
+            dv[i] = product(dv[i], &b->probs[0][t], BLOCK, &b->dout[0][i], width, BLOCK);
         }
     }
     for (int64_t j = 0; j < min64(BLOCK, n - q_block * BLOCK); j++) {
         float *dq = base + (q_block * BLOCK + j) * c->qkv_width + head * dim;
         for (int64_t i = 0; i < dim; i++)
-            dq[i] += product(b->dscores[j], 1, &b->k[0][i], width, BLOCK);
+            dq[i] = product(dq[i], b->dscores[j], 1, &b->k[0][i], width, BLOCK);
     }
 }
 
@@ -128,7 +126,16 @@ static void backward_part(void *ctx, int64_t part, int thread)
 {
     const struct jrl_attention_call *c = ctx;
 
-    jrl_attention_backward_plain(c, part / c->p->n_kv_heads, part % c->p->n_kv_heads, c->scratch + thread * c->scratch_bytes);
+    c->path->backward(c, part / c->p->n_kv_heads, part % c->p->n_kv_heads, c->scratch + thread * c->scratch_bytes);
+}
+
+float jrl_attention_delta_plain(const float *dout, const void *out, enum jrl_dtype dtype, int64_t dim)
+{
+    float lanes[JRL_LANES] = { 0 };
+
+    for (int64_t i = 0; i < dim; i++)
+        lanes[i % JRL_LANES] = fmaf(jrl_rounded(dtype, dout[i]), jrl_load(out, dtype, i), lanes[i % JRL_LANES]);
+    return jrl_lanes_sum(lanes);
 }
 
 /* Rows of a tile: their gradient starts at zero, and D of each head by lanes over head_dim. */
@@ -143,12 +150,9 @@ static void prepare_part(void *ctx, int64_t part, int thread)
         int64_t r = p->seqs[tile->seq].first_row + row;
         memset(c->dqkv + r * c->qkv_width, 0, (size_t)c->qkv_width * sizeof(float));
         for (int64_t head = 0; head < p->n_heads; head++) {
-            float lanes[JRL_LANES] = { 0 };
-            for (int64_t i = 0; i < p->head_dim; i++) {
-                int64_t at = r * c->q_width + head * p->head_dim + i;
-                lanes[i % JRL_LANES] = fmaf(jrl_rounded(p->dtype, c->dout[at]), jrl_load(c->out, p->dtype, at), lanes[i % JRL_LANES]);
-            }
-            c->delta[r * p->n_heads + head] = jrl_lanes_sum(lanes);
+            int64_t at = r * c->q_width + head * p->head_dim;
+            c->delta[r * p->n_heads + head] = c->path->delta(c->dout + at, (const uint8_t *)c->out + at * jrl_dtype_bytes(p->dtype),
+                                                             p->dtype, p->head_dim);
         }
     }
 }
@@ -198,11 +202,12 @@ int jrl_attention_backward(struct jrl_device *dev, const struct jrl_attention *p
     c.lse = (float *)(uintptr_t)lse;
     c.dout = dout;
     c.dqkv = dqkv;
-    c.scratch_bytes = jrl_attention_backward_plain_bytes(&c);
+    c.path = jrl_attention_path_for(dev, p);
+    c.scratch_bytes = (c.path->backward_bytes(&c) + 63) / 64 * 64;
     if ((rc = jrl_try_alloc(&delta, (size_t)p->n_rows, (size_t)p->n_heads * sizeof(float), "attention gradient", err)) < 0)
         goto out;
     c.delta = delta;
-    if ((rc = jrl_try_alloc(&scratch, (size_t)jrl_pool_size(pool), (size_t)c.scratch_bytes, "attention gradient", err)) < 0)
+    if ((rc = jrl_device_scratch(&scratch, dev, JRL_SCRATCH_ATTENTION, (size_t)jrl_pool_size(pool), (size_t)c.scratch_bytes, err)) < 0)
         goto out;
     c.scratch = scratch;
     jrl_pool_run(pool, c.n_tiles, prepare_part, &c);

@@ -4,7 +4,10 @@
 #define JRL_KERNELS_CPU_ATTENTION_CPU_H
 
 #include "kernels/attention.h"
+#include "kernels/cpu/cpu.h"
 #include "kernels/cpu/lanes.h"
+
+struct jrl_attention_path;
 
 #define JRL_ATTENTION_MAX_DIM 256
 #define JRL_ATTENTION_TILE_ROWS 64 /* query rows of one part of the forward pass */
@@ -17,6 +20,7 @@ struct jrl_attention_tile {
 /* One call, with what follows from its parameters. */
 struct jrl_attention_call {
     const struct jrl_attention *p;
+    const struct jrl_attention_path *path;
     int64_t group;        /* query heads that share a key-value head */
     int64_t q_width;      /* n_heads * head_dim: row length of q and out */
     int64_t qkv_width;    /* (n_heads + 2 n_kv_heads) * head_dim */
@@ -55,12 +59,23 @@ static inline uint8_t *jrl_page_v(const struct jrl_attention *p, int64_t seq, in
     return jrl_page_k(p, seq, block, p->n_kv_heads + kv_head);
 }
 
-/* One part of the work: all heads of KV_HEAD's group for the rows of a tile; all of a sequence backward. */
-typedef void jrl_attention_forward_fn(const struct jrl_attention_call *c, const struct jrl_attention_tile *tile,
-                                      int64_t kv_head, uint8_t *scratch);
-typedef void jrl_attention_backward_fn(const struct jrl_attention_call *c, int64_t seq, int64_t kv_head, uint8_t *scratch);
+/* What an instruction set provides. One part of the forward pass is all heads of KV_HEAD's group for the rows of a
+ * tile; of the backward pass, a whole sequence. SCRATCH is the thread's, aligned to 64. */
+struct jrl_attention_path {
+    void (*forward)(const struct jrl_attention_call *c, const struct jrl_attention_tile *tile, int64_t kv_head, uint8_t *scratch);
+    int64_t (*forward_bytes)(const struct jrl_attention_call *c);
+    void (*backward)(const struct jrl_attention_call *c, int64_t seq, int64_t kv_head, uint8_t *scratch);
+    int64_t (*backward_bytes)(const struct jrl_attention_call *c);
+    float (*delta)(const float *dout, const void *out, enum jrl_dtype dtype, int64_t dim);
+};
+
+extern const struct jrl_attention_path jrl_attention_plain, jrl_attention_avx2, jrl_attention_avx512, jrl_attention_amx;
+
+/* The fastest that takes this call's type and head size. */
+const struct jrl_attention_path *jrl_attention_path_for(const struct jrl_device *dev, const struct jrl_attention *p);
 
 void jrl_attention_backward_plain(const struct jrl_attention_call *c, int64_t seq, int64_t kv_head, uint8_t *scratch);
 int64_t jrl_attention_backward_plain_bytes(const struct jrl_attention_call *c);
+float jrl_attention_delta_plain(const float *dout, const void *out, enum jrl_dtype dtype, int64_t dim);
 
 #endif
