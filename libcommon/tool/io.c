@@ -30,6 +30,8 @@ struct jrl_io_private {
     int n_inputs;
     struct jrl_record notes, extra;
     bool header_written, segment_ended;
+    int (*work)(void *ctx); /* what there is to do while input is awaited; NULL: nothing */
+    void *work_ctx;
 
     struct { const char *reason; int64_t count; } reasons[MAX_REASONS];
     int n_reasons;
@@ -127,7 +129,19 @@ static int wait_for(struct jrl_io *io, int fd, int timeout_ms, struct jrl_error 
 
 static int before_wait(void *ctx, int fd, struct jrl_error *err)
 {
-    return wait_for(ctx, fd, -1, err);
+    struct jrl_io *io = ctx;
+    struct pollfd ready = { .fd = fd, .events = POLLIN };
+    int rc = io->p->work ? JRL_OK : JRL_EOF;
+
+    while (rc == JRL_OK && poll(&ready, 1, 0) == 0)
+        rc = io->p->work(io->p->work_ctx);
+    return rc < 0 ? rc : rc == JRL_OK ? JRL_OK : wait_for(io, fd, -1, err);
+}
+
+void jrl_io_while_waiting(struct jrl_io *io, int (*work)(void *ctx), void *ctx)
+{
+    io->p->work = work;
+    io->p->work_ctx = ctx;
 }
 
 int jrl_io_sleep(struct jrl_io *io, double seconds)

@@ -61,6 +61,10 @@ int jrl_io_write(struct jrl_io *io, const struct jrl_record *rec) JRL_MUST_CHECK
 int jrl_io_write_batch(struct jrl_io *io, int64_t k) JRL_MUST_CHECK;
 int jrl_io_flush(struct jrl_io *io) JRL_MUST_CHECK; /* end the block: the next stage can work on it */
 
+/* Work that goes on while the input has nothing to read: called again and again until there is something. WORK
+ * returns JRL_OK, JRL_EOF when there is nothing to do but wait, or a failure that it put into io->err. */
+void jrl_io_while_waiting(struct jrl_io *io, int (*work)(void *ctx), void *ctx);
+
 /* Sleep at most SECONDS, for a tool that waits for something else than its input (a policy): what was
  * written is flushed, and when the output's reader goes, the tool ends at once as by SIGPIPE. */
 int jrl_io_sleep(struct jrl_io *io, double seconds) JRL_MUST_CHECK;
