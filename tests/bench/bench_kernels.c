@@ -1,0 +1,263 @@
+/* bench_kernels.c - speed of the matrix products at SmolLM2-135M's shapes, beside what the machine can do: the
+ * peak of the tile unit from registers, and the bandwidth of reading memory.
+ * Usage: bench_kernels [--quick] [threads]. Each figure is the best of several runs, which other processes
+ * disturb least. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/memory.h"
+#include "kernels/adamw.h"
+#include "kernels/cpu/cpu.h"
+#include "kernels/matmul.h"
+#include "kernels/vmath.h"
+
+static double now_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static void must(int rc, const struct jrl_error *err)
+{
+    if (rc) {
+        fprintf(stderr, "bench_kernels: error: %s\n", err->text);
+        exit(1);
+    }
+}
+
+static void *take(size_t n, size_t size_bytes)
+{
+    struct jrl_error err = { 0 };
+    void *p;
+    must(jrl_try_alloc(&p, n, size_bytes, "the benchmark", &err), &err);
+    return p;
+}
+
+/* The largest of RUNS rates of fn(ctx), each over at least MIN_SECONDS; WORK is what one call does. */
+static int n_runs = 7;
+static double min_seconds = 0.05;
+static double best_rate(void (*fn)(void *ctx), void *ctx, double work)
+{
+    double best = 0;
+    fn(ctx);
+    for (int run = 0; run < n_runs; run++) {
+        int calls = 0;
+        double start = now_seconds(), elapsed;
+        do {
+            fn(ctx);
+            calls++;
+        } while ((elapsed = now_seconds() - start) < min_seconds);
+        double rate = work * calls / elapsed;
+        best = rate > best ? rate : best;
+    }
+    return best;
+}
+
+#if defined(__x86_64__)
+#include "kernels/cpu/tiles_amx.h"
+
+#define PEAK_ROUNDS 20000
+__attribute__((target("amx-tile,amx-bf16"))) static void peak_part(void *ctx, int64_t part, int thread)
+{
+    (void)ctx, (void)part, (void)thread;
+    _tile_loadconfig(&jrl_whole_tiles);
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    _tile_zero(4);
+    _tile_zero(5);
+    _tile_zero(6);
+    _tile_zero(7);
+    for (int i = 0; i < PEAK_ROUNDS; i++) {
+        _tile_dpbf16ps(0, 6, 7);
+        _tile_dpbf16ps(1, 6, 7);
+        _tile_dpbf16ps(2, 6, 7);
+        _tile_dpbf16ps(3, 6, 7);
+        _tile_dpbf16ps(4, 6, 7);
+        _tile_dpbf16ps(5, 6, 7);
+    }
+    _tile_release();
+}
+
+static void peak(void *ctx)
+{
+    struct jrl_device *dev = ctx;
+    jrl_pool_run(dev->pool, jrl_pool_size(dev->pool), peak_part, NULL);
+}
+
+static double peak_rate(struct jrl_device *dev)
+{
+    if (dev->isa != JRL_ISA_AMX)
+        return 0;
+    return best_rate(peak, dev, 2.0 * 16 * 16 * 32 * 6 * PEAK_ROUNDS * jrl_pool_size(dev->pool));
+}
+#else
+static double peak_rate(struct jrl_device *dev)
+{
+    (void)dev;
+    return 0;
+}
+#endif
+
+struct reading {
+    struct jrl_device *dev;
+    const uint64_t *data;
+    int64_t words;
+    uint64_t sums[256];
+};
+
+#if defined(__x86_64__)
+__attribute__((target_clones("avx512f", "avx2", "default"), optimize("O3")))
+#endif
+static uint64_t sum_words(const uint64_t *x, int64_t n)
+{
+    uint64_t s = 0;
+    for (int64_t i = 0; i < n; i++)
+        s ^= x[i];
+    return s;
+}
+
+static void read_range(void *ctx, struct jrl_range range, int thread)
+{
+    struct reading *r = ctx;
+    r->sums[thread & 255] ^= sum_words(r->data + range.begin, range.end - range.begin);
+}
+
+static void read_all(void *ctx)
+{
+    struct reading *r = ctx;
+    jrl_device_ranges(r->dev, r->words, 4096, read_range, r);
+}
+
+/* One product over a pool of weights that is larger than the caches; each call takes the next weight. */
+struct product {
+    struct jrl_device *dev;
+    struct jrl_matmul p;
+    char form;
+    const char *weights;
+    int64_t n_weights, next, weight_bytes;
+};
+
+static void multiply(void *ctx)
+{
+    struct product *t = ctx;
+    struct jrl_error err = { 0 };
+    if (t->form != 't') {
+        t->p.b = t->weights + t->next * t->weight_bytes;
+        t->next = (t->next + 1) % t->n_weights;
+    }
+    must(t->form == 'f' ? jrl_matmul_nt(t->dev, &t->p, &err) : t->form == 'x' ? jrl_matmul_nn(t->dev, &t->p, &err)
+         : jrl_matmul_tn(t->dev, &t->p, &err), &err);
+}
+
+struct machine {
+    double peak, bandwidth;
+    char *weights;
+    size_t weights_bytes;
+    void *x, *y;
+    float *c;
+};
+
+static const struct shape {
+    const char *name;
+    int64_t out, in;
+} shapes[] = { { "qkv", 960, 576 }, { "o", 576, 576 }, { "gate", 1536, 576 }, { "down", 576, 1536 }, { "head", 49152, 576 } };
+
+/* FORM f: y = x W^T; x: dx = dy W; t: dW += dy^T x. */
+static void bench_product(struct jrl_device *dev, const struct machine *machine, enum jrl_dtype dtype, char form,
+                          const struct shape *s, int64_t m)
+{
+    int64_t bytes = jrl_dtype_bytes(dtype);
+    struct product t = { .dev = dev, .form = form, .weights = machine->weights, .weight_bytes = s->out * s->in * bytes };
+    t.n_weights = (int64_t)machine->weights_bytes / t.weight_bytes;
+    t.p = (struct jrl_matmul){ .dtype = dtype, .c = machine->c };
+    if (form == 'f')
+        t.p.m = m, t.p.n = s->out, t.p.k = s->in, t.p.a = machine->x, t.p.lda = s->in, t.p.ldb = s->in;
+    else if (form == 'x')
+        t.p.m = m, t.p.n = s->in, t.p.k = s->out, t.p.a = machine->y, t.p.lda = s->out, t.p.ldb = s->in;
+    else
+        t.p.m = s->out, t.p.n = s->in, t.p.k = m, t.p.a = machine->y, t.p.b = machine->x, t.p.lda = s->out, t.p.ldb = s->in,
+        t.p.accumulate = true;
+    t.p.ldc = t.p.n;
+    double flops = 2.0 * (double)m * (double)s->out * (double)s->in, rate = best_rate(multiply, &t, flops);
+    double weight_rate = rate / flops * (double)t.weight_bytes;
+    printf("%-8s %-5s %-5s %6" PRId64 " %6" PRId64 " %6" PRId64 " %9.1f", jrl_device_path(dev), dtype == JRL_F32 ? "f32" : "bf16",
+           form == 'f' ? "nt" : form == 'x' ? "nn" : "tn", m, s->out, s->in, rate * 1e-9);
+    printf(machine->peak > 0 && dtype == JRL_BF16 ? " %6.1f%%" : "       -", rate / machine->peak * 100);
+    if (form == 'f')
+        printf(" %8.1f %6.1f%%", weight_rate * 1e-9, weight_rate / machine->bandwidth * 100);
+    printf("\n");
+    fflush(stdout);
+}
+
+static void fill(void *x, size_t bytes, enum jrl_dtype dtype)
+{
+    uint32_t state = 1;
+    for (size_t i = 0; i < bytes / 4; i++) {
+        state = state * 1664525u + 1013904223u;
+        float v = ((float)(state >> 8) / 16777216.0f - 0.5f);
+        if (dtype == JRL_F32)
+            ((float *)x)[i] = v;
+        else
+            ((uint32_t *)x)[i] = jrl_f32_to_bf16(v) * 0x10001u;
+    }
+}
+
+static void bench_device(int n_threads, struct machine *machine, bool quick)
+{
+    static const int64_t decode_rows[] = { 1, 4, 8, 16, 32, 64 }, train_rows[] = { 128, 256, 512, 2048, 8192 };
+    struct jrl_error err = { 0 };
+    struct jrl_device *dev;
+    must(jrl_device_open(&dev, "cpu", n_threads, &err), &err);
+    machine->peak = peak_rate(dev);
+    struct reading reading = { .dev = dev, .data = (const uint64_t *)machine->weights, .words = (int64_t)machine->weights_bytes / 8 };
+    machine->bandwidth = best_rate(read_all, &reading, (double)machine->weights_bytes);
+    printf("\n%d thread%s: tile peak %.2f TFLOP/s, read %.1f GB/s\n", n_threads, n_threads == 1 ? "" : "s", machine->peak * 1e-12,
+           machine->bandwidth * 1e-9);
+    printf("%-8s %-5s %-5s %6s %6s %6s %9s %7s %8s %7s\n", "path", "type", "form", "rows", "out", "in", "GFLOP/s", "of peak", "GB/s W", "of read");
+    for (int dtype = JRL_BF16; dtype >= JRL_F32; dtype--) {
+        fill(machine->weights, machine->weights_bytes, (enum jrl_dtype)dtype);
+        fill(machine->x, (size_t)8192 * 1536 * 4, (enum jrl_dtype)dtype);
+        fill(machine->y, (size_t)8192 * 49152 / 16 * 4, (enum jrl_dtype)dtype);
+        for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+            int64_t limit = shapes[s].out > 10000 ? 512 : 8192; /* the head goes chunk by chunk */
+            for (size_t i = 0; i < sizeof decode_rows / sizeof *decode_rows; i++)
+                if (!quick || decode_rows[i] == 8)
+                    bench_product(dev, machine, (enum jrl_dtype)dtype, 'f', &shapes[s], decode_rows[i]);
+            for (const char *form = "fxt"; *form; form++)
+                for (size_t i = 0; i < sizeof train_rows / sizeof *train_rows; i++)
+                    if (train_rows[i] <= limit && (!quick || train_rows[i] == 512) && (dtype == JRL_BF16 || train_rows[i] == 512))
+                        bench_product(dev, machine, (enum jrl_dtype)dtype, *form, &shapes[s], train_rows[i]);
+        }
+    }
+    jrl_device_close(dev);
+}
+
+int main(int argc, char **argv)
+{
+    bool quick = argc > 1 && !strcmp(argv[1], "--quick");
+    int only = argc > 1 + quick ? atoi(argv[1 + quick]) : 0, cores = jrl_cores_allowed();
+    struct machine machine = { .weights_bytes = (size_t)1 << (quick ? 28 : 30) };
+    if (quick) {
+        n_runs = 3;
+        min_seconds = 0.01;
+    }
+    machine.weights = take(machine.weights_bytes, 1);
+    machine.x = take((size_t)8192 * 1536, 4);
+    machine.y = take((size_t)8192 * 49152 / 16, 4);
+    machine.c = take((size_t)576 * 49152, 4);
+    memset(machine.c, 0, (size_t)576 * 49152 * 4);
+    for (int threads = 1; threads <= cores; threads *= 2)
+        if (!only || only == threads)
+            bench_device(threads, &machine, quick);
+    free(machine.weights);
+    free(machine.x);
+    free(machine.y);
+    free(machine.c);
+    return 0;
+}
