@@ -5,7 +5,9 @@
 #include "kernels/cpu/matmul_cpu.h"
 #include "kernels/cpu/tiles_amx.h"
 
+#ifndef MAX_BLOCKS
 #define MAX_BLOCKS 16
+#endif
 
 static void begin(void)
 {
@@ -128,7 +130,7 @@ static void multiply(float *c, int64_t ldc, bool from_zero, int64_t rows, const 
 }
 
 const struct jrl_product_kernel jrl_product_amx = {
-    .strip = 32, .group = 32, .max_blocks = MAX_BLOCKS, .strip_bytes = MAX_BLOCKS * 2 * TILE_BYTES,
+    .strip = 32, .group = 32, .max_blocks = MAX_BLOCKS, .panel_bytes = 1280 << 10, .strip_bytes = MAX_BLOCKS * 2 * TILE_BYTES,
     .group_block_bytes = 2 * TILE_BYTES,
     .a_pack_cost = 100, .b_pack_cost = 130, .begin = begin, .end = end, .pack_a = pack_a, .pack_b = pack_b, .multiply = multiply,
 };

@@ -4,7 +4,7 @@
 
 #include "kernels/cpu/matmul_cpu.h"
 
-#define PANEL_BYTES (768 << 10) /* of packed B: most of a second-level cache of 1 or 2 MiB */
+#define MAX_PANEL_BLOCKS 64 /* blocks of the contracted index in a panel: C is read and written once for each */
 #define MAX_TILE (32 * 32)
 
 struct plan {
@@ -12,7 +12,8 @@ struct plan {
     const struct jrl_product_kernel *kernel;
     int64_t rows, columns;           /* of a part */
     int64_t row_parts, column_parts;
-    int64_t pass_blocks;             /* blocks of the contracted index packed at once */
+    int64_t panel_blocks;            /* blocks of the contracted index in a packed panel of B */
+    int64_t pass_blocks;             /* and in a packed strip of A */
     int64_t panel_columns;
     uint8_t *scratch;
     int64_t strip_bytes, panel_bytes, thread_bytes;
@@ -73,25 +74,53 @@ static void multiply_edge(const struct plan *plan, float *c, bool from_zero, int
         memcpy(c + r * plan->p->ldc, tile + r * kernel->group, (size_t)columns * sizeof(float));
 }
 
-/* Rows i .. row_end-1 times the packed panel of columns j .. column_end-1, for one pass over k. */
-static void multiply_panel(const struct plan *plan, int64_t i, int64_t row_end, int64_t j, int64_t column_end, int64_t k,
-                           int64_t blocks, uint8_t *strip, const uint8_t *panel)
+/* One strip of A times all groups of a panel, for the blocks of one pass. */
+static void multiply_strip(const struct plan *plan, int64_t i, int64_t rows, int64_t j, int64_t column_end, bool from_zero,
+                           int64_t blocks, const uint8_t *strip, const uint8_t *group)
 {
-    const struct jrl_product *p = plan->p;
     const struct jrl_product_kernel *kernel = plan->kernel;
-    bool from_zero = k == 0 && !p->accumulate;
+    for (; j < column_end; j += kernel->group) {
+        int64_t columns = smaller(kernel->group, column_end - j);
+        float *c = plan->p->c + i * plan->p->ldc + j;
+        if (rows == kernel->strip && columns == kernel->group)
+            kernel->multiply(c, plan->p->ldc, from_zero, rows, strip, group, blocks);
+        else
+            multiply_edge(plan, c, from_zero, rows, columns, strip, group, blocks);
+        group += blocks * kernel->group_block_bytes;
+    }
+}
+
+/* A panel: columns j .. column_end-1 and blocks .. of the contracted index from k on, packed pass by pass. */
+struct panel {
+    int64_t j, column_end, k, blocks;
+    uint8_t *packed;
+};
+
+static void pack_panel(const struct plan *plan, const struct panel *panel)
+{
+    const struct jrl_product_kernel *kernel = plan->kernel;
+    uint8_t *group = panel->packed;
+    for (int64_t block = 0; block < panel->blocks; block += plan->pass_blocks) {
+        int64_t blocks = smaller(plan->pass_blocks, panel->blocks - block);
+        for (int64_t j = panel->j; j < panel->column_end; j += kernel->group) {
+            kernel->pack_b(group, plan->p, j, smaller(kernel->group, panel->column_end - j), panel->k + block * JRL_BLOCK, blocks);
+            group += blocks * kernel->group_block_bytes;
+        }
+    }
+}
+
+/* Rows i .. row_end-1 times a packed panel; the piece of C that a strip gives stays in cache over its passes. */
+static void multiply_panel(const struct plan *plan, int64_t i, int64_t row_end, const struct panel *panel, uint8_t *strip)
+{
+    const struct jrl_product_kernel *kernel = plan->kernel;
+    int64_t groups = divide_up(panel->column_end - panel->j, kernel->group);
     for (; i < row_end; i += kernel->strip) {
         int64_t rows = smaller(kernel->strip, row_end - i);
-        const uint8_t *group = panel;
-        kernel->pack_a(strip, p, i, rows, k, blocks);
-        for (int64_t column = j; column < column_end; column += kernel->group) {
-            int64_t columns = smaller(kernel->group, column_end - column);
-            float *c = p->c + i * p->ldc + column;
-            if (rows == kernel->strip && columns == kernel->group)
-                kernel->multiply(c, p->ldc, from_zero, rows, strip, group, blocks);
-            else
-                multiply_edge(plan, c, from_zero, rows, columns, strip, group, blocks);
-            group += blocks * kernel->group_block_bytes;
+        for (int64_t block = 0; block < panel->blocks; block += plan->pass_blocks) {
+            int64_t blocks = smaller(plan->pass_blocks, panel->blocks - block), k = panel->k + block * JRL_BLOCK;
+            kernel->pack_a(strip, plan->p, i, rows, k, blocks);
+            multiply_strip(plan, i, rows, panel->j, panel->column_end, k == 0 && !plan->p->accumulate, blocks, strip,
+                           panel->packed + block * groups * kernel->group_block_bytes);
         }
     }
 }
@@ -100,26 +129,30 @@ static void run_part(void *ctx, int64_t part, int thread)
 {
     const struct plan *plan = ctx;
     const struct jrl_product *p = plan->p;
-    const struct jrl_product_kernel *kernel = plan->kernel;
     int64_t i = part / plan->column_parts * plan->rows, j = part % plan->column_parts * plan->columns;
     int64_t row_end = smaller(p->m, i + plan->rows), column_end = smaller(p->n, j + plan->columns);
     int64_t all_blocks = divide_up(p->k, JRL_BLOCK);
-    uint8_t *strip = plan->scratch + thread * plan->thread_bytes, *panel = strip + plan->strip_bytes;
+    uint8_t *strip = plan->scratch + thread * plan->thread_bytes;
 
-    if (kernel->begin)
-        kernel->begin();
-    for (int64_t first = j; first < column_end; first += plan->panel_columns)
-        for (int64_t block = 0; block < all_blocks; block += plan->pass_blocks) {
-            int64_t blocks = smaller(plan->pass_blocks, all_blocks - block), end = smaller(column_end, first + plan->panel_columns);
-            uint8_t *group = panel;
-            for (int64_t column = first; column < end; column += kernel->group) {
-                kernel->pack_b(group, p, column, smaller(kernel->group, end - column), block * JRL_BLOCK, blocks);
-                group += blocks * kernel->group_block_bytes;
-            }
-            multiply_panel(plan, i, row_end, first, end, block * JRL_BLOCK, blocks, strip, panel);
+    if (plan->kernel->begin)
+        plan->kernel->begin();
+    for (; j < column_end; j += plan->panel_columns)
+        for (int64_t block = 0; block < all_blocks; block += plan->panel_blocks) {
+            struct panel panel = {
+                .j = j, .column_end = smaller(column_end, j + plan->panel_columns), .k = block * JRL_BLOCK,
+                .blocks = smaller(plan->panel_blocks, all_blocks - block), .packed = strip + plan->strip_bytes,
+            };
+            pack_panel(plan, &panel);
+            multiply_panel(plan, i, row_end, &panel, strip);
         }
-    if (kernel->end)
-        kernel->end();
+    if (plan->kernel->end)
+        plan->kernel->end();
+}
+
+/* x cut into pieces of at most LIMIT: the length of a piece when they are nearly equal. */
+static int64_t even_pieces(int64_t x, int64_t limit)
+{
+    return divide_up(x, divide_up(x, limit < 1 ? 1 : limit));
 }
 
 int jrl_product_blocked(struct jrl_device *dev, const struct jrl_product *p, const struct jrl_product_kernel *kernel,
@@ -130,18 +163,14 @@ int jrl_product_blocked(struct jrl_device *dev, const struct jrl_product *p, con
     void *scratch;
     choose_grid(&plan, n_threads);
 
-    /* Passes of nearly equal length; panels as wide as the cache takes, no wider than a part. */
-    int64_t all_blocks = divide_up(p->k, JRL_BLOCK);
-    plan.pass_blocks = divide_up(all_blocks, divide_up(all_blocks, kernel->max_blocks));
-    int64_t groups = PANEL_BYTES / (plan.pass_blocks * kernel->group_block_bytes);
-    int64_t part_groups = divide_up(plan.columns, kernel->group);
-    groups = smaller(groups < 1 ? 1 : groups, part_groups);
-    plan.panel_columns = divide_up(part_groups, divide_up(part_groups, groups)) * kernel->group;
+    plan.panel_blocks = even_pieces(divide_up(p->k, JRL_BLOCK), MAX_PANEL_BLOCKS);
+    plan.pass_blocks = even_pieces(plan.panel_blocks, kernel->max_blocks);
+    int64_t groups = kernel->panel_bytes / (plan.panel_blocks * kernel->group_block_bytes);
+    plan.panel_columns = even_pieces(divide_up(plan.columns, kernel->group), groups) * kernel->group;
 
     plan.strip_bytes = kernel->strip_bytes;
-    plan.panel_bytes = plan.panel_columns / kernel->group * plan.pass_blocks * kernel->group_block_bytes;
-    plan.thread_bytes = divide_up(plan.strip_bytes + plan.panel_bytes, 4096) * 4096 + 64;
-    plan.thread_bytes = divide_up(plan.thread_bytes, 64) * 64;
+    plan.panel_bytes = plan.panel_columns / kernel->group * plan.panel_blocks * kernel->group_block_bytes;
+    plan.thread_bytes = divide_up(plan.strip_bytes + plan.panel_bytes, 64) * 64;
     int rc = jrl_device_scratch(&scratch, dev, JRL_SCRATCH_MATMUL, (size_t)n_threads, (size_t)plan.thread_bytes, err);
     if (rc)
         return rc;

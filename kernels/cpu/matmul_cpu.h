@@ -24,7 +24,8 @@ struct jrl_product {
  * block by block in order, to a strip x group tile of C (or to zeros, when from_zero). */
 struct jrl_product_kernel {
     int strip, group;
-    int max_blocks;                           /* packed at once: a strip of A stays in the first cache */
+    int max_blocks;                           /* of a packed strip: it and a group stay in the first cache */
+    int64_t panel_bytes;                      /* of packed B: most of the second cache */
     int64_t strip_bytes, group_block_bytes;   /* of a packed strip of max_blocks; of a packed group, for one block */
     int64_t a_pack_cost, b_pack_cost;         /* of one strip (group), as columns (rows) of multiplication */
     void (*begin)(void), (*end)(void);        /* around a thread's use; may be NULL */

@@ -48,7 +48,7 @@ static void load_sums(const struct few *f, float sums[4][256], int64_t j)
         __m512i r[16];
         for (int64_t i = 0; i < 16; i++) {
             int64_t row = tile * 16 + i;
-            r[i] = _mm512_maskz_loadu_epi32(p->accumulate && row < p->m ? mask : 0, row < p->m ? p->c + row * p->ldc + j : p->c);
+            r[i] = _mm512_maskz_loadu_epi32(row < p->m ? mask : 0, row < p->m ? p->c + row * p->ldc + j : p->c);
         }
         jrl_transpose_dwords(r);
         for (int i = 0; i < 16; i++)
@@ -102,19 +102,23 @@ static inline __attribute__((always_inline)) void strip(const struct few *f, int
     char copy[TILE_BYTES] __attribute__((aligned(64)));
     int64_t in_place = p->n - j >= 16 ? p->k / JRL_BLOCK : 0;
 
-    load_sums(f, sums, j);
-    jrl_memory_is_written();
-    _tile_loadd(0, sums[0], 64);
-    if (tiles > 1)
+    if (p->accumulate) {
+        load_sums(f, sums, j);
+        jrl_memory_is_written();
+        _tile_loadd(0, sums[0], 64);
         _tile_loadd(1, sums[1], 64);
-    if (tiles > 2)
         _tile_loadd(2, sums[2], 64);
-    if (tiles > 3)
         _tile_loadd(3, sums[3], 64);
+    } else {
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+    }
     int64_t block = 0;
     for (; block < in_place; block++) {
         for (int line = 0; line < 16; line++)
-            _mm_prefetch(next + (block * 16 + line) * 64, _MM_HINT_T0);
+            _mm_prefetch(next + (block * 16 + line) * 64, _MM_HINT_T1);
         add_block(b + block * JRL_BLOCK, p->b_column * 2, f->packed + block * tiles * TILE_BYTES, tiles);
     }
     for (; block < f->blocks; block++) {

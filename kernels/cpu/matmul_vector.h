@@ -139,7 +139,7 @@ static void multiply(float *c, int64_t ldc, bool from_zero, int64_t rows, const 
 
 #define PRODUCT_KERNEL(type)                                                                                      \
     {                                                                                                             \
-        .strip = ROWS, .group = GROUP, .max_blocks = MAX_BLOCKS,                                                  \
+        .strip = ROWS, .group = GROUP, .max_blocks = MAX_BLOCKS, .panel_bytes = 512 << 10,                                                  \
         .strip_bytes = ROWS * STRIDE * (int64_t)sizeof(float),                                                       \
         .group_block_bytes = JRL_BLOCK * GROUP * (int64_t)sizeof(float), .a_pack_cost = 30, .b_pack_cost = 15,      \
         .pack_a = pack_strip_##type, .pack_b = pack_group_##type, .multiply = multiply,                              \
