@@ -30,11 +30,11 @@ struct batch {
     int64_t n, cap;
 };
 
-static void reserve(struct batch *b, int64_t extra)
+static void reserve(struct batch *b, int64_t n)
 {
-    if (b->n + extra <= b->cap)
+    if (n <= b->cap)
         return;
-    b->cap = 2 * b->cap > b->n + extra ? 2 * b->cap : b->n + extra;
+    b->cap = 2 * n;
     b->advantages = jrl_xrealloc(b->advantages, (size_t)b->cap, sizeof(*b->advantages));
     b->n_tokens = jrl_xrealloc(b->n_tokens, (size_t)b->cap, sizeof(*b->n_tokens));
 }
@@ -62,33 +62,22 @@ static int count_tokens(struct jrl_io *io, const struct jrl_record *rec, int64_t
     return JRL_OK;
 }
 
-/* A whole group: its advantages go behind those of the batch, its records to the output or to the spool. */
-static int take_group(struct jrl_io *io, const struct config *cfg, struct batch *b, struct jrl_group *g)
+/* A whole group, whose rewards stand behind the advantages of the batch so far. */
+static int finish_group(struct jrl_io *io, const struct config *cfg, struct batch *b, struct jrl_group *g)
 {
-    double *advantages;
-    int rc;
+    double *advantages = b->advantages + b->n;
+    int rc = JRL_OK;
 
-    reserve(b, g->n);
-    advantages = b->advantages + b->n;
-    for (int64_t i = 0; i < g->n; i++) {
-        if ((rc = read_reward(io, &g->records[i], &advantages[i])) < 0 ||
-            (cfg->by_tokens && (rc = count_tokens(io, &g->records[i], &b->n_tokens[b->n + i])) < 0))
-            return rc;
-    }
     jrl_advantage_group(cfg->estimator, cfg->epsilon, advantages, g->n, advantages);
-    for (int64_t i = 0; i < g->n; i++) {
-        if (cfg->whole_batch) {
-            rc = jrl_spool_add(b->spool, &g->records[i], &io->err);
-        } else {
-            jrl_record_set_f64(&g->records[i], "advantage", advantages[i]);
-            rc = jrl_io_write(io, &g->records[i]);
-        }
-        if (rc < 0)
-            return rc;
-    }
-    if (cfg->whole_batch)
+    if (cfg->whole_batch) {
         b->n += g->n;
-    return JRL_OK;
+        return JRL_OK;
+    }
+    for (int64_t i = 0; i < g->n && rc == JRL_OK; i++) {
+        jrl_record_set_f64(&g->records[i], "advantage", advantages[i]);
+        rc = jrl_io_write(io, &g->records[i]);
+    }
+    return rc;
 }
 
 static void permute(double *x, int64_t n, uint64_t seed, uint64_t batch)
@@ -138,14 +127,22 @@ static int end_batch(struct jrl_io *io, const struct config *cfg, struct batch *
 
 static int take_record(struct jrl_io *io, const struct config *cfg, struct batch *b, struct jrl_group *g, const struct jrl_record *rec)
 {
+    int64_t place;
+    int rc;
+
     if (jrl_group_add(g, rec, &io->err) < 0)
         return jrl_io_fail_here(io);
-    return jrl_group_complete(g) ? take_group(io, cfg, b, g) : JRL_OK;
+    place = b->n + g->n - 1;
+    reserve(b, place + 1);
+    if ((rc = read_reward(io, rec, &b->advantages[place])) < 0 || (cfg->by_tokens && (rc = count_tokens(io, rec, &b->n_tokens[place])) < 0) ||
+        (cfg->whole_batch && (rc = jrl_spool_add(b->spool, rec, &io->err)) < 0))
+        return rc;
+    return jrl_group_complete(g) ? finish_group(io, cfg, b, g) : JRL_OK;
 }
 
 static int run(struct jrl_io *io, const struct config *cfg)
 {
-    struct jrl_group group = { 0 };
+    struct jrl_group group = { .keys_only = cfg->whole_batch };
     struct jrl_record rec = { 0 };
     struct batch b = { 0 };
     int rc = cfg->whole_batch ? jrl_spool_new(&b.spool, &io->err) : JRL_OK;

@@ -117,14 +117,15 @@ int jrl_group_add(struct jrl_group *g, const struct jrl_record *rec, struct jrl_
         return rc;
     if ((rc = check_member(g, &key, sample, samples, err)) < 0)
         return rc;
-    if (g->n == g->cap) {
+    if (!g->keys_only && g->n == g->cap) {
         int64_t cap = g->cap ? 2 * g->cap : 8;
 
         g->records = jrl_xrealloc(g->records, (size_t)cap, sizeof(*g->records));
         memset(g->records + g->cap, 0, (size_t)(cap - g->cap) * sizeof(*g->records));
         g->cap = cap;
     }
-    jrl_record_copy(&g->records[g->n], rec);
+    if (!g->keys_only)
+        jrl_record_copy(&g->records[g->n], rec);
     g->n++;
     g->seen[sample] = true;
     return JRL_OK;

@@ -27,12 +27,13 @@ const char *jrl_group_key_name(const struct jrl_group_key *key, char out[JRL_GRO
  *     JRL_OK record:       jrl_group_add(&g, &rec, &err); when jrl_group_complete(&g): use g.records[0..g.n-1], jrl_group_clear(&g)
  *     boundary, segment, end of input: jrl_group_end(&g, &err), which fails when a group is still open. */
 struct jrl_group {
+    bool keys_only;             /* set before the first member: check the group, but keep no copies */
     struct jrl_group_key key;
     int64_t samples;            /* members a whole group has; 0 while the group is empty */
     int64_t n;                  /* members so far */
     struct jrl_record *records; /* [n] independent copies, in the order they came; the caller may change them, or take
                                  * one away by copying the struct and zeroing it here */
-    int64_t cap;
+    int64_t cap;                /* of records */
     bool *seen;                 /* [samples] which sample numbers have come */
 };
 void jrl_group_release(struct jrl_group *g);
