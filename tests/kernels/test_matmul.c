@@ -216,6 +216,29 @@ static void test_nan_and_denormals(void **state)
         }
 }
 
+/* The sum 2^-126 - 2^-152 lies below the smallest normal number and rounds to it: all paths must agree on
+ * whether it is flushed. */
+static void test_rounding_up_to_normal(void **state)
+{
+    struct jrl_device **devices = *state;
+    for (int path = 0; path < N_TEST_PATHS; path++) {
+        if (!devices[path])
+            continue;
+        jrl_bf16 a[32] = { 0 }, b[32] = { 0 };
+        a[0] = b[0] = jrl_f32_to_bf16(0x1p-63f);
+        a[2] = jrl_f32_to_bf16(0x1p-76f);
+        b[2] = jrl_f32_to_bf16(-0x1p-76f);
+        float c = NAN;
+        struct jrl_matmul p = { JRL_BF16, 1, 1, 32, a, b, &c, 32, 32, 1, false };
+        run(devices[path], NT, &p);
+#if defined(__x86_64__)
+        assert_int_equal(jrl_bits_of_float(c), jrl_bits_of_float(0x1p-126f));
+#else
+        assert_true(c == 0x1p-126f || c == 0);
+#endif
+    }
+}
+
 static void test_refusals(void **state)
 {
     struct jrl_error err = { 0 };
@@ -245,6 +268,7 @@ int main(void)
         cmocka_unit_test_prestate(test_shapes, state),
         cmocka_unit_test_prestate(test_rows_and_threads, state),
         cmocka_unit_test_prestate(test_nan_and_denormals, state),
+        cmocka_unit_test_prestate(test_rounding_up_to_normal, state),
         cmocka_unit_test_prestate(test_refusals, state),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
