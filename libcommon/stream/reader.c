@@ -122,52 +122,52 @@ static const struct jrl_field *control_field(const struct jrl_record *rec)
     return rec->n_fields && f->key_len == 3 && memcmp(f->key, "jrl", 3) == 0 ? f : NULL;
 }
 
-static int check_version(struct jrl_reader *r, struct jrl_error *err)
+static int check_version(const struct jrl_record *header, struct jrl_error *err)
 {
-    const struct jrl_field *f = jrl_record_find(&r->header, "version");
+    const struct jrl_field *f = jrl_record_find(header, "version");
     const uint8_t *cursor;
     int64_t major = -1, minor = -1;
 
     if (!f || jrl_value_type(f->value) != JRL_LIST || jrl_value_begin(f->value, &cursor) != 2 ||
         !jrl_value_i64(jrl_value_next(&cursor), &major) || !jrl_value_i64(jrl_value_next(&cursor), &minor))
-        return jrl_fail(err, JRL_ERR_INPUT, "%s: the header has no version", r->name);
-    if (major != 1)
-        return jrl_fail(err, JRL_ERR_INPUT, "%s has format version %" PRId64 ".%" PRId64 ", this program reads 1; a newer jrl is needed",
-                        r->name, major, minor);
+        return jrl_fail(err, JRL_ERR_INPUT, "the header has no version");
+    if (major != 1 || minor < 0)
+        return jrl_fail(err, JRL_ERR_INPUT, "format version %" PRId64 ".%" PRId64 " and this program reads 1; a newer jrl is needed",
+                        major, minor);
     return JRL_OK;
 }
 
-static int check_requires(struct jrl_reader *r, struct jrl_error *err)
+static int check_requires(const struct jrl_record *header, struct jrl_error *err)
 {
-    const struct jrl_field *f = jrl_record_find(&r->header, "requires");
+    const struct jrl_field *f = jrl_record_find(header, "requires");
     const uint8_t *cursor;
     const char *word;
     size_t len;
 
     if (!f || jrl_value_type(f->value) != JRL_LIST)
-        return jrl_fail(err, JRL_ERR_INPUT, "%s: the header has no list 'requires'", r->name);
+        return jrl_fail(err, JRL_ERR_INPUT, "the header has no list 'requires'");
     if (jrl_value_begin(f->value, &cursor) == 0)
         return JRL_OK;
     if (!jrl_value_str(jrl_value_next(&cursor), &word, &len))
-        return jrl_fail(err, JRL_ERR_INPUT, "%s: 'requires' in the header is not a list of strings", r->name);
-    return jrl_fail(err, JRL_ERR_INPUT, "%s requires '%.*s', which this program does not know; a newer jrl is needed",
-                    r->name, (int)(len < 80 ? len : 80), word);
+        return jrl_fail(err, JRL_ERR_INPUT, "'requires' in the header is not a list of strings");
+    return jrl_fail(err, JRL_ERR_INPUT, "the header requires '%.*s', which this program does not know; a newer jrl is needed",
+                    (int)(len < 80 ? len : 80), word);
 }
 
-static int check_header(struct jrl_reader *r, struct jrl_error *err)
+int jrl_reader_check_header(const struct jrl_record *header, struct jrl_error *err)
 {
-    const struct jrl_field *format = jrl_record_find(&r->header, "format"), *prog = jrl_record_find(&r->header, "prog");
-    const struct jrl_field *kind = jrl_record_find(&r->header, "kind");
+    const struct jrl_field *format = jrl_record_find(header, "format"), *prog = jrl_record_find(header, "prog");
+    const struct jrl_field *kind = jrl_record_find(header, "kind");
     int rc;
 
     if (!format || !str_is(format->value, "jrl-stream"))
-        return jrl_fail(err, JRL_ERR_INPUT, "%s: the header's format is not 'jrl-stream'", r->name);
-    if ((rc = check_version(r, err)) < 0 || (rc = check_requires(r, err)) < 0)
+        return jrl_fail(err, JRL_ERR_INPUT, "the header's format is not 'jrl-stream'");
+    if ((rc = check_version(header, err)) < 0 || (rc = check_requires(header, err)) < 0)
         return rc;
     if (!kind || jrl_value_type(kind->value) != JRL_STR)
-        return jrl_fail(err, JRL_ERR_INPUT, "%s: the header has no kind", r->name);
+        return jrl_fail(err, JRL_ERR_INPUT, "the header has no kind");
     if (!prog || jrl_value_type(prog->value) != JRL_LIST)
-        return jrl_fail(err, JRL_ERR_INPUT, "%s: the header has no list 'prog'", r->name);
+        return jrl_fail(err, JRL_ERR_INPUT, "the header has no list 'prog'");
     return JRL_OK;
 }
 
@@ -190,9 +190,8 @@ static int read_header(struct jrl_reader *r, struct jrl_error *err)
     if (!control || !str_is(control->value, "header"))
         return jrl_fail(err, JRL_ERR_INPUT, "%s has no header behind record %" PRId64 ": not a jrl stream, or a damaged one",
                         r->name, r->n_records);
-    rc = check_header(r, err);
-    if (rc < 0)
-        return rc;
+    if (jrl_reader_check_header(&r->header, err) < 0)
+        return jrl_fail_prefix(err, "%s", r->name);
     XXH64_reset(r->hash, 0);
     XXH64_update(r->hash, data, len_bytes);
     r->in_segment = true;

@@ -36,6 +36,10 @@ int64_t jrl_reader_batch(const struct jrl_reader *r);  /* number of the segment'
 int64_t jrl_reader_record(const struct jrl_reader *r); /* 1-based number of the last data record in the file */
 const char *jrl_reader_name(const struct jrl_reader *r); /* quoted for messages: "'x.jrl'" or "standard input" */
 
+/* Whether a header is one that we can read: format, version, requires, kind, prog. Used on headers that
+ * come another way, too (jrl-pack). */
+int jrl_reader_check_header(const struct jrl_record *header, struct jrl_error *err) JRL_MUST_CHECK;
+
 /* After a failure: the number of the last record that can be trusted, in the file. Records behind it may
  * have been yielded when the checksum that covers them was found wrong later. */
 int64_t jrl_reader_good(const struct jrl_reader *r);

@@ -90,14 +90,16 @@ static void add_shared(int mask, bool threads, bool compute)
     add((struct jrl_option)JRL_OPT_FLAG(0, "version", &want_version, "print the version, with -v also how it was built"));
 }
 
-/* The text of an option's value; NULL when it has none yet. */
+/* The text of an option's value; NULL when it has none yet: no text, or a number out of its range. */
 static const char *value_text(const struct jrl_option *o, char text[32])
 {
     switch (o->type) {
     case JRL_TYPE_INT:
         snprintf(text, 32, "%" PRId64, *(int64_t *)o->value);
-        return text;
+        return (double)*(int64_t *)o->value < o->min ? NULL : text;
     case JRL_TYPE_REAL:
+        if (!(*(double *)o->value >= o->min))
+            return NULL;
         snprintf(text, 32, "%.*g", 15, *(double *)o->value);
         if (strtod(text, NULL) != *(double *)o->value)
             snprintf(text, 32, "%.17g", *(double *)o->value);

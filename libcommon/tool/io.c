@@ -168,13 +168,15 @@ static int open_operand(struct jrl_io *io, const char *operand, const char **nam
     return fd;
 }
 
-int jrl_io_open_text_input(struct jrl_io *io, const char *operand, const char **name)
+void jrl_io_open_lines(struct jrl_io *io, const char *operand, struct jrl_lines *lines)
 {
-    int fd = open_operand(io, operand, name);
+    int fd = open_operand(io, operand, &lines->name);
 
     if (fd < 0)
         stop(io);
-    return fd;
+    io->p->in_fd = lines->fd = fd;
+    lines->before_wait = before_wait;
+    lines->ctx = io;
 }
 
 int jrl_io_open_input(struct jrl_io *io, const char *operand, struct jrl_reader **in, int *fd)

@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "base/lines.h"
 #include "stream/reader.h"
 #include "stream/writer.h"
 #include "tool/cli.h"
@@ -37,9 +38,9 @@ void jrl_io_open_source(struct jrl_io *io, const struct jrl_tool *tool, const ch
 /* Open as a sink: a stream is read; the tool writes text or files itself. */
 void jrl_io_open_sink(struct jrl_io *io, const struct jrl_tool *tool, const char *operand);
 
-/* Text input of a source (JSON lines): a descriptor for OPERAND (NULL or "-": stdin, refused when it is a
- * terminal). *name gets what messages call it. Exits on failure. */
-int jrl_io_open_text_input(struct jrl_io *io, const char *operand, const char **name);
+/* Text input of a source (JSON lines), from OPERAND (NULL or "-": stdin, refused when it is a terminal):
+ * fills in all but max_bytes. Exits on failure. */
+void jrl_io_open_lines(struct jrl_io *io, const char *operand, struct jrl_lines *lines);
 
 /* Several streams in one output (jrl-cat): a reader of one more operand, closed by jrl_io_close_input.
  * Failures are in io->err. */
