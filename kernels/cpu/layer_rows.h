@@ -4,11 +4,7 @@
 #define JRL_KERNELS_CPU_LAYER_ROWS_H
 
 #include "kernels/cpu/cpu.h"
-
-/* Of one block of the vocabulary: m, s = sum exp(z - m), t = sum exp(z - m) (z - m); s is NaN when a z is not finite. */
-struct jrl_block_sums {
-    float max, sum, weighted;
-};
+#include "kernels/logprob.h"
 
 /* What every element of a row of dlogits needs; the target's own 1 comes in as its index, or -1. */
 struct jrl_dlogits_row {

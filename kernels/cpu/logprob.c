@@ -9,7 +9,7 @@
 #include "kernels/cpu/layer_rows.h"
 #include "kernels/logprob.h"
 
-#define BLOCK 1024
+#define BLOCK JRL_LOGITS_BLOCK
 #define BLOCKS_PER_PART 8
 
 struct logprob {
@@ -18,7 +18,6 @@ struct logprob {
     int64_t ld, rows, vocab, n_blocks, parts_per_row;
     const uint32_t *targets;
     float inv_temperature;
-    float *logprob, *entropy, *lse;
     struct jrl_block_sums *blocks; /* [rows, n_blocks] */
     void *dlogits;
     enum jrl_dtype dtype;
@@ -75,36 +74,45 @@ static void blocks_part(void *ctx, int64_t part, int thread)
             p->logits + r * p->ld + b * BLOCK, min64(BLOCK, p->vocab - b * BLOCK), p->inv_temperature);
 }
 
-/* Joins the blocks of row r. Relative to the row's maximum M: sum = S, weighted = T = sum exp(z - M) (z - M);
+/* Joins the blocks of a row. Relative to the row's maximum M: sum = S, weighted = T = sum exp(z - M) (z - M);
  * lse = M + log S, logprob = (z - M) - log S, entropy = log S - T / S. */
-static void finish_row(const struct logprob *p, int64_t r)
+static struct jrl_row_sums join_blocks(const struct jrl_block_sums *blocks, int64_t n_blocks)
 {
-    const struct jrl_block_sums *blocks = p->blocks + r * p->n_blocks;
     double sum = 0, weighted = 0;
     float max = -INFINITY, log_sum;
 
-    for (int64_t b = 0; b < p->n_blocks; b++)
+    for (int64_t b = 0; b < n_blocks; b++)
         max = blocks[b].max > max ? blocks[b].max : max;
-    for (int64_t b = 0; b < p->n_blocks; b++) {
+    for (int64_t b = 0; b < n_blocks; b++) {
         float shift = blocks[b].max - max;
         double scale = jrl_expf(shift);
         sum += blocks[b].sum * scale;
         weighted += ((double)blocks[b].weighted + (double)blocks[b].sum * shift) * scale;
     }
     log_sum = jrl_logf((float)sum);
-    if (p->lse)
-        p->lse[r] = max + log_sum;
-    if (p->logprob)
-        p->logprob[r] = p->logits[r * p->ld + p->targets[r]] * p->inv_temperature - max - log_sum;
-    if (p->entropy)
-        p->entropy[r] = (float)(log_sum - weighted / sum);
+    return (struct jrl_row_sums){ max, log_sum, max + log_sum, (float)(log_sum - weighted / sum) };
+}
+
+int jrl_logits_sums(struct jrl_device *dev, struct jrl_row_sums *row_sums, struct jrl_block_sums *block_sums, const float *logits, int64_t ld,
+                    float inv_temperature, int64_t rows, int64_t vocab, struct jrl_error *err)
+{
+    struct logprob p = { .rows_of_isa = jrl_layer_rows_for(dev), .logits = logits, .ld = ld, .rows = rows, .vocab = vocab,
+                         .inv_temperature = inv_temperature, .blocks = block_sums };
+    int rc = check("logits_sums", &p, err);
+
+    if (rc < 0)
+        return rc;
+    jrl_pool_run(jrl_device_pool(dev), rows * p.parts_per_row, blocks_part, &p);
+    for (int64_t r = 0; r < rows; r++)
+        row_sums[r] = join_blocks(block_sums + r * p.n_blocks, p.n_blocks);
+    return JRL_OK;
 }
 
 int jrl_logprob(struct jrl_device *dev, float *logprob, float *entropy, float *lse, const float *logits, int64_t ld,
                 const uint32_t *targets, float inv_temperature, int64_t rows, int64_t vocab, struct jrl_error *err)
 {
     struct logprob p = { .rows_of_isa = jrl_layer_rows_for(dev), .logits = logits, .ld = ld, .rows = rows, .vocab = vocab, .inv_temperature = inv_temperature,
-                         .targets = logprob ? targets : NULL, .logprob = logprob, .entropy = entropy, .lse = lse };
+                         .targets = logprob ? targets : NULL };
     void *blocks = NULL;
     int rc = check("logprob", &p, err);
 
@@ -116,8 +124,16 @@ int jrl_logprob(struct jrl_device *dev, float *logprob, float *entropy, float *l
         return rc;
     p.blocks = blocks;
     jrl_pool_run(jrl_device_pool(dev), rows * p.parts_per_row, blocks_part, &p);
-    for (int64_t r = 0; r < rows; r++)
-        finish_row(&p, r);
+    for (int64_t r = 0; r < rows; r++) {
+        struct jrl_row_sums row = join_blocks(p.blocks + r * p.n_blocks, p.n_blocks);
+
+        if (lse)
+            lse[r] = row.lse;
+        if (logprob)
+            logprob[r] = jrl_logprob_of(&row, logits[r * ld + targets[r]], inv_temperature);
+        if (entropy)
+            entropy[r] = row.entropy;
+    }
     return JRL_OK;
 }
 

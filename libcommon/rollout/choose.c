@@ -1,16 +1,13 @@
-/* choose.c - token choice. The common case (no top-k, no top-p) is one pass of exponentials and sums of blocks, then
- * a search in one block; the others sort only the tokens that can be kept. */
+/* choose.c - token choice. The common case (no top-k, no top-p) looks at the sums of blocks, which the logprob needed
+ * anyway, and into one block; the others take apart only the tokens that can be kept. */
 #include "rollout/choose.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/random.h"
 #include "kernels/vmath.h"
-
-/* Ids whose weights are summed together: small enough to search one by one, large enough that there are few sums. */
-#define BLOCK 512
-#define LANES 8
 
 uint32_t jrl_draw_bits(uint64_t seed, const struct jrl_draw *d)
 {
@@ -29,72 +26,75 @@ float jrl_logit_factor(const struct jrl_sampling *s)
     return s->greedy ? 1.0f : jrl_inv_temperature(s->temperature);
 }
 
-static int64_t n_blocks(int64_t vocab)
-{
-    return (vocab + BLOCK - 1) / BLOCK;
-}
-
 size_t jrl_choose_scratch_bytes(int64_t vocab)
 {
-    return (size_t)vocab * sizeof(uint64_t) + (size_t)n_blocks(vocab) * sizeof(double) + (size_t)vocab * sizeof(float);
+    return ((size_t)vocab + JRL_LOGITS_BLOCK) * sizeof(uint64_t);
 }
 
-static uint32_t argmax(const float *logits, int64_t vocab)
+static int64_t block_end(const struct jrl_logits *l, int64_t block)
 {
-    int64_t best = 0;
+    int64_t end = (block + 1) * JRL_LOGITS_BLOCK;
 
-    for (int64_t i = 1; i < vocab; i++)
-        if (logits[i] > logits[best])
-            best = i;
-    return (uint32_t)best;
+    return end < l->vocab ? end : l->vocab;
 }
 
-/* The sum of one block of weights in double: lanes by id modulo 8, then a tree, so that it vectorises. */
-static double block_sum(const float *p, int64_t n)
+static uint32_t argmax(const struct jrl_logits *l)
 {
-    double lane[LANES] = { 0 };
-    int64_t i = 0;
+    int64_t block = 0, i;
 
-    for (; i + LANES <= n; i += LANES)
-        for (int j = 0; j < LANES; j++)
-            lane[j] += (double)p[i + j];
-    for (int j = 0; i + j < n; j++)
-        lane[j] += (double)p[i + j];
-    return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+    while (l->blocks[block].max != l->sums.max)
+        block++;
+    for (i = block * JRL_LOGITS_BLOCK; l->logits[i] != l->sums.max && i < block_end(l, block) - 1;)
+        i++;
+    return (uint32_t)i;
 }
 
-static void weigh(float *p, double *sums, const float *logits, int64_t vocab, float inv_temperature, float lse)
+/* The share of softmax(z) that a block holds, times a constant of the row. */
+static double block_mass(const struct jrl_logits *l, int64_t block)
 {
-    for (int64_t b = 0; b < vocab; b += BLOCK) {
-        int64_t n = vocab - b < BLOCK ? vocab - b : BLOCK;
+    return (double)l->blocks[block].sum * (double)jrl_expf(l->blocks[block].max - l->sums.max);
+}
 
-        for (int64_t i = b; i < b + n; i++)
-            p[i] = jrl_expf(logits[i] * inv_temperature - lse);
-        sums[b / BLOCK] = block_sum(p + b, n);
+/* Inverse CDF in one block: SHARE of its mass lies before the token. */
+static uint32_t draw_from_block(const struct jrl_logits *l, int64_t block, float inv_temperature, double share, float *weights)
+{
+    int64_t begin = block * JRL_LOGITS_BLOCK, n = block_end(l, block) - begin, last = 0;
+    double total = 0, sum = 0;
+
+    for (int64_t i = 0; i < n; i++) {
+        weights[i] = jrl_expf(l->logits[begin + i] * inv_temperature - l->blocks[block].max);
+        total += (double)weights[i];
     }
+    for (int64_t i = 0; i < n; i++) {
+        sum += (double)weights[i];
+        if (sum > share * total)
+            return (uint32_t)(begin + i);
+        last = weights[i] > 0 ? i : last;
+    }
+    return (uint32_t)(begin + last);
 }
 
-/* Inverse CDF over all ids. The total is summed here rather than taken as 1: lse is rounded, and the error must not
- * become the share of the last id. */
-static uint32_t draw_from_all(const float *p, const double *sums, int64_t vocab, double u)
+/* The total is summed here rather than taken as 1: lse is rounded, and the error must not become the share of the last
+ * id, which in a padded vocabulary is no token at all. */
+static uint32_t draw_from_all(const struct jrl_logits *l, float inv_temperature, double u, float *weights)
 {
-    int64_t blocks = n_blocks(vocab), b, last = 0;
-    double total = 0, before = 0, target;
+    int64_t n_blocks = jrl_logits_blocks(l->vocab), chosen = 0;
+    double total = 0, before = 0, start = 0;
 
-    for (b = 0; b < blocks; b++)
-        total += sums[b];
-    target = u * total;
-    for (b = 0; b < blocks - 1 && before + sums[b] <= target; b++)
-        before += sums[b];
-    for (int64_t i = b * BLOCK; i < vocab && i < (b + 1) * BLOCK; i++) {
-        before += (double)p[i];
-        if (before > target)
-            return (uint32_t)i;
-        if (p[i] > 0)
-            last = i;
+    for (int64_t b = 0; b < n_blocks; b++)
+        total += block_mass(l, b);
+    for (int64_t b = 0; b < n_blocks; b++) {
+        double mass = block_mass(l, b);
+
+        if (mass > 0) {
+            chosen = b;
+            start = before;
+        }
+        before += mass;
+        if (before > u * total)
+            break;
     }
-    /* The block's sum and its running sum differ in the last bits. */
-    return (uint32_t)last;
+    return draw_from_block(l, chosen, inv_temperature, (u * total - start) / block_mass(l, chosen), weights);
 }
 
 /* Sort keys: the bits of a weight (which is not negative, so bits order as values do), then the complement of the id:
@@ -128,54 +128,87 @@ static int descending(const void *a, const void *b)
     return x < y ? 1 : x > y ? -1 : 0;
 }
 
-static int by_id(const void *a, const void *b)
+static int falling(const void *a, const void *b)
 {
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    float x = *(const float *)a, y = *(const float *)b;
 
-    return x < y ? -1 : x > y ? 1 : 0;
+    return x < y ? 1 : x > y ? -1 : 0;
 }
 
-/* Weights fall into buckets by exponent and three bits of mantissa. Returns the lowest bits a weight must have to be
- * among the ones that can be kept: at least top_k of them, or a mass that is surely top_p. */
-#define BUCKET_SHIFT 20
+/* A bound on z below which no token is kept: the k-th largest maximum of a block has k tokens at or above it; and
+ * tokens whose probabilities are below (1 - top_p) / vocab together hold less than 1 - top_p. The margins are beyond
+ * what rounding can do. */
+static float bound_below(const struct jrl_logits *l, int64_t top_k, double top_p, float *maxima)
+{
+    int64_t n_blocks = jrl_logits_blocks(l->vocab);
+
+    if (top_k == 0)
+        return top_p < 1 - 1e-4 ? l->sums.lse + jrl_logf((float)((1 - top_p) / 2 / (double)l->vocab)) - 0.01f : -INFINITY;
+    if (top_k > n_blocks)
+        return -INFINITY;
+    for (int64_t b = 0; b < n_blocks; b++)
+        maxima[b] = l->blocks[b].max;
+    qsort(maxima, (size_t)n_blocks, sizeof *maxima, falling);
+    return maxima[top_k - 1] - 0.01f - 1e-6f * fabsf(maxima[top_k - 1]);
+}
+
+/* The keys of all tokens with z at or above BOUND. */
+static int64_t list_candidates(uint64_t *keys, const struct jrl_logits *l, float inv_temperature, float bound)
+{
+    int64_t n = 0;
+
+    for (int64_t b = 0; b < jrl_logits_blocks(l->vocab); b++) {
+        for (int64_t i = b * JRL_LOGITS_BLOCK; l->blocks[b].max >= bound && i < block_end(l, b); i++) {
+            float z = l->logits[i] * inv_temperature;
+
+            if (z >= bound)
+                keys[n++] = key_of(jrl_expf(z - l->sums.lse), (uint32_t)i);
+        }
+    }
+    return n;
+}
+
+/* Drops candidates that cannot be kept, so that few are sorted. Weights fall into buckets by exponent and three bits of
+ * mantissa; buckets from the top are enough when they hold top_k tokens, or a mass that is surely top_p. */
+#define BUCKET_SHIFT 52 /* of the key: 20 of the weight's bits */
 #define N_BUCKETS 1024
-static uint32_t candidate_floor(const float *p, int64_t vocab, int64_t top_k, double top_p)
+static int64_t drop_unlikely(uint64_t *keys, int64_t n, int64_t top_k, double top_p)
 {
     uint32_t count[N_BUCKETS] = { 0 };
     double mass[N_BUCKETS] = { 0 }, sum = 0;
-    int64_t n = 0;
+    int64_t above = 0, kept = 0;
+    uint64_t floor_key = 0;
 
-    for (int64_t i = 0; i < vocab; i++) {
-        uint32_t bits;
+    for (int64_t i = 0; i < n; i++) {
+        uint64_t bucket = keys[i] >> BUCKET_SHIFT;
 
-        memcpy(&bits, &p[i], 4);
-        bits = bits >> BUCKET_SHIFT < N_BUCKETS ? bits >> BUCKET_SHIFT : N_BUCKETS - 1;
-        count[bits]++;
-        mass[bits] += (double)p[i];
+        bucket = bucket < N_BUCKETS ? bucket : N_BUCKETS - 1;
+        count[bucket]++;
+        mass[bucket] += (double)weight_of(keys[i]);
     }
-    for (uint32_t b = N_BUCKETS; b-- > 0;) {
-        n += count[b];
+    for (uint64_t b = N_BUCKETS; b-- > 0 && floor_key == 0;) {
+        above += count[b];
         sum += mass[b];
         /* sums in another order differ by much less than 1e-9 */
-        if (top_k ? n >= top_k : sum > top_p + 1e-9)
-            return b << BUCKET_SHIFT;
+        if (top_k ? above >= top_k : sum > top_p + 1e-9)
+            floor_key = b << BUCKET_SHIFT;
     }
-    return 0;
+    for (int64_t i = 0; i < n; i++) {
+        uint64_t key = keys[i];
+
+        keys[kept] = key;
+        kept += key >= floor_key;
+    }
+    return kept;
 }
 
 /* Fills keys with the kept tokens, most probable first; returns their number. */
-static int64_t keep(uint64_t *keys, const float *p, int64_t vocab, int64_t top_k, double top_p)
+static int64_t keep(uint64_t *keys, const struct jrl_logits *l, float inv_temperature, int64_t top_k, double top_p)
 {
-    uint64_t floor_key = (uint64_t)candidate_floor(p, vocab, top_k, top_p) << 32;
     double total = 1, sum = 0;
-    int64_t n = 0, kept = 0;
+    int64_t kept = 0, n = list_candidates(keys, l, inv_temperature, bound_below(l, top_k, top_p, (float *)keys));
 
-    for (int64_t i = 0; i < vocab; i++) {
-        uint64_t key = key_of(p[i], (uint32_t)i);
-
-        keys[n] = key;
-        n += key >= floor_key;
-    }
+    n = drop_unlikely(keys, n, top_k, top_p);
     qsort(keys, (size_t)n, sizeof *keys, descending);
     if (top_k) {
         n = n < top_k ? n : top_k;
@@ -190,40 +223,42 @@ static int64_t keep(uint64_t *keys, const float *p, int64_t vocab, int64_t top_k
     return kept;
 }
 
-/* Inverse CDF over kept tokens; their ids are sorted into the memory of the keys. */
-static uint32_t draw_from_kept(uint64_t *keys, int64_t n, const float *p, double u)
+static int ascending(const void *a, const void *b)
 {
-    uint32_t *ids = (uint32_t *)keys, last;
-    double total = 0, sum = 0;
+    uint32_t x = id_of(*(const uint64_t *)a), y = id_of(*(const uint64_t *)b);
 
-    for (int64_t i = 0; i < n; i++) {
-        uint32_t id = id_of(keys[i]);
-        memcpy(&ids[i], &id, sizeof id);
-    }
-    qsort(ids, (size_t)n, sizeof *ids, by_id);
+    return x < y ? -1 : x > y ? 1 : 0;
+}
+
+/* Inverse CDF over the kept tokens. */
+static uint32_t draw_from_kept(uint64_t *keys, int64_t n, double u)
+{
+    double total = 0, sum = 0;
+    uint32_t last;
+
+    qsort(keys, (size_t)n, sizeof *keys, ascending);
     for (int64_t i = 0; i < n; i++)
-        total += (double)p[ids[i]];
-    last = ids[0];
+        total += (double)weight_of(keys[i]);
+    last = id_of(keys[0]);
     for (int64_t i = 0; i < n; i++) {
-        sum += (double)p[ids[i]];
+        sum += (double)weight_of(keys[i]);
         if (sum > u * total)
-            return ids[i];
-        last = p[ids[i]] > 0 ? ids[i] : last;
+            return id_of(keys[i]);
+        last = weight_of(keys[i]) > 0 ? id_of(keys[i]) : last;
     }
     return last;
 }
 
-uint32_t jrl_choose_token(const float *logits, int64_t vocab, float lse, const struct jrl_sampling *s, const struct jrl_draw *d, void *scratch)
+uint32_t jrl_choose_token(const struct jrl_logits *l, const struct jrl_sampling *s, const struct jrl_draw *d, void *scratch)
 {
-    uint64_t *keys = scratch;
-    double *sums = (double *)(keys + vocab), u;
-    float *p = (float *)(sums + n_blocks(vocab));
+    int64_t top_k = s->top_k < l->vocab ? s->top_k : 0;
+    float inv_temperature = jrl_logit_factor(s);
+    double u;
 
     if (s->greedy)
-        return argmax(logits, vocab);
+        return argmax(l);
     u = (double)jrl_draw_bits(s->seed, d) * 0x1p-32;
-    weigh(p, sums, logits, vocab, jrl_logit_factor(s), lse);
-    if (s->top_p >= 1 && (s->top_k == 0 || s->top_k >= vocab))
-        return draw_from_all(p, sums, vocab, u);
-    return draw_from_kept(keys, keep(keys, p, vocab, s->top_k < vocab ? s->top_k : 0, s->top_p), p, u);
+    if (s->top_p >= 1 && top_k == 0)
+        return draw_from_all(l, inv_temperature, u, scratch);
+    return draw_from_kept(scratch, keep(scratch, l, inv_temperature, top_k, s->top_p), u);
 }

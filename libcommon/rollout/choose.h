@@ -6,6 +6,7 @@
 
 #include <stddef.h>
 
+#include "kernels/logprob.h"
 #include "rollout/engine.h"
 
 /* What keys one random number: sample is the number of the response to its problem, position the place of the
@@ -20,14 +21,27 @@ uint32_t jrl_draw_bits(uint64_t seed, const struct jrl_draw *d);
 /* The factor on logits: 1/T in f32, 1 when greedy. */
 float jrl_logit_factor(const struct jrl_sampling *s);
 
+/* One row of logits, all finite, and its sums at the temperature of the sampling (kernels/logprob.h). */
+struct jrl_logits {
+    const float *logits;
+    int64_t vocab;
+    struct jrl_row_sums sums;
+    const struct jrl_block_sums *blocks;
+};
+
 /* Bytes of scratch memory (8-byte aligned) for one call. */
 size_t jrl_choose_scratch_bytes(int64_t vocab);
 
-/* logits: one row [vocab], all finite; lse: log of the sum of exp(logits / T) as jrl_logprob gave it. With the
- * weight of id i p[i] = exp(logits[i] / T - lse) in f32: top_k keeps the k largest (ties: lower id), top_p then the
- * shortest prefix of them, in the same order, whose sum is >= top_p times the sum of what top_k kept, summed in that
- * order in double. The token is the first kept id, ascending, where the running sum exceeds u * total, u = bits / 2^32;
- * the last kept id with a weight if rounding leaves none. Greedy: the largest logit, lowest id on ties. */
-uint32_t jrl_choose_token(const float *logits, int64_t vocab, float lse, const struct jrl_sampling *s, const struct jrl_draw *d, void *scratch);
+/* Greedy: the largest logit, lowest id on ties. Else, with z = logit * jrl_logit_factor and u = bits / 2^32:
+ *
+ * With neither top_k nor top_p the inverse CDF of softmax(z), ids ascending, in two stages: over blocks of
+ * JRL_LOGITS_BLOCK ids by the sums in BLOCKS, joined in double; then in the block by exp(z - max of the block), summed in
+ * order in double and scaled to what the first stage left of u.
+ *
+ * Otherwise the weight of an id is p = exp(z - lse) in f32. top_k keeps the k largest (ties: lower id), top_p then the
+ * shortest prefix of them, in the same order, whose sum is >= top_p times the sum of what top_k kept (without top_k: 1),
+ * summed in that order in double. The token is the first kept id, ascending, where the running sum exceeds u times the
+ * sum of the kept, the last kept id with a weight if rounding leaves none. */
+uint32_t jrl_choose_token(const struct jrl_logits *l, const struct jrl_sampling *s, const struct jrl_draw *d, void *scratch);
 
 #endif

@@ -68,8 +68,8 @@ int jrl_engine_new(struct jrl_engine **out, const struct jrl_model *model, const
     e->fed_group = jrl_xcalloc(n, sizeof *e->fed_group);
     e->logits_rows = jrl_xcalloc(n, sizeof *e->logits_rows);
     e->logits_span = jrl_xcalloc(n, sizeof *e->logits_span);
-    e->lse = jrl_xcalloc(n, sizeof *e->lse);
-    e->entropy = jrl_xcalloc(n, sizeof *e->entropy);
+    e->row_sums = jrl_xcalloc(n, sizeof *e->row_sums);
+    e->block_sums = jrl_xcalloc(n * (size_t)jrl_logits_blocks(model->config.vocab), sizeof *e->block_sums);
     e->scratch_bytes = (jrl_choose_scratch_bytes(model->config.vocab) + 63) & ~(size_t)63;
     e->scratch = jrl_xmalloc(e->scratch_bytes * (size_t)jrl_pool_size(jrl_device_pool(model->dev)));
     *out = e;
@@ -107,8 +107,8 @@ void jrl_engine_free(struct jrl_engine *e)
     free(e->fed_group);
     free(e->logits_rows);
     free(e->logits_span);
-    free(e->lse);
-    free(e->entropy);
+    free(e->row_sums);
+    free(e->block_sums);
     free(e->choices);
     free(e->scratch);
     free(e);
@@ -202,26 +202,12 @@ static void choose_part(void *ctx, int64_t part, int thread)
     struct jrl_engine *e = job->e;
     struct jrl_choice *c = &e->choices[part];
     int64_t vocab = e->model->config.vocab;
+    struct jrl_logits l = { job->logits + c->row * vocab, vocab, e->row_sums[c->row], e->block_sums + c->row * jrl_logits_blocks(vocab) };
     struct jrl_draw d = { c->group->uid, c->group->draw, (uint32_t)(c->group->first_sample + c->sample->sample),
                           (uint32_t)(c->sample->n_tokens - c->group->n_prompt) };
 
-    c->token = jrl_choose_token(job->logits + c->row * vocab, vocab, e->lse[c->row], &e->sampling, &d,
-                                e->scratch + e->scratch_bytes * (size_t)thread);
-}
-
-/* The logprobs of the chosen tokens, by the kernel that the trainer uses. */
-static int find_logprobs(struct jrl_engine *e, const float *logits, struct jrl_error *err)
-{
-    int64_t vocab = e->model->config.vocab;
-    int rc = JRL_OK;
-
-    for (int64_t i = 0; rc == JRL_OK && i < e->n_choices; i++) {
-        struct jrl_choice *c = &e->choices[i];
-
-        rc = jrl_logprob(e->model->dev, &c->logprob, NULL, NULL, logits + c->row * vocab, vocab, &c->token,
-                         jrl_logit_factor(&e->sampling), 1, vocab, err);
-    }
-    return rc;
+    c->token = jrl_choose_token(&l, &e->sampling, &d, e->scratch + e->scratch_bytes * (size_t)thread);
+    c->logprob = jrl_logprob_of(&l.sums, l.logits[c->token], jrl_logit_factor(&e->sampling));
 }
 
 static bool is_stop(const struct jrl_sampling *s, uint32_t token)
@@ -240,7 +226,7 @@ static void apply_choice(struct jrl_engine *e, const struct jrl_choice *c)
     int64_t n_prompt = g->n_prompt, n;
     bool stop = is_stop(&e->sampling, c->token);
 
-    jrl_sequence_append(s, n_prompt, c->token, c->logprob, e->entropy[c->row], e->sampling.entropies);
+    jrl_sequence_append(s, n_prompt, c->token, c->logprob, e->row_sums[c->row].entropy, e->sampling.entropies);
     e->stats.tokens++;
     n = s->n_tokens - n_prompt;
     if (!stop && n < e->sampling.max_tokens)
@@ -259,7 +245,7 @@ static void apply_choice(struct jrl_engine *e, const struct jrl_choice *c)
 static int check_finite(const struct jrl_engine *e, struct jrl_error *err)
 {
     for (int64_t row = 0; row < e->n_logits; row++)
-        if (!isfinite(e->lse[row]))
+        if (!isfinite(e->row_sums[row].lse))
             return jrl_fail(err, JRL_ERR_INPUT, "the logits after position %lld of the prompt with uid %llu are not finite: the policy's"
                             " weights are damaged or too large", (long long)e->fed[e->logits_span[row]]->n_tokens,
                             (unsigned long long)e->fed_group[e->logits_span[row]]->uid);
@@ -279,14 +265,12 @@ int jrl_engine_step(struct jrl_engine *e, struct jrl_error *err)
     chosen = seconds();
     if (rc < 0)
         return rc;
-    rc = jrl_logprob(e->model->dev, NULL, e->entropy, e->lse, logits, e->model->config.vocab, NULL, jrl_logit_factor(&e->sampling),
-                     e->n_logits, e->model->config.vocab, err);
+    rc = jrl_logits_sums(e->model->dev, e->row_sums, e->block_sums, logits, e->model->config.vocab, jrl_logit_factor(&e->sampling),
+                         e->n_logits, e->model->config.vocab, err);
     if (rc < 0 || (rc = check_finite(e, err)) < 0)
         return rc;
     list_choices(e);
     jrl_pool_run(jrl_device_pool(e->model->dev), e->n_choices, choose_part, &(struct choose_job){ e, logits });
-    if ((rc = find_logprobs(e, logits, err)) < 0)
-        return rc;
     for (int64_t i = 0; i < e->n_choices; i++)
         apply_choice(e, &e->choices[i]);
     e->stats.steps++;

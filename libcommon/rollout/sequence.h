@@ -3,6 +3,7 @@
 #ifndef JRL_ROLLOUT_SEQUENCE_H
 #define JRL_ROLLOUT_SEQUENCE_H
 
+#include "kernels/logprob.h"
 #include "rollout/engine.h"
 #include "rollout/pages.h"
 
@@ -57,7 +58,8 @@ struct jrl_engine {
     struct jrl_sequence_group **fed_group;
     int64_t *logits_rows;
     int64_t *logits_span;           /* span of each logits row */
-    float *lse, *entropy;
+    struct jrl_row_sums *row_sums;     /* of each logits row */
+    struct jrl_block_sums *block_sums;
     struct jrl_choice *choices;     /* tokens to choose in this step */
     int64_t n_choices, cap_choices;
     uint8_t *scratch;               /* of each thread */
