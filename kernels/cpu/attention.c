@@ -133,37 +133,39 @@ static float weighted_value(const struct jrl_attention *p, int64_t seq, int64_t 
     return sum;
 }
 
-/* One query row and head: everything after the projections. */
-static void forward_row(const struct jrl_attention_call *c, int64_t seq, int64_t row, int64_t head, float *scores)
+/* One query: everything after the projections. */
+static void attend_one(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, int64_t i, float *scores)
 {
     const struct jrl_attention *p = c->p;
-    int64_t kv_head = head / c->group, n = p->seqs[seq].first_position + row + 1, n_blocks = (n + 31) / 32;
-    int64_t r = p->seqs[seq].first_row + row, offset = r * c->q_width + head * p->head_dim, bytes = jrl_dtype_bytes(p->dtype);
+    int64_t n = jrl_query_positions(c, u, i), offset = jrl_query_at(c, u, i), bytes = jrl_dtype_bytes(p->dtype);
     float max = -INFINITY, lanes[JRL_LANES] = { 0 }, sum;
 
     for (int64_t t = 0; t < n; t++) {
-        const uint8_t *k = jrl_page_k(p, seq, t / 32, kv_head) + t % 32 * p->head_dim * bytes;
+        const uint8_t *k = jrl_page_k(p, u->seq, t / 32, u->kv_head) + t % 32 * p->head_dim * bytes;
         scores[t] = score(p, (const uint8_t *)c->q + offset * bytes, k) * c->scale;
         max = scores[t] > max ? scores[t] : max;
     }
-    for (int64_t t = 0; t < n_blocks * 32; t++) {
+    for (int64_t t = 0; t < u->n_blocks * 32; t++) {
         float e = t < n ? jrl_expf(scores[t] - max) : 0.0f;
         lanes[t % JRL_LANES] += e;
         scores[t] = jrl_rounded(p->dtype, e);
     }
     sum = jrl_lanes_sum(lanes);
-    for (int64_t i = 0; i < p->head_dim; i++)
-        jrl_store(c->out, p->dtype, offset + i, weighted_value(p, seq, kv_head, scores, n_blocks, i) / sum);
+    for (int64_t d = 0; d < p->head_dim; d++)
+        jrl_store(c->out, p->dtype, offset + d, weighted_value(p, u->seq, u->kv_head, scores, u->n_blocks, d) / sum);
     if (c->lse)
-        c->lse[r * p->n_heads + head] = max + jrl_logf(sum);
+        c->lse[jrl_query_lse_at(c, u, i)] = max + jrl_logf(sum);
 }
 
-static void forward_plain(const struct jrl_attention_call *c, const struct jrl_attention_tile *tile, int64_t kv_head,
-                          uint8_t *scratch)
+static void attend_plain(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, uint8_t *scratch)
 {
-    for (int64_t row = tile->first; row < tile->first + tile->n; row++)
-        for (int64_t head = kv_head * c->group; head < (kv_head + 1) * c->group; head++)
-            forward_row(c, tile->seq, row, head, (float *)scratch);
+    for (int64_t i = 0; i < u->n; i++)
+        attend_one(c, u, i, (float *)scratch);
+}
+
+static void prepare_plain(const struct jrl_attention_call *c, int64_t seq, int64_t kv_head, int64_t n_blocks, uint8_t *scratch)
+{
+    (void)c, (void)seq, (void)kv_head, (void)n_blocks, (void)scratch;
 }
 
 static int64_t forward_plain_bytes(const struct jrl_attention_call *c)
@@ -171,12 +173,16 @@ static int64_t forward_plain_bytes(const struct jrl_attention_call *c)
     return c->max_positions * (int64_t)sizeof(float);
 }
 
-const struct jrl_attention_path jrl_attention_plain = { forward_plain, forward_plain_bytes, jrl_attention_backward_plain,
-                                                        jrl_attention_backward_plain_bytes, jrl_attention_delta_plain };
+const struct jrl_attention_path jrl_attention_plain = {
+    prepare_plain, attend_plain, forward_plain_bytes, jrl_attention_backward_plain, jrl_attention_backward_plain_bytes,
+    jrl_attention_delta_plain,
+};
 
 const struct jrl_attention_path *jrl_attention_path_for(const struct jrl_device *dev, const struct jrl_attention *p)
 {
 #if defined(__x86_64__)
+    if (dev->isa >= JRL_ISA_AMX && p->dtype == JRL_BF16 && p->head_dim % 32 == 0)
+        return &jrl_attention_amx;
     if (dev->isa >= JRL_ISA_AVX512 && p->head_dim % 16 == 0)
         return &jrl_attention_avx512;
     if (dev->isa == JRL_ISA_AVX2 && p->head_dim % 16 == 0)
@@ -187,13 +193,29 @@ const struct jrl_attention_path *jrl_attention_path_for(const struct jrl_device 
     return &jrl_attention_plain;
 }
 
+/* One key-value head of a tile, page by page of its rows: rows of one page share their blocks, so a block that
+ * a row does not reach takes no part in it. */
 static void forward_part(void *ctx, int64_t part, int thread)
 {
     const struct jrl_attention_call *c = ctx;
     /* Later tiles attend to more positions: the longest first leaves no thread waiting at the end. */
     const struct jrl_attention_tile *tile = &c->tiles[c->n_tiles - 1 - part / c->p->n_kv_heads];
+    int64_t first_position = c->p->seqs[tile->seq].first_position, end = tile->first + tile->n;
+    uint8_t *scratch = c->scratch + thread * c->scratch_bytes;
+    struct jrl_attention_queries u = { .seq = tile->seq, .kv_head = part % c->p->n_kv_heads };
 
-    c->path->forward(c, tile, part % c->p->n_kv_heads, c->scratch + thread * c->scratch_bytes);
+    u.prepared = tile->n * c->group > JRL_ATTENTION_QUERIES;
+    if (u.prepared)
+        c->path->prepare(c, u.seq, u.kv_head, (first_position + end - 1) / JRL_PAGE_TOKENS + 1, scratch);
+    for (int64_t row = tile->first, next; row < end; row = next) {
+        next = min64(end, row + JRL_PAGE_TOKENS - (first_position + row) % JRL_PAGE_TOKENS);
+        u.first_row = row;
+        u.n_blocks = (first_position + row) / JRL_PAGE_TOKENS + 1;
+        for (u.j = 0; u.j < (next - row) * c->group; u.j += u.n) {
+            u.n = min64(JRL_ATTENTION_QUERIES, (next - row) * c->group - u.j);
+            c->path->attend(c, &u, scratch);
+        }
+    }
 }
 
 int jrl_attention_forward(struct jrl_device *dev, const struct jrl_attention *p, void *out, float *lse, const void *q,

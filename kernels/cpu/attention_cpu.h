@@ -59,11 +59,45 @@ static inline uint8_t *jrl_page_v(const struct jrl_attention *p, int64_t seq, in
     return jrl_page_k(p, seq, block, p->n_kv_heads + kv_head);
 }
 
-/* What an instruction set provides. One part of the forward pass is all heads of KV_HEAD's group for the rows of a
- * tile; of the backward pass, a whole sequence. SCRATCH is the thread's, aligned to 64. */
+#define JRL_ATTENTION_QUERIES 16 /* query rows times heads that go through a sequence's positions together */
+
+/* N query rows times heads of one key-value head, all in the page of block n_blocks - 1: query i is row
+ * first_row + (j + i) / group, head (j + i) % group of the group. */
+struct jrl_attention_queries {
+    int64_t seq, kv_head, first_row, j, n, n_blocks;
+    bool prepared; /* the keys and values of these blocks lie in scratch */
+};
+static inline int64_t jrl_query_row(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, int64_t i)
+{
+    return u->first_row + (u->j + i) / c->group; /* of the sequence */
+}
+static inline int64_t jrl_query_head(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, int64_t i)
+{
+    return u->kv_head * c->group + (u->j + i) % c->group;
+}
+/* Where q and out of query I begin, in elements; and its place in lse. */
+static inline int64_t jrl_query_at(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, int64_t i)
+{
+    int64_t r = c->p->seqs[u->seq].first_row + jrl_query_row(c, u, i);
+    return r * c->q_width + jrl_query_head(c, u, i) * c->p->head_dim;
+}
+static inline int64_t jrl_query_lse_at(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, int64_t i)
+{
+    return jrl_query_at(c, u, i) / c->p->head_dim;
+}
+/* How many positions query I attends to. */
+static inline int64_t jrl_query_positions(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, int64_t i)
+{
+    return c->p->seqs[u->seq].first_position + jrl_query_row(c, u, i) + 1;
+}
+
+/* What an instruction set provides. SCRATCH is the thread's, aligned to 64. */
 struct jrl_attention_path {
-    void (*forward)(const struct jrl_attention_call *c, const struct jrl_attention_tile *tile, int64_t kv_head, uint8_t *scratch);
+    /* Brings the first n_blocks of keys and values into the form in which many calls of attend use them. */
+    void (*prepare)(const struct jrl_attention_call *c, int64_t seq, int64_t kv_head, int64_t n_blocks, uint8_t *scratch);
+    void (*attend)(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, uint8_t *scratch);
     int64_t (*forward_bytes)(const struct jrl_attention_call *c);
+    /* One key-value head of a whole sequence: adds to a dqkv of zeros. */
     void (*backward)(const struct jrl_attention_call *c, int64_t seq, int64_t kv_head, uint8_t *scratch);
     int64_t (*backward_bytes)(const struct jrl_attention_call *c);
     float (*delta)(const float *dout, const void *out, enum jrl_dtype dtype, int64_t dim);

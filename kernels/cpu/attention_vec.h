@@ -7,7 +7,7 @@
 #include "kernels/cpu/vec16.h"
 
 #define BLOCK JRL_PAGE_TOKENS
-#define QUERIES 16 /* (row, head) pairs that go through a sequence's positions together */
+#define QUERIES JRL_ATTENTION_QUERIES
 
 #if defined(__AVX512F__)
 enum { TILE_ROWS = 4, TILE_VECS = 2 };
@@ -155,8 +155,7 @@ static float softmax(float *scores, int64_t n, int64_t width, float scale, enum 
 struct forward_scratch {
     int64_t stride;                /* of score rows: odd in cache lines, so that rows do not share cache sets */
     float *scores, *q, *out;       /* [QUERIES, stride], [QUERIES, dim] each */
-    float *keys, *values;          /* [n_pages, dim, BLOCK] and [n_pages, BLOCK, dim]; or of one page */
-    bool whole;                    /* keys and values hold all pages */
+    float *keys, *values;          /* [n_pages, dim, BLOCK] and [n_pages, BLOCK, dim]; or of one page, if not prepared */
 };
 
 static struct forward_scratch lay_out(const struct jrl_attention_call *c, uint8_t *memory)
@@ -178,68 +177,65 @@ static int64_t forward_bytes(const struct jrl_attention_call *c)
     return (QUERIES * (c->max_positions + 16 + 2 * dim) + 2 * c->max_positions * dim) * (int64_t)sizeof(float);
 }
 
-/* Queries j.. of a run of rows in one page: pair j is row first_row + j / group, head j % group of the group. */
-static void attend(const struct jrl_attention_call *c, const struct forward_scratch *s, int64_t seq, int64_t kv_head,
-                   int64_t first_row, int64_t j, int64_t n)
+static void prepare(const struct jrl_attention_call *c, int64_t seq, int64_t kv_head, int64_t n_blocks, uint8_t *scratch)
 {
-    const struct jrl_attention *p = c->p;
-    const struct jrl_attention_rows *rows = &p->seqs[seq];
-    int64_t dim = p->head_dim, n_blocks = (rows->first_position + first_row) / BLOCK + 1;
+    struct forward_scratch s = lay_out(c, scratch);
+    int64_t dim = c->p->head_dim;
 
-    for (int64_t i = 0; i < n; i++) {
-        int64_t r = rows->first_row + first_row + (j + i) / c->group, head = kv_head * c->group + (j + i) % c->group;
-        for (int64_t d = 0; d < dim; d += 16)
-            vec_store(s->q + i * dim + d, load_element(c->q, p->dtype, r * c->q_width + head * dim + d));
-    }
     for (int64_t block = 0; block < n_blocks; block++) {
-        float *keys = s->whole ? s->keys + block * dim * BLOCK : s->keys;
-        if (!s->whole)
-            transpose_block(keys, jrl_page_k(p, seq, block, kv_head), p->dtype, dim);
-        multiply(&(struct product){ s->scores + block * BLOCK, s->q, keys, s->stride, dim, 1, BLOCK, dim, false }, n, BLOCK);
-    }
-    float sums[QUERIES], max;
-    for (int64_t i = 0; i < n; i++) {
-        int64_t row = first_row + (j + i) / c->group, head = kv_head * c->group + (j + i) % c->group;
-        sums[i] = softmax(s->scores + i * s->stride, rows->first_position + row + 1, n_blocks * BLOCK, c->scale, p->dtype, &max);
-        if (c->lse)
-            c->lse[(rows->first_row + row) * p->n_heads + head] = max + jrl_logf(sums[i]);
-    }
-    for (int64_t block = 0; block < n_blocks; block++) {
-        float *values = s->whole ? s->values + block * dim * BLOCK : s->values;
-        if (!s->whole)
-            unpack_values(values, jrl_page_v(p, seq, block, kv_head), p->dtype, dim);
-        multiply(&(struct product){ s->out, s->scores + block * BLOCK, values, dim, s->stride, 1, dim, BLOCK, block > 0 }, n, dim);
-    }
-    for (int64_t i = 0; i < n; i++) {
-        int64_t r = rows->first_row + first_row + (j + i) / c->group, head = kv_head * c->group + (j + i) % c->group;
-        for (int64_t d = 0; d < dim; d += 16) {
-            struct vec16 o = vec_div(vec_load(s->out + i * dim + d), vec_set(sums[i]));
-            if (p->dtype == JRL_F32)
-                vec_store((float *)c->out + r * c->q_width + head * dim + d, o);
-            else
-                vec_store_bf16((jrl_bf16 *)c->out + r * c->q_width + head * dim + d, o);
-        }
+        transpose_block(s.keys + block * dim * BLOCK, jrl_page_k(c->p, seq, block, kv_head), c->p->dtype, dim);
+        unpack_values(s.values + block * dim * BLOCK, jrl_page_v(c->p, seq, block, kv_head), c->p->dtype, dim);
     }
 }
 
-static void forward(const struct jrl_attention_call *c, const struct jrl_attention_tile *tile, int64_t kv_head, uint8_t *scratch)
+static void score_blocks(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, const struct forward_scratch *s)
 {
-    const struct jrl_attention *p = c->p;
-    struct forward_scratch s = lay_out(c, scratch);
-    int64_t first_position = p->seqs[tile->seq].first_position, end = tile->first + tile->n;
-    int64_t n_blocks = (first_position + end - 1) / BLOCK + 1;
+    int64_t dim = c->p->head_dim;
 
-    s.whole = tile->n * c->group > QUERIES;
-    for (int64_t block = 0; s.whole && block < n_blocks; block++) {
-        transpose_block(s.keys + block * p->head_dim * BLOCK, jrl_page_k(p, tile->seq, block, kv_head), p->dtype, p->head_dim);
-        unpack_values(s.values + block * p->head_dim * BLOCK, jrl_page_v(p, tile->seq, block, kv_head), p->dtype, p->head_dim);
+    for (int64_t i = 0; i < u->n; i++)
+        for (int64_t d = 0; d < dim; d += 16)
+            vec_store(s->q + i * dim + d, load_element(c->q, c->p->dtype, jrl_query_at(c, u, i) + d));
+    for (int64_t block = 0; block < u->n_blocks; block++) {
+        float *keys = u->prepared ? s->keys + block * dim * BLOCK : s->keys;
+        if (!u->prepared)
+            transpose_block(keys, jrl_page_k(c->p, u->seq, block, u->kv_head), c->p->dtype, dim);
+        multiply(&(struct product){ s->scores + block * BLOCK, s->q, keys, s->stride, dim, 1, BLOCK, dim, false }, u->n, BLOCK);
     }
-    for (int64_t row = tile->first, next; row < end; row = next) {
-        next = row + BLOCK - (first_position + row) % BLOCK;
-        next = next < end ? next : end;
-        for (int64_t j = 0; j < (next - row) * c->group; j += QUERIES)
-            attend(c, &s, tile->seq, kv_head, row, j, (next - row) * c->group - j < QUERIES ? (next - row) * c->group - j : QUERIES);
+}
+
+static void weigh_values(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, const struct forward_scratch *s)
+{
+    int64_t dim = c->p->head_dim;
+
+    for (int64_t block = 0; block < u->n_blocks; block++) {
+        float *values = u->prepared ? s->values + block * dim * BLOCK : s->values;
+        if (!u->prepared)
+            unpack_values(values, jrl_page_v(c->p, u->seq, block, u->kv_head), c->p->dtype, dim);
+        multiply(&(struct product){ s->out, s->scores + block * BLOCK, values, dim, s->stride, 1, dim, BLOCK, block > 0 }, u->n, dim);
     }
+}
+
+static void attend(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, uint8_t *scratch)
+{
+    struct forward_scratch s = lay_out(c, scratch);
+    int64_t dim = c->p->head_dim;
+    float sums[QUERIES], max;
+
+    score_blocks(c, u, &s);
+    for (int64_t i = 0; i < u->n; i++) {
+        sums[i] = softmax(s.scores + i * s.stride, jrl_query_positions(c, u, i), u->n_blocks * BLOCK, c->scale, c->p->dtype, &max);
+        if (c->lse)
+            c->lse[jrl_query_lse_at(c, u, i)] = max + jrl_logf(sums[i]);
+    }
+    weigh_values(c, u, &s);
+    for (int64_t i = 0; i < u->n; i++)
+        for (int64_t d = 0; d < dim; d += 16) {
+            struct vec16 o = vec_div(vec_load(s.out + i * dim + d), vec_set(sums[i]));
+            if (c->p->dtype == JRL_F32)
+                vec_store((float *)c->out + jrl_query_at(c, u, i) + d, o);
+            else
+                vec_store_bf16((jrl_bf16 *)c->out + jrl_query_at(c, u, i) + d, o);
+        }
 }
 
 /* One pair of blocks backward; see attention_backward.c for the formulas. */
@@ -357,4 +353,4 @@ static float delta(const float *dout, const void *out, enum jrl_dtype dtype, int
     return vec_sum(lanes);
 }
 
-#define JRL_ATTENTION_PATH { forward, forward_bytes, backward, backward_bytes, delta }
+#define JRL_ATTENTION_PATH { prepare, attend, forward_bytes, backward, backward_bytes, delta }

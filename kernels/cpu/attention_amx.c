@@ -1,0 +1,239 @@
+/* attention_amx.c - attention forward on AMX tiles, for bf16 and head sizes that are multiples of 32. One tile
+ * product is one block of the products' order. Many queries: q is the A operand, the sequence's keys are paired as
+ * B once and used by all of them. Few queries, as in decoding: the keys are A as they lie in the page, q is B,
+ * and the scores are transposed. V lies in the page as B of P V. */
+#include <string.h>
+
+#include "kernels/cpu/attention_amx.h"
+#include "kernels/cpu/attention_cpu.h"
+#include "kernels/cpu/dwords_avx512.h"
+#include "kernels/cpu/vec16.h"
+
+#define BLOCK JRL_PAGE_TOKENS
+#define QUERIES JRL_ATTENTION_QUERIES
+
+struct scratch {
+    int64_t stride;       /* of score rows, in floats: odd in cache lines, so that rows do not share cache sets */
+    float *scores;        /* [QUERIES, stride]: scores, then in the same place P as bf16 from the row's start */
+    float *out;           /* [QUERIES, dim] */
+    float *columns;       /* [2 * BLOCK, QUERIES]: scores of two blocks, positions first */
+    jrl_bf16 *q;          /* [QUERIES, dim], or as B: [dim / 32] tiles of [16 pairs][QUERIES][2] */
+    char *keys;           /* as B: [n_blocks][2 halves of a block][dim / 32] tiles of [16 pairs][16 positions][2] */
+};
+
+static struct scratch lay_out(const struct jrl_attention_call *c, uint8_t *memory)
+{
+    struct scratch s = { .stride = c->max_positions + BLOCK + 16 };
+    int64_t dim = c->p->head_dim;
+
+    s.scores = (float *)memory;
+    s.out = s.scores + QUERIES * s.stride;
+    s.columns = s.out + QUERIES * dim;
+    s.q = (jrl_bf16 *)(s.columns + 2 * BLOCK * QUERIES);
+    s.keys = (char *)(s.q + QUERIES * dim);
+    return s;
+}
+
+static int64_t forward_bytes(const struct jrl_attention_call *c)
+{
+    int64_t dim = c->p->head_dim;
+    return QUERIES * (c->max_positions + BLOCK + 16 + dim + 2 * BLOCK) * 4 + (QUERIES + c->max_positions) * dim * 2;
+}
+
+static void prepare(const struct jrl_attention_call *c, int64_t seq, int64_t kv_head, int64_t n_blocks, uint8_t *memory)
+{
+    struct scratch s = lay_out(c, memory);
+    int64_t dim = c->p->head_dim, half_bytes = dim / 32 * TILE_BYTES;
+
+    for (int64_t block = 0; block < n_blocks; block++) {
+        const jrl_bf16 *k = (const jrl_bf16 *)jrl_page_k(c->p, seq, block, kv_head);
+        jrl_pair_columns(s.keys + 2 * block * half_bytes, k, dim, dim);
+        jrl_pair_columns(s.keys + (2 * block + 1) * half_bytes, k + 16 * dim, dim, dim);
+    }
+}
+
+static void load_queries(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, const struct scratch *s)
+{
+    int64_t dim = c->p->head_dim;
+    jrl_bf16 rows[QUERIES * JRL_ATTENTION_MAX_DIM] __attribute__((aligned(64)));
+    jrl_bf16 *to = u->prepared ? s->q : rows;
+
+    for (int64_t i = 0; i < u->n; i++)
+        memcpy(to + i * dim, (const jrl_bf16 *)c->q + jrl_query_at(c, u, i), (size_t)dim * 2);
+    memset(to + u->n * dim, 0, (size_t)((QUERIES - u->n) * dim) * 2);
+    if (!u->prepared)
+        jrl_pair_columns((char *)s->q, rows, dim, dim);
+    jrl_memory_is_written();
+}
+
+/* [queries][positions] from prepared keys: two blocks at a time, four products in flight. */
+static void score_prepared(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, const struct scratch *s)
+{
+    int64_t dim = c->p->head_dim, tiles = dim / 32, half_bytes = tiles * TILE_BYTES;
+
+    for (int64_t block = 0; block < u->n_blocks; block += 2) {
+        const char *keys = s->keys + 2 * block * half_bytes;
+        /* Behind the last block, the one before is computed again into the score rows' reserve. */
+        const char *next = block + 1 < u->n_blocks ? keys + 2 * half_bytes : keys;
+        float *scores = s->scores + block * BLOCK;
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+        for (int64_t t = 0; t < tiles; t++) {
+            _tile_loadd(4, s->q + 32 * t, dim * 2);
+            _tile_loadd(5, keys + t * TILE_BYTES, 64);
+            _tile_dpbf16ps(0, 4, 5);
+            _tile_loadd(6, keys + half_bytes + t * TILE_BYTES, 64);
+            _tile_dpbf16ps(1, 4, 6);
+            _tile_loadd(7, next + t * TILE_BYTES, 64);
+            _tile_dpbf16ps(2, 4, 7);
+            _tile_loadd(5, next + half_bytes + t * TILE_BYTES, 64);
+            _tile_dpbf16ps(3, 4, 5);
+        }
+        _tile_stored(0, scores, s->stride * 4);
+        _tile_stored(1, scores + 16, s->stride * 4);
+        _tile_stored(2, scores + 32, s->stride * 4);
+        _tile_stored(3, scores + 48, s->stride * 4);
+    }
+    jrl_memory_is_written();
+}
+
+/* Two blocks of keys as they lie: columns[position][query]. */
+static void score_two_pages(const struct jrl_attention_call *c, const struct scratch *s, const uint8_t *first, const uint8_t *second)
+{
+    int64_t dim = c->p->head_dim, half_bytes = 16 * dim * 2;
+
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (int64_t t = 0; t < dim / 32; t++) {
+        _tile_loadd(4, s->q + t * TILE_BYTES / 2, 64);
+        _tile_loadd(5, first + 64 * t, dim * 2);
+        _tile_dpbf16ps(0, 5, 4);
+        _tile_loadd(6, first + half_bytes + 64 * t, dim * 2);
+        _tile_dpbf16ps(1, 6, 4);
+        _tile_loadd(7, second + 64 * t, dim * 2);
+        _tile_dpbf16ps(2, 7, 4);
+        _tile_loadd(5, second + half_bytes + 64 * t, dim * 2);
+        _tile_dpbf16ps(3, 5, 4);
+    }
+    _tile_stored(0, s->columns, 64);
+    _tile_stored(1, s->columns + 16 * QUERIES, 64);
+    _tile_stored(2, s->columns + 32 * QUERIES, 64);
+    _tile_stored(3, s->columns + 48 * QUERIES, 64);
+    jrl_memory_is_written();
+}
+
+static void score_pages(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, const struct scratch *s)
+{
+    for (int64_t block = 0; block < u->n_blocks; block += 2) {
+        const uint8_t *first = jrl_page_k(c->p, u->seq, block, u->kv_head);
+        const uint8_t *second = block + 1 < u->n_blocks ? jrl_page_k(c->p, u->seq, block + 1, u->kv_head) : first;
+        score_two_pages(c, s, first, second);
+        for (int64_t part = 0; part < 4; part++) {
+            __m512i rows[16];
+            for (int i = 0; i < 16; i++)
+                rows[i] = _mm512_load_si512(s->columns + (part * 16 + i) * QUERIES);
+            jrl_transpose_dwords(rows);
+            for (int64_t i = 0; i < u->n; i++)
+                _mm512_storeu_si512(s->scores + i * s->stride + block * BLOCK + part * 16, rows[i]);
+        }
+    }
+}
+
+/* exp(score * scale - max), zero for lanes at or behind position n */
+static inline struct vec16 probability(const float *scores, int64_t t, int64_t n, struct vec16 scale, struct vec16 max)
+{
+    struct vec16 p = vec_exp(vec_sub(vec_mul(vec_load(scores + t), scale), max));
+    return n - t < 16 ? vec_first(p, n - t) : p;
+}
+
+/* A row of scores over n positions -> P as bf16 over width positions, in its place; the sum of P, and the largest
+ * scaled score. Writing stays behind reading, as P takes half the room. */
+static float softmax(float *scores, int64_t n, int64_t width, float scale, float *max)
+{
+    struct vec16 largest = vec_set(-INFINITY), sum = vec_zero(), s = vec_set(scale);
+    jrl_bf16 *p = (jrl_bf16 *)scores;
+
+    for (int64_t t = 0; t < n; t += 16)
+        largest = vec_max(n - t < 16 ? vec_fill(vec_load(scores + t), n - t, -INFINITY) : vec_load(scores + t), largest);
+    *max = vec_largest(largest) * scale; /* rounding is monotonic: the largest of the scaled */
+    for (int64_t t = 0; t < width; t += 32) {
+        struct vec16 first = probability(scores, t, n, s, vec_set(*max)), second = probability(scores, t + 16, n, s, vec_set(*max));
+        sum = vec_add(vec_add(sum, first), second);
+        _mm512_storeu_si512(p + t, jrl_round_two(first, second));
+    }
+    return vec_sum(sum);
+}
+
+/* out = P V, four tiles of 16 outputs at a time. */
+static void weigh_values(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, const struct scratch *s)
+{
+    int64_t dim = c->p->head_dim;
+
+    for (int64_t d = 0; d < dim; d += 64) {
+        bool whole = dim - d > 32;
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+        for (int64_t block = 0; block < u->n_blocks; block++) {
+            const uint8_t *v = jrl_page_v(c->p, u->seq, block, u->kv_head) + 4 * d;
+            _tile_loadd(4, (const char *)s->scores + block * 64, s->stride * 4);
+            _tile_loadd(5, v, dim * 4);
+            _tile_dpbf16ps(0, 4, 5);
+            _tile_loadd(6, v + 64, dim * 4);
+            _tile_dpbf16ps(1, 4, 6);
+            if (!whole)
+                continue;
+            _tile_loadd(7, v + 128, dim * 4);
+            _tile_dpbf16ps(2, 4, 7);
+            _tile_loadd(5, v + 192, dim * 4);
+            _tile_dpbf16ps(3, 4, 5);
+        }
+        _tile_stored(0, s->out + d, dim * 4);
+        _tile_stored(1, s->out + d + 16, dim * 4);
+        if (whole) {
+            _tile_stored(2, s->out + d + 32, dim * 4);
+            _tile_stored(3, s->out + d + 48, dim * 4);
+        }
+    }
+    jrl_memory_is_written();
+}
+
+static void attend(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, uint8_t *memory)
+{
+    struct scratch s = lay_out(c, memory);
+    int64_t dim = c->p->head_dim;
+    float sums[QUERIES], max;
+
+    jrl_tiles_begin();
+    load_queries(c, u, &s);
+    if (u->prepared)
+        score_prepared(c, u, &s);
+    else
+        score_pages(c, u, &s);
+    for (int64_t i = 0; i < u->n; i++) {
+        sums[i] = softmax(s.scores + i * s.stride, jrl_query_positions(c, u, i), u->n_blocks * BLOCK, c->scale, &max);
+        if (c->lse)
+            c->lse[jrl_query_lse_at(c, u, i)] = max + jrl_logf(sums[i]);
+    }
+    jrl_memory_is_written();
+    weigh_values(c, u, &s);
+    jrl_tiles_end();
+    for (int64_t i = 0; i < u->n; i++)
+        for (int64_t d = 0; d < dim; d += 16)
+            vec_store_bf16((jrl_bf16 *)c->out + jrl_query_at(c, u, i) + d,
+                           vec_div(vec_load(s.out + i * dim + d), vec_set(sums[i])));
+}
+
+static float delta(const float *dout, const void *out, enum jrl_dtype dtype, int64_t dim)
+{
+    return jrl_attention_avx512.delta(dout, out, dtype, dim);
+}
+
+const struct jrl_attention_path jrl_attention_amx = {
+    prepare, attend, forward_bytes, jrl_attention_backward_amx, jrl_attention_backward_amx_bytes, delta,
+};

@@ -1,0 +1,270 @@
+/* bench_attention.c - speed of attention at SmolLM2-135M's shape: forward and backward over whole sequences,
+ * decoding one position each of many sequences, and the row kernels beside them.
+ * Usage: bench_attention [--quick] [threads]. Each figure is the best of several runs. */
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/memory.h"
+#include "kernels/attention.h"
+#include "kernels/logprob.h"
+#include "kernels/norm.h"
+#include "kernels/swiglu.h"
+
+enum { HEADS = 9, KV_HEADS = 3, DIM = 64, WIDTH = (HEADS + 2 * KV_HEADS) * DIM, Q_WIDTH = HEADS * DIM };
+
+static int n_runs = 5;
+static double min_seconds = 0.1;
+
+static double now_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static void must(int rc, const struct jrl_error *err)
+{
+    if (rc) {
+        fprintf(stderr, "bench_attention: error: %s\n", err->text);
+        exit(1);
+    }
+}
+
+static void *take(int64_t n, int64_t size_bytes)
+{
+    struct jrl_error err = { 0 };
+    void *p;
+    must(jrl_try_alloc(&p, (size_t)n, (size_t)size_bytes, "the benchmark", &err), &err);
+    return p;
+}
+
+static void fill(float *x, int64_t n)
+{
+    uint32_t state = 1;
+    for (int64_t i = 0; i < n; i++) {
+        state = state * 1664525u + 1013904223u;
+        x[i] = ((float)(state >> 8) - 8388608.0f) / 8388608.0f;
+    }
+}
+
+static double best_seconds(void (*fn)(void *ctx), void *ctx)
+{
+    double best = 1e30;
+    fn(ctx);
+    for (int run = 0; run < n_runs; run++) {
+        int calls = 0;
+        double start = now_seconds(), elapsed;
+        do {
+            fn(ctx);
+            calls++;
+        } while ((elapsed = now_seconds() - start) < min_seconds);
+        best = elapsed / calls < best ? elapsed / calls : best;
+    }
+    return best;
+}
+
+struct bench {
+    struct jrl_device *dev;
+    struct jrl_attention p;
+    struct jrl_attention_rows *seqs;
+    void *q, *out;
+    float *qkv, *lse, *dout, *dqkv;
+};
+
+static void rope(void *ctx)
+{
+    struct bench *b = ctx;
+    struct jrl_error err = { 0 };
+    must(jrl_qkv_rope(b->dev, &b->p, b->q, b->qkv, NULL, &err), &err);
+}
+
+static void forward(void *ctx)
+{
+    struct bench *b = ctx;
+    struct jrl_error err = { 0 };
+    must(jrl_attention_forward(b->dev, &b->p, b->out, b->lse, b->q, &err), &err);
+}
+
+static void backward(void *ctx)
+{
+    struct bench *b = ctx;
+    struct jrl_error err = { 0 };
+    must(jrl_attention_backward(b->dev, &b->p, b->dqkv, b->dout, b->q, b->out, b->lse, &err), &err);
+}
+
+/* N_SEQS whole sequences of LENGTH positions, through qkv_rope once so that the pages are filled. */
+static struct bench new_bench(struct jrl_device *dev, enum jrl_dtype dtype, int64_t n_seqs, int64_t length)
+{
+    int64_t rows = n_seqs * length, page_bytes = jrl_page_bytes(dtype, KV_HEADS, DIM), n_pages = length / JRL_PAGE_TOKENS;
+    struct bench b = { .dev = dev, .seqs = take(n_seqs, sizeof *b.seqs), .q = take(rows, Q_WIDTH * 4), .out = take(rows, Q_WIDTH * 4),
+                       .qkv = take(rows, WIDTH * 4), .lse = take(rows, HEADS * 4), .dout = take(rows, Q_WIDTH * 4),
+                       .dqkv = take(rows, WIDTH * 4) };
+    float *cos_table = take(length, DIM * 2), *sin_table = take(length, DIM * 2);
+
+    jrl_rope_table(cos_table, sin_table, length, DIM, 100000);
+    for (int64_t s = 0; s < n_seqs; s++) {
+        uint8_t **pages = take(n_pages, sizeof *pages), *memory = take(n_pages, page_bytes);
+        for (int64_t i = 0; i < n_pages; i++)
+            pages[i] = memory + i * page_bytes;
+        b.seqs[s] = (struct jrl_attention_rows){ s * length, length, 0, pages };
+    }
+    b.p = (struct jrl_attention){ .dtype = dtype, .n_heads = HEADS, .n_kv_heads = KV_HEADS, .head_dim = DIM, .n_rows = rows,
+                                  .n_seqs = n_seqs, .seqs = b.seqs, .rope_cos = cos_table, .rope_sin = sin_table };
+    fill(b.qkv, rows * WIDTH);
+    fill(b.dout, rows * Q_WIDTH);
+    rope(&b);
+    return b;
+}
+
+static void free_bench(struct bench *b)
+{
+    for (int64_t s = 0; s < b->p.n_seqs; s++) {
+        free(b->seqs[s].pages[0]);
+        free((void *)(uintptr_t)b->seqs[s].pages);
+    }
+    free((void *)(uintptr_t)b->p.rope_cos);
+    free((void *)(uintptr_t)b->p.rope_sin);
+    void *all[] = { b->seqs, b->q, b->out, b->qkv, b->lse, b->dout, b->dqkv };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        free(all[i]);
+}
+
+static void whole_sequences(struct jrl_device *dev, enum jrl_dtype dtype, int64_t n_seqs, int64_t length)
+{
+    struct bench b = new_bench(dev, dtype, n_seqs, length);
+    double pairs = (double)n_seqs * (double)length * (double)(length + 1) / 2 * HEADS * DIM; /* causal */
+    double rope_seconds = best_seconds(rope, &b), seconds = best_seconds(forward, &b), back = best_seconds(backward, &b);
+
+    printf("whole    %-5s %3" PRId64 " x %5" PRId64 "  forward %7.1f GFLOP/s %8.2f ms   backward %7.1f GFLOP/s %8.2f ms   rope %6.2f ms\n",
+           dtype == JRL_BF16 ? "bf16" : "f32", n_seqs, length, 4 * pairs / seconds * 1e-9, seconds * 1e3, 10 * pairs / back * 1e-9,
+           back * 1e3, rope_seconds * 1e3);
+    free_bench(&b);
+}
+
+/* The last position of each sequence: the pages are read once, from memory when they outgrow the cache. */
+static void decode(struct jrl_device *dev, enum jrl_dtype dtype, int64_t n_seqs, int64_t length)
+{
+    struct bench b = new_bench(dev, dtype, n_seqs, length);
+    double bytes = (double)(n_seqs * length / JRL_PAGE_TOKENS) * (double)jrl_page_bytes(dtype, KV_HEADS, DIM);
+
+    for (int64_t s = 0; s < n_seqs; s++)
+        b.seqs[s] = (struct jrl_attention_rows){ s, 1, length - 1, b.seqs[s].pages };
+    b.p.n_rows = n_seqs;
+    double rope_seconds = best_seconds(rope, &b), seconds = best_seconds(forward, &b);
+    printf("decode   %-5s %3" PRId64 " x %5" PRId64 "  %7.2f GB/s of keys and values %9.1f us   rope %6.1f us\n",
+           dtype == JRL_BF16 ? "bf16" : "f32", n_seqs, length, bytes / seconds * 1e-9, seconds * 1e6, rope_seconds * 1e6);
+    free_bench(&b);
+}
+
+struct rows_bench {
+    struct jrl_device *dev;
+    int64_t rows, dim, hidden, vocab;
+    float *x, *up, *dy, *dx, *dweight, *logprob, *entropy, *lse;
+    void *y, *dgate, *dup;
+    jrl_bf16 *weight;
+    uint32_t *targets;
+};
+
+static void norm(void *ctx)
+{
+    struct rows_bench *b = ctx;
+    struct jrl_error err = { 0 };
+    must(jrl_rmsnorm(b->dev, b->y, b->x, b->weight, JRL_BF16, 1e-5f, b->rows, b->dim, &err), &err);
+}
+
+static void norm_backward(void *ctx)
+{
+    struct rows_bench *b = ctx;
+    struct jrl_error err = { 0 };
+    must(jrl_rmsnorm_backward(b->dev, b->dx, b->dweight, b->dy, b->x, b->weight, JRL_BF16, 1e-5f, b->rows, b->dim, &err), &err);
+}
+
+static void gate(void *ctx)
+{
+    struct rows_bench *b = ctx;
+    struct jrl_error err = { 0 };
+    must(jrl_swiglu(b->dev, b->y, JRL_BF16, b->x, b->up, b->rows, b->hidden, &err), &err);
+}
+
+static void gate_backward(void *ctx)
+{
+    struct rows_bench *b = ctx;
+    struct jrl_error err = { 0 };
+    must(jrl_swiglu_backward(b->dev, b->dgate, b->dup, JRL_BF16, b->dy, b->x, b->up, b->rows, b->hidden, &err), &err);
+}
+
+static void logprob(void *ctx)
+{
+    struct rows_bench *b = ctx;
+    struct jrl_error err = { 0 };
+    must(jrl_logprob(b->dev, b->logprob, b->entropy, b->lse, b->x, b->vocab, b->targets, 1, 32, b->vocab, &err), &err);
+}
+
+static void logprob_backward(void *ctx)
+{
+    struct rows_bench *b = ctx;
+    struct jrl_error err = { 0 };
+    must(jrl_logprob_backward(b->dev, b->y, JRL_BF16, b->x, b->vocab, b->targets, 1, b->lse, b->entropy, b->lse, NULL, 32, b->vocab, &err),
+         &err);
+}
+
+static void row_kernels(struct jrl_device *dev)
+{
+    struct rows_bench b = { .dev = dev, .rows = 1024, .dim = 576, .hidden = 1536, .vocab = 49152 };
+    const struct {
+        const char *name;
+        void (*fn)(void *ctx);
+        double elements;
+    } jobs[] = {
+        { "rmsnorm 1024 x 576", norm, 1024 * 576 }, { "rmsnorm backward 1024 x 576", norm_backward, 1024 * 576 },
+        { "swiglu 1024 x 1536", gate, 1024 * 1536 }, { "swiglu backward 1024 x 1536", gate_backward, 1024 * 1536 },
+        { "logprob 32 x 49152", logprob, 32 * 49152 }, { "logprob backward 32 x 49152", logprob_backward, 32 * 49152 },
+    };
+    float **floats[] = { &b.x, &b.up, &b.dy, &b.dx, &b.dweight, &b.logprob, &b.entropy, &b.lse };
+    void **others[] = { &b.y, &b.dgate, &b.dup, (void **)&b.weight, (void **)&b.targets };
+
+    for (size_t i = 0; i < sizeof floats / sizeof *floats; i++)
+        fill(*floats[i] = take(1024 * 1536, 4), 1024 * 1536);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        *others[i] = take(1024 * 1536, 4);
+    for (size_t i = 0; i < sizeof jobs / sizeof *jobs; i++) {
+        double seconds = best_seconds(jobs[i].fn, &b);
+        printf("rows     bf16  %-28s %7.2f G elements/s %8.1f us\n", jobs[i].name, jobs[i].elements / seconds * 1e-9, seconds * 1e6);
+    }
+    for (size_t i = 0; i < sizeof floats / sizeof *floats; i++)
+        free(*floats[i]);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        free(*others[i]);
+}
+
+int main(int argc, char **argv)
+{
+    struct jrl_device *dev;
+    struct jrl_error err = { 0 };
+    bool quick = argc > 1 && strcmp(argv[1], "--quick") == 0;
+    int n_threads = argc > 1 + quick ? atoi(argv[1 + quick]) : 0;
+
+    must(jrl_device_open(&dev, "cpu", n_threads, &err), &err);
+    if (quick) {
+        n_runs = 1;
+        min_seconds = 0.005;
+    }
+    printf("# path %s, %d threads\n", jrl_device_path(dev), jrl_pool_size(jrl_device_pool(dev)));
+    whole_sequences(dev, JRL_BF16, 8, 512);
+    whole_sequences(dev, JRL_BF16, 4, 1024);
+    if (!quick)
+        whole_sequences(dev, JRL_BF16, 1, 4096);
+    whole_sequences(dev, JRL_F32, 4, 512);
+    decode(dev, JRL_BF16, 1, 1024);
+    decode(dev, JRL_BF16, 32, 512);
+    decode(dev, JRL_BF16, 32, 1024);
+    decode(dev, JRL_BF16, 32, 4096);
+    decode(dev, JRL_F32, 32, 1024);
+    row_kernels(dev);
+    jrl_device_close(dev);
+    return 0;
+}
