@@ -2,6 +2,8 @@
 #ifndef JRL_MODEL_INTERNAL_H
 #define JRL_MODEL_INTERNAL_H
 
+#include "base/memory.h"
+#include "model/make.h"
 #include "model/model.h"
 #include "model/policy.h"
 
@@ -16,13 +18,11 @@ bool jrl_policy_recorded_id(const char *dir, char id[JRL_DIGEST_SIZE]);
 int jrl_policy_record_id(const char *dir, const char *id, struct jrl_error *err) JRL_MUST_CHECK;
 
 /* As jrl_policy_write, but PREPARE writes config.json and its companions instead of a copy from a folder. */
-typedef int jrl_policy_prepare_fn(void *ctx, const char *temp_dir, struct jrl_error *err);
 int jrl_policy_write_prepared(const char *dir, jrl_policy_prepare_fn *prepare, void *prepare_ctx, const struct jrl_tensor *tensors,
                               int64_t n_tensors, jrl_policy_extra_fn *extra, void *extra_ctx, struct jrl_pool *pool,
                               char id[JRL_DIGEST_SIZE], struct jrl_error *err) JRL_MUST_CHECK;
-/* Copy the companions of the weights from one folder to another. DTYPE: what config.json shall name. */
-int jrl_policy_copy_files(const char *from_dir, const char *to_dir, enum jrl_dtype dtype, struct jrl_error *err) JRL_MUST_CHECK;
-int jrl_policy_copy_tokenizer(const char *from_dir, const char *to_dir, struct jrl_error *err) JRL_MUST_CHECK;
+/* The text of a config.json with its dtype replaced, or added where it has none. */
+void jrl_config_set_dtype(struct jrl_buffer *out, const char *text, size_t len_bytes, enum jrl_dtype dtype);
 
 /* JRL_ERR_INPUT when one of the tensors holds a NaN or an infinity, naming the first. */
 int jrl_tensors_check_finite(const struct jrl_tensor *const *tensors, int64_t n_tensors, struct jrl_pool *pool, const char *where,

@@ -329,3 +329,15 @@ int jrl_policy_id(struct jrl_policy *p, struct jrl_pool *pool, char id[JRL_DIGES
     memcpy(id, p->id, JRL_DIGEST_SIZE);
     return rc;
 }
+
+int jrl_policy_hash(struct jrl_policy *p, struct jrl_pool *pool, char id[JRL_DIGEST_SIZE], struct jrl_error *err)
+{
+    char recorded[JRL_DIGEST_SIZE];
+    int rc = jrl_policy_compute_id(p->dir, p->tensors, p->n_tensors, pool, id, err);
+
+    if (rc == JRL_OK && jrl_policy_recorded_id(p->dir, recorded) && strcmp(recorded, id) != 0)
+        rc = jrl_fail(err, JRL_ERR_INPUT, "'%s': the files have id %s, state.json records %s: they are damaged or were changed", p->dir, id, recorded);
+    if (rc == JRL_OK)
+        memcpy(p->id, id, JRL_DIGEST_SIZE);
+    return rc;
+}

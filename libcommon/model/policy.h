@@ -35,6 +35,8 @@ const struct jrl_tensor *jrl_policy_find(const struct jrl_policy *p, const char 
  * name, NUL, and the XXH3-128 of the file's bytes when it exists. Independent of sharding. Taken from state.json
  * when the sizes and times recorded there are those of the files, else computed at memory speed. POOL may be NULL. */
 int jrl_policy_id(struct jrl_policy *p, struct jrl_pool *pool, char id[JRL_DIGEST_SIZE], struct jrl_error *err) JRL_MUST_CHECK;
+/* The same, always computed; JRL_ERR_INPUT when state.json claims another id for these files. */
+int jrl_policy_hash(struct jrl_policy *p, struct jrl_pool *pool, char id[JRL_DIGEST_SIZE], struct jrl_error *err) JRL_MUST_CHECK;
 
 /* Write a policy directory under a temporary name beside DIR (".NAME.PID.tmp"), fsync everything, rename onto DIR
  * (which must not exist). Tensors are given in any order; the JSON, vocabulary and template files are copied from

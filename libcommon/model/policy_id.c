@@ -1,10 +1,10 @@
 /* policy_id.c - the identity of a policy: one digest over tensors, config.json and tokenizer.json, and its
  * record in state.json that spares reading the weights again. */
+#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <dirent.h>
 #include <xxhash.h>
 
 #include "base/file.h"
@@ -122,22 +122,22 @@ static bool is_identity_file(const char *name)
 /* {name: {"bytes": size, "mtime_ns": time}}, NULL when the folder cannot be read. */
 static json_t *describe_files(const char *dir)
 {
-    DIR *folder = opendir(dir);
-    json_t *files = folder ? json_object() : NULL;
-    struct dirent *entry;
+    struct dirent **entries = NULL;
+    const int n = scandir(dir, &entries, NULL, alphasort);
+    json_t *files = n < 0 ? NULL : json_object();
 
-    while (files && (entry = readdir(folder))) {
+    for (int i = 0; i < n; i++) {
+        char *path = jrl_path_join(dir, entries[i]->d_name);
         struct stat st;
-        json_t *file;
 
-        if (!is_identity_file(entry->d_name) || fstatat(dirfd(folder), entry->d_name, &st, 0) != 0)
-            continue;
-        file = json_pack("{s:I,s:I}", "bytes", (json_int_t)st.st_size, "mtime_ns",
-                         (json_int_t)st.st_mtim.tv_sec * 1000000000 + (json_int_t)st.st_mtim.tv_nsec);
-        json_object_set_new(files, entry->d_name, file);
+        if (is_identity_file(entries[i]->d_name) && stat(path, &st) == 0)
+            json_object_set_new(files, entries[i]->d_name,
+                                json_pack("{s:I,s:I}", "bytes", (json_int_t)st.st_size, "mtime_ns",
+                                          (json_int_t)st.st_mtim.tv_sec * 1000000000 + (json_int_t)st.st_mtim.tv_nsec));
+        free(path);
+        free(entries[i]);
     }
-    if (folder)
-        closedir(folder);
+    free(entries);
     return files;
 }
 
@@ -181,6 +181,10 @@ int jrl_policy_record_id(const char *dir, const char *id, struct jrl_error *err)
         rc = jrl_json_read_file(&state, path, JRL_MAX_JSON_BYTES, err);
     else
         state = json_object();
+    if (rc == JRL_OK && !files)
+        rc = jrl_fail_errno(err, JRL_ERR_RUN, "cannot read the folder '%s'", dir);
+    if (rc == JRL_OK && !json_is_object(state))
+        rc = jrl_fail(err, JRL_ERR_RUN, "'%s' is not a JSON object", path);
     if (rc == JRL_OK) {
         json_object_set_new(state, "policy", json_pack("{s:s,s:O}", "id", id, "files", files));
         text = json_dumps(state, JSON_INDENT(2));

@@ -74,9 +74,9 @@ static const char *find_string_value(const char *text, const char *end, const ch
     return NULL;
 }
 
-static void set_dtype(struct jrl_buffer *out, const struct jrl_buffer *config, enum jrl_dtype dtype)
+void jrl_config_set_dtype(struct jrl_buffer *out, const char *text, size_t len_bytes, enum jrl_dtype dtype)
 {
-    const char *text = (const char *)config->data, *end = text + config->len;
+    const char *end = text + len_bytes;
     const char *first = NULL, *last = find_string_value(text, end, "dtype", &first);
 
     if (!last)
@@ -85,7 +85,7 @@ static void set_dtype(struct jrl_buffer *out, const struct jrl_buffer *config, e
         jrl_buffer_append(out, text, (size_t)(first - text));
         jrl_buffer_printf(out, "\"%s\"", jrl_dtype_name(dtype));
     } else { /* valid JSON objects begin with a brace, and a model's config has other keys */
-        last = memchr(text, '{', config->len);
+        last = memchr(text, '{', len_bytes);
         last = last ? last + 1 : end;
         jrl_buffer_append(out, text, (size_t)(last - text));
         jrl_buffer_printf(out, "\n  \"torch_dtype\": \"%s\",", jrl_dtype_name(dtype));
@@ -106,7 +106,7 @@ static int copy_config(const char *from, const char *to, enum jrl_dtype dtype, s
     if (parsed.dtype_given && parsed.dtype == dtype) {
         rc = jrl_file_write(to, config.data, config.len, err);
     } else {
-        set_dtype(&changed, &config, dtype);
+        jrl_config_set_dtype(&changed, (const char *)config.data, config.len, dtype);
         rc = jrl_file_write(to, changed.data, changed.len, err);
     }
 out:
@@ -147,11 +147,6 @@ static int copy_matching(const char *from_dir, const char *to_dir, bool (*matche
     return rc;
 }
 
-int jrl_policy_copy_files(const char *from_dir, const char *to_dir, enum jrl_dtype dtype, struct jrl_error *err)
-{
-    return copy_matching(from_dir, to_dir, is_companion, dtype, err);
-}
-
 int jrl_policy_copy_tokenizer(const char *from_dir, const char *to_dir, struct jrl_error *err)
 {
     return copy_matching(from_dir, to_dir, is_tokenizer_file, JRL_F32, err);
@@ -166,7 +161,7 @@ static int prepare_copy(void *ctx, const char *temp_dir, struct jrl_error *err)
 {
     const struct copy *copy = ctx;
 
-    return jrl_policy_copy_files(copy->from_dir, temp_dir, copy->dtype, err);
+    return copy_matching(copy->from_dir, temp_dir, is_companion, copy->dtype, err);
 }
 
 /* The parent folder and the last name of a path, trailing slashes aside. */
