@@ -1,0 +1,806 @@
+/* test_policy.c - config.json, safetensors and policy folders: what is read, what is refused and with which
+ * words, what is written, and the policy id. */
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "model/make.h"
+#include "model_test.h"
+
+static char scratch[] = "/tmp/jrl-policy-XXXXXX";
+
+static char *in_scratch(const char *name)
+{
+    return jrl_path_join(scratch, name);
+}
+
+static void write_file(const char *folder, const char *name, const void *data, size_t len)
+{
+    char *path = jrl_path_join(folder, name);
+    FILE *f = fopen(path, "w"); /* not jrl_file_write: hundreds of fsyncs take seconds */
+
+    assert_non_null(f);
+    assert_int_equal(fwrite(data, 1, len, f), len);
+    assert_int_equal(fclose(f), 0);
+    free(path);
+}
+
+/* A header and n_data bytes of zeros behind it. */
+static void write_safetensors(const char *folder, const char *name, const char *header, uint64_t claimed_len, size_t n_data)
+{
+    const size_t len = strlen(header);
+    uint8_t *file = calloc(1, 8 + len + n_data);
+
+    for (int i = 0; i < 8; i++)
+        file[i] = (uint8_t)(claimed_len >> 8 * i);
+    memcpy(file + 8, header, len);
+    write_file(folder, name, file, 8 + len + n_data);
+    free(file);
+}
+
+static void expect_input_error(int rc, const struct jrl_error *error, const char *words)
+{
+    if (rc != JRL_ERR_INPUT || !strstr(error->text, words) || strchr(error->text, '\n'))
+        fail_msg("status %d, '%s', expected '%s'", rc, error->text, words);
+}
+
+/* ---- safetensors ------------------------------------------------------------------------------------------ */
+
+#define TENSOR(name, dtype, shape, first, last) "\"" name "\":{\"dtype\":\"" dtype "\",\"shape\":[" shape "],\"data_offsets\":[" #first "," #last "]}"
+
+static void test_hostile_safetensors(void **state)
+{
+    static const struct { const char *header; size_t n_data; const char *words; } cases[] = {
+        { "{" TENSOR("a", "F32", "2", 0, 8) "}", 4, "tensor 'a' has its data at bytes 0 to 8, outside the 4 bytes" },
+        { "{" TENSOR("a", "F32", "2", 0, 9223372036854775807) "}", 8, "outside the 8 bytes" },
+        { "{" TENSOR("a", "F32", "2", 0, 9223372036854775808) "}", 8, "not valid JSON" },
+        { "{" TENSOR("a", "F32", "2", -8, 0) "}", 8, "outside the 8 bytes" },
+        { "{" TENSOR("a", "F32", "2", 8, 0) "}", 8, "outside the 8 bytes" },
+        { "{" TENSOR("a", "F32", "2", 0, 8) "," TENSOR("b", "F32", "2", 4, 12) "}", 12, "tensors 'a' and 'b' overlap" },
+        { "{" TENSOR("a", "F32", "2", 0, 8) "," TENSOR("b", "F32", "2", 0, 8) "}", 8, "tensors 'a' and 'b' overlap" },
+        { "{" TENSOR("a", "F32", "2", 0, 8) "," TENSOR("b", "F32", "1", 12, 16) "}", 16, "4 bytes before tensor 'b' belong to no tensor" },
+        { "{" TENSOR("a", "F32", "1", 4, 8) "}", 8, "4 bytes before tensor 'a' belong to no tensor" },
+        { "{" TENSOR("a", "F32", "1", 0, 4) "}", 8, "4 bytes at the end belong to no tensor" },
+        { "{}", 1, "1 bytes at the end belong to no tensor" },
+        { "{" TENSOR("a", "F32", "3", 0, 8) "}", 8, "tensor 'a' has 8 bytes of data, its shape and type ask for 12" },
+        { "{" TENSOR("a", "F32", "4294967296,4294967296", 0, 8) "}", 8, "tensor 'a' has an impossible shape" },
+        { "{" TENSOR("a", "F32", "2305843009213693952", 0, 8) "}", 8, "tensor 'a' has" },
+        { "{" TENSOR("a", "F32", "-2", 0, 8) "}", 8, "impossible shape" },
+        { "{" TENSOR("a", "F32", "2.0", 0, 8) "}", 8, "impossible shape" },
+        { "{" TENSOR("a", "F32", "1,1,1,1,2", 0, 8) "}", 8, "no shape of at most 4 dimensions" },
+        { "{" TENSOR("a", "I64", "1", 0, 8) "}", 8, "tensor 'a' has type 'I64': only F32, BF16 and F16" },
+        { "{" TENSOR("a", "F32", "2", 0, 8) "," TENSOR("a", "F32", "2", 0, 8) "}", 8, "duplicate" },
+        { "{\"a\":{\"dtype\":\"F32\",\"shape\":[2]}}", 8, "tensor 'a' has no data_offsets" },
+        { "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0]}}", 8, "tensor 'a' has no data_offsets" },
+        { "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0.0,8.0]}}", 8, "tensor 'a' has no data_offsets" },
+        { "{\"a\":{\"dtype\":\"F32\",\"data_offsets\":[0,8]}}", 8, "no shape" },
+        { "{\"a\":{\"shape\":[2],\"data_offsets\":[0,8]}}", 8, "tensor 'a' has type ''" },
+        { "{\"a\":7}", 8, "the entry of tensor 'a' is not an object" },
+        { "{\"a\\nb\":7}", 8, "control characters" },
+        { "{\"\":7}", 8, "name is empty" },
+        { "{\"__metadata__\":{\"a\":1}}", 0, "__metadata__ holds something else than strings" },
+        { "{\"__metadata__\":[]}", 0, "__metadata__ is not an object" },
+        { "[]", 0, "the header is not a JSON object" },
+        { "{\"a\":", 8, "not valid JSON" },
+        { "{\"a\xff\":1}", 8, "not valid JSON" },
+    };
+    char *path = in_scratch("hostile.safetensors");
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct jrl_error error = { 0 };
+        struct jrl_safetensors f;
+
+        write_safetensors(scratch, "hostile.safetensors", cases[i].header, strlen(cases[i].header), cases[i].n_data);
+        expect_input_error(jrl_safetensors_open(&f, path, &error), &error, cases[i].words);
+    }
+    free(path);
+}
+
+static void test_hostile_header_length(void **state)
+{
+    static const struct { uint64_t len; const char *words; } cases[] = {
+        { 3, "reaches beyond the end" }, { 1 << 20, "reaches beyond the end" }, { (16 << 20) + 1, "above the limit" }, { UINT64_MAX, "above the limit" },
+    };
+    char *path = in_scratch("hostile.safetensors");
+    struct jrl_error error = { 0 };
+    struct jrl_safetensors f;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        error = (struct jrl_error){ 0 };
+        write_safetensors(scratch, "hostile.safetensors", "{}", cases[i].len, 0);
+        expect_input_error(jrl_safetensors_open(&f, path, &error), &error, cases[i].words);
+    }
+    error = (struct jrl_error){ 0 };
+    write_file(scratch, "hostile.safetensors", "1234567", 7);
+    expect_input_error(jrl_safetensors_open(&f, path, &error), &error, "too short");
+    error = (struct jrl_error){ 0 };
+    write_file(scratch, "hostile.safetensors", "", 0);
+    expect_input_error(jrl_safetensors_open(&f, path, &error), &error, "too short");
+    free(path);
+}
+
+/* A good file cut at every length, and with every byte of its header changed: refused or whole, never worse. */
+static void test_cut_and_changed(void **state)
+{
+    char *path = in_scratch("whole.safetensors"), *part = in_scratch("part.safetensors");
+    const float values[6] = { 1, 2, 3, 4, 5, 6 };
+    const struct jrl_tensor tensors[] = {
+        { .name = "b", .dtype = JRL_F32, .n_dims = 2, .shape = { 1, 2 }, .n_elements = 2, .data = values },
+        { .name = "a", .dtype = JRL_F32, .n_dims = 1, .shape = { 3 }, .n_elements = 3, .data = values + 2 },
+    };
+    struct jrl_buffer file = { 0 };
+    int n_refused = 0;
+
+    (void)state;
+    assert_ok(jrl_safetensors_write(path, tensors, 2, NULL, err));
+    assert_ok(jrl_file_read(&file, path, 1 << 20, err));
+    for (size_t len = 0; len < file.len; len++) {
+        struct jrl_error error = { 0 };
+        struct jrl_safetensors f;
+
+        write_file(scratch, "part.safetensors", file.data, len);
+        expect_input_error(jrl_safetensors_open(&f, part, &error), &error, "part.safetensors");
+    }
+    for (size_t i = 0; i < file.len - 20; i++) {
+        struct jrl_safetensors f;
+        const uint8_t kept = file.data[i];
+
+        file.data[i] ^= 0x11;
+        write_file(scratch, "part.safetensors", file.data, file.len);
+        if (jrl_safetensors_open(&f, part, NULL) == JRL_OK) {
+            assert_in_range(f.n_tensors, 1, 2);
+            jrl_safetensors_close(&f);
+        } else {
+            n_refused++;
+        }
+        file.data[i] = kept;
+    }
+    assert_true(n_refused > 50);
+    jrl_buffer_release(&file);
+    free(path);
+    free(part);
+}
+
+static void test_write_and_read(void **state)
+{
+    char *path = in_scratch("written.safetensors");
+    const float f32[] = { 1, -2, 3 };
+    const uint16_t bf16[] = { 0x3f80, 0x4000 };
+    const char *const metadata[] = { "format", "pt", "who", "a \"quoted\" one", NULL };
+    const struct jrl_tensor tensors[] = {
+        { .name = "z", .dtype = JRL_BF16, .n_dims = 1, .shape = { 2 }, .n_elements = 2, .data = bf16 },
+        { .name = "empty", .dtype = JRL_F32, .n_dims = 2, .shape = { 0, 7 }, .n_elements = 0, .data = f32 },
+        { .name = "m", .dtype = JRL_F32, .n_dims = 2, .shape = { 3, 1 }, .n_elements = 3, .data = f32 },
+        { .name = "scalar", .dtype = JRL_F16, .n_dims = 0, .n_elements = 1, .data = bf16 },
+    };
+    struct jrl_safetensors f;
+
+    (void)state;
+    assert_ok(jrl_safetensors_write(path, tensors, 4, metadata, err));
+    assert_ok(jrl_safetensors_open(&f, path, err));
+    assert_int_equal(f.n_tensors, 4);
+    assert_string_equal(f.tensors[0].name, "empty");
+    assert_string_equal(f.tensors[1].name, "m");
+    assert_string_equal(f.tensors[2].name, "scalar");
+    assert_string_equal(f.tensors[3].name, "z");
+    assert_int_equal((uintptr_t)f.tensors[0].data % 64, 0);
+    assert_memory_equal(f.tensors[1].data, f32, sizeof(f32));
+    assert_memory_equal(f.tensors[3].data, bf16, sizeof(bf16));
+    assert_int_equal(f.tensors[2].n_dims, 0);
+    assert_int_equal(f.tensors[0].shape[1], 7);
+    assert_string_equal(f.metadata[2], "who");
+    assert_string_equal(f.metadata[3], "a \"quoted\" one");
+    assert_null(f.metadata[4]);
+    jrl_safetensors_close(&f);
+    assert_ok(jrl_safetensors_write(path, NULL, 0, NULL, err));
+    assert_ok(jrl_safetensors_open(&f, path, err));
+    assert_int_equal(f.n_tensors, 0);
+    jrl_safetensors_close(&f);
+    free(path);
+}
+
+/* ---- config.json ------------------------------------------------------------------------------------------ */
+
+#define SIZES "\"vocab_size\":100,\"hidden_size\":64,\"num_hidden_layers\":2,\"num_attention_heads\":4,\"intermediate_size\":96"
+#define LLAMA "\"model_type\":\"llama\"," SIZES
+#define QWEN2 "\"model_type\":\"qwen2\",\"num_key_value_heads\":2," SIZES
+
+static void test_config_defaults(void **state)
+{
+    struct jrl_model_config c;
+    const char *text = "{" LLAMA "}";
+
+    (void)state;
+    assert_ok(jrl_config_parse(&c, text, strlen(text), "x", err));
+    assert_int_equal(c.arch, JRL_ARCH_LLAMA);
+    assert_int_equal(c.n_kv_heads, 4);
+    assert_int_equal(c.head_dim, 16);
+    assert_int_equal(c.max_positions, 2048);
+    assert_true(c.rope_theta == 10000.0);
+    assert_true(c.norm_eps == 1e-6f);
+    assert_false(c.tied || c.qkv_bias || c.dtype_given || c.n_eos);
+    text = "{" QWEN2 ",\"rope_parameters\":{\"rope_type\":\"default\",\"rope_theta\":1000000.0},\"dtype\":\"bfloat16\",\"tie_word_embeddings\":true,"
+           "\"eos_token_id\":[5,7],\"sliding_window\":4096,\"use_sliding_window\":false,\"rope_scaling\":null,\"head_dim\":32,\"use_mrope\":false,"
+           "\"layer_types\":[\"full_attention\",\"full_attention\"],\"architectures\":[\"Qwen2ForCausalLM\"],\"rms_norm_eps\":1e-05}";
+    assert_ok(jrl_config_parse(&c, text, strlen(text), "x", err));
+    assert_int_equal(c.arch, JRL_ARCH_QWEN2);
+    assert_true(c.rope_theta == 1000000.0 && c.qkv_bias && c.tied && c.dtype_given && c.dtype == JRL_BF16 && c.norm_eps == 1e-5f);
+    assert_int_equal(c.head_dim, 32);
+    assert_int_equal(c.n_eos, 2);
+    assert_int_equal(c.eos_ids[1], 7);
+    text = "{" QWEN2 ",\"rope_theta\":500000,\"torch_dtype\":\"float16\",\"eos_token_id\":3,\"rope_scaling\":{\"type\":\"default\"}}";
+    assert_ok(jrl_config_parse(&c, text, strlen(text), "x", err));
+    assert_true(c.rope_theta == 500000.0 && c.dtype == JRL_F16 && c.n_eos == 1 && c.eos_ids[0] == 3 && !c.tied);
+}
+
+static void test_config_refusals(void **state)
+{
+    static const struct { const char *text, *words; } cases[] = {
+        { "{" LLAMA ",\"attention_bias\":true}", "attention_bias is true" },
+        { "{" LLAMA ",\"mlp_bias\":true}", "mlp_bias is true" },
+        { "{" LLAMA ",\"sliding_window\":4096}", "sliding_window is 4096" },
+        { "{" QWEN2 ",\"use_sliding_window\":true}", "use_sliding_window is true" },
+        { "{" QWEN2 ",\"layer_types\":[\"full_attention\",\"sliding_attention\"]}", "layer_types is" },
+        { "{" QWEN2 ",\"quantization_config\":{\"bits\":4}}", "quantization_config is {\"bits\":4}" },
+        { "{" LLAMA ",\"hidden_act\":\"gelu\"}", "hidden_act is \"gelu\"" },
+        { "{" LLAMA ",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8.0}}", "rope_scaling of type 'llama3'" },
+        { "{" LLAMA ",\"rope_scaling\":{\"type\":\"yarn\"}}", "rope_scaling of type 'yarn'" },
+        { "{" LLAMA ",\"rope_scaling\":{\"factor\":2.0}}", "rope_scaling of type '?'" },
+        { "{" LLAMA ",\"rope_parameters\":{\"rope_type\":\"dynamic\"}}", "rope_parameters of type 'dynamic'" },
+        { "{" LLAMA ",\"rope_parameters\":[]}", "rope_parameters is not an object" },
+        { "{" LLAMA ",\"partial_rotary_factor\":0.5}", "partial_rotary_factor 0.5" },
+        { "{" LLAMA ",\"attention_dropout\":0.1}", "attention_dropout is 0.1" },
+        { "{" LLAMA ",\"torch_dtype\":\"float8_e4m3fn\"}", "dtype 'float8_e4m3fn'" },
+        { "{" LLAMA ",\"architectures\":[\"LlamaForSequenceClassification\"]}", "architectures is" },
+        { "{" LLAMA ",\"num_key_value_heads\":3}", "no multiple of num_key_value_heads 3" },
+        { "{" LLAMA ",\"head_dim\":15}", "head_dim 15 is not supported" },
+        { "{" LLAMA ",\"head_dim\":512}", "head_dim 512 is not supported" },
+        { "{" LLAMA ",\"rms_norm_eps\":0}", "rms_norm_eps" },
+        { "{" LLAMA ",\"eos_token_id\":100}", "eos_token_id is not a token id below the vocab_size 100" },
+        { "{" LLAMA ",\"eos_token_id\":[1,2,3,4,5,6,7,8,9]}", "eos_token_id lists 9 ids" },
+        { "{" LLAMA ",\"vocab_size\":7}", "duplicate" },
+        { "{" SIZES "}", "model_type is missing" },
+        { "{\"model_type\":\"qwen3\"," SIZES "}", "model_type 'qwen3' is not supported: only qwen2 and llama" },
+        { "{\"model_type\":\"llama\",\"hidden_size\":64}", "vocab_size is missing" },
+        { "{\"model_type\":\"llama\",\"vocab_size\":0}", "vocab_size" },
+        { "{\"model_type\":\"llama\",\"vocab_size\":\"9\"}", "vocab_size" },
+        { "{\"model_type\":\"qwen2\"," SIZES "}", "no multiple of num_key_value_heads 32" },
+        { "[1]", "not a JSON object" },
+        { "{", "not valid JSON" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct jrl_error error = { 0 };
+        struct jrl_model_config c;
+
+        expect_input_error(jrl_config_parse(&c, cases[i].text, strlen(cases[i].text), "config.json", &error), &error, cases[i].words);
+        assert_non_null(strstr(error.text, "config.json"));
+    }
+}
+
+/* ---- policy folders ---------------------------------------------------------------------------------------- */
+
+static struct jrl_policy *open_golden(const char *name)
+{
+    struct jrl_policy *p = NULL;
+    char *path = golden_path(name);
+
+    assert_ok(jrl_policy_open(&p, path, err));
+    free(path);
+    return p;
+}
+
+static struct jrl_tensor *tensors_of(const struct jrl_policy *p)
+{
+    struct jrl_tensor *tensors = calloc((size_t)jrl_policy_n_tensors(p) + 1, sizeof(*tensors));
+
+    for (int64_t i = 0; i < jrl_policy_n_tensors(p); i++)
+        tensors[i] = *jrl_policy_tensor(p, i);
+    return tensors;
+}
+
+/* A folder with the golden config.json and the tensors given. */
+static char *make_folder(const char *name, const char *golden, const struct jrl_tensor *tensors, int64_t n)
+{
+    char *folder = in_scratch(name), *from = golden_path(golden), *config = jrl_path_join(from, "config.json"), *weights;
+    struct jrl_buffer text = { 0 };
+
+    assert_ok(jrl_make_folder(folder, err));
+    assert_ok(jrl_file_read(&text, config, 1 << 20, err));
+    write_file(folder, "config.json", text.data, text.len);
+    weights = jrl_path_join(folder, "model.safetensors");
+    assert_ok(jrl_safetensors_write(weights, tensors, n, NULL, err));
+    jrl_buffer_release(&text);
+    free(weights);
+    free(config);
+    free(from);
+    return folder;
+}
+
+static void expect_refused(const char *folder, const char *words)
+{
+    struct jrl_error error = { 0 };
+    struct jrl_policy *p = NULL;
+
+    expect_input_error(jrl_policy_open(&p, folder, &error), &error, words);
+    assert_null(p);
+    assert_non_null(strstr(error.text, folder));
+}
+
+static void test_tensor_set(void **state)
+{
+    struct jrl_policy *golden = open_golden("llama-untied"), *p = NULL;
+    const int64_t n = jrl_policy_n_tensors(golden);
+    struct jrl_tensor *t = tensors_of(golden);
+    char *folder;
+
+    (void)state;
+    assert_string_equal(t[1].name, "model.embed_tokens.weight");
+    folder = make_folder("missing-first", "llama-untied", t + 1, n - 1);
+    expect_refused(folder, "tensor 'lm_head.weight' is missing");
+    free(folder);
+    folder = make_folder("missing-last", "llama-untied", t, n - 1);
+    expect_refused(folder, "tensor 'model.norm.weight' is missing");
+    free(folder);
+    t[n] = (struct jrl_tensor){ .name = "model.layers.0.self_attn.q_proj.bias", .dtype = JRL_BF16, .n_dims = 1, .shape = { 4 }, .n_elements = 4, .data = t[0].data };
+    folder = make_folder("extra", "llama-untied", t, n + 1);
+    expect_refused(folder, "tensor 'model.layers.0.self_attn.q_proj.bias' is no part of the llama model");
+    free(folder);
+    t[n].name = "model.layers.0.self_attn.rotary_emb.inv_freq";
+    folder = make_folder("inv-freq", "llama-untied", t, n + 1);
+    assert_ok(jrl_policy_open(&p, folder, err));
+    assert_int_equal(jrl_policy_n_tensors(p), n);
+    jrl_policy_close(p);
+    free(folder);
+    t[1].shape[0] /= 2;
+    t[1].n_elements /= 2;
+    folder = make_folder("half", "llama-untied", t, n);
+    expect_refused(folder, "tensor 'model.embed_tokens.weight' has shape [80,64], config.json asks for [160,64]");
+    free(folder);
+    t[1].shape[0] *= 4; /* the same number of elements in the wrong order */
+    t[1].shape[1] /= 2;
+    t[1].n_elements *= 2;
+    folder = make_folder("turned", "llama-untied", t, n);
+    expect_refused(folder, "has shape [320,32]");
+    free(folder);
+    free(t);
+    jrl_policy_close(golden);
+}
+
+/* A tied head that repeats the embedding is left aside; one that differs is refused. */
+static void test_tied_head(void **state)
+{
+    struct jrl_policy *golden = open_golden("llama-tied-hd64"), *p = NULL;
+    const int64_t n = jrl_policy_n_tensors(golden);
+    struct jrl_tensor *t = tensors_of(golden);
+    char *folder;
+    jrl_bf16 *other;
+
+    (void)state;
+    t[n] = t[0];
+    t[n].name = "lm_head.weight";
+    folder = make_folder("tied-twice", "llama-tied-hd64", t, n + 1);
+    assert_ok(jrl_policy_open(&p, folder, err));
+    assert_int_equal(jrl_policy_n_tensors(p), n);
+    assert_null(jrl_policy_find(p, "lm_head.weight"));
+    jrl_policy_close(p);
+    free(folder);
+    other = malloc((size_t)t[0].n_elements * 2);
+    memcpy(other, t[0].data, (size_t)t[0].n_elements * 2);
+    other[77] ^= 1;
+    t[n].data = other;
+    folder = make_folder("tied-other", "llama-tied-hd64", t, n + 1);
+    expect_refused(folder, "tensor 'lm_head.weight' is no part");
+    free(folder);
+    free(other);
+    free(t);
+    jrl_policy_close(golden);
+}
+
+static void id_of(const char *folder, char id[JRL_DIGEST_SIZE], struct jrl_pool *pool)
+{
+    struct jrl_policy *p = NULL;
+
+    assert_ok(jrl_policy_open(&p, folder, err));
+    assert_ok(jrl_policy_id(p, pool, id, err));
+    jrl_policy_close(p);
+}
+
+/* Shards give the id of the single file; broken indexes are refused. */
+static void test_shards(void **state)
+{
+    struct jrl_policy *golden = open_golden("qwen2-tied-gqa1");
+    const int64_t n = jrl_policy_n_tensors(golden), half = n / 2;
+    struct jrl_tensor *t = tensors_of(golden);
+    char *folder = make_folder("sharded", "qwen2-tied-gqa1", t, half), *single = make_folder("single", "qwen2-tied-gqa1", t, n);
+    char *first = jrl_path_join(folder, "model.safetensors"), *first_final = jrl_path_join(folder, "model-00001-of-00002.safetensors");
+    char *second = jrl_path_join(folder, "model-00002-of-00002.safetensors"), *text, ids[2][JRL_DIGEST_SIZE];
+    json_t *map = json_object(), *index = json_pack("{s:{},s:O}", "metadata", "weight_map", map);
+
+    (void)state;
+    assert_int_equal(rename(first, first_final), 0);
+    assert_ok(jrl_safetensors_write(second, t + half, n - half, NULL, err));
+    expect_refused(folder, "holds neither model.safetensors nor");
+    for (int64_t i = 0; i < n; i++)
+        json_object_set_new(map, t[i].name, json_string(i < half ? "model-00001-of-00002.safetensors" : "model-00002-of-00002.safetensors"));
+    text = json_dumps(index, 0);
+    write_file(folder, "model.safetensors.index.json", text, strlen(text));
+    free(text);
+    id_of(folder, ids[0], NULL);
+    id_of(single, ids[1], NULL);
+    assert_string_equal(ids[0], ids[1]);
+
+    static const struct { const char *tensor, *place, *words; } broken[] = {
+        { "model.norm.weight", "../x.safetensors", "not the name of a file" },
+        { "model.norm.weight", "missing.safetensors", "missing.safetensors" },
+        { "model.norm.weight", "model-00001-of-00002.safetensors", "tensor 'model.norm.weight' is not in 'model-00001-of-00002.safetensors'" },
+        { "ghost", "model-00001-of-00002.safetensors", "tensor 'ghost' is not in" },
+        { "model.norm.weight", NULL, "tensor 'model.norm.weight' of 'model-00002-of-00002.safetensors' is not in weight_map" },
+    };
+    for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]); i++) {
+        json_t *copy = json_deep_copy(index), *copied = json_object_get(copy, "weight_map");
+
+        if (broken[i].place)
+            json_object_set_new(copied, broken[i].tensor, json_string(broken[i].place));
+        else
+            json_object_del(copied, broken[i].tensor);
+        text = json_dumps(copy, 0);
+        write_file(folder, "model.safetensors.index.json", text, strlen(text));
+        expect_refused(folder, broken[i].words);
+        free(text);
+        json_decref(copy);
+    }
+    write_file(folder, "model.safetensors.index.json", "{\"weight_map\":{}}", 17);
+    expect_refused(folder, "weight_map is missing or empty");
+    json_decref(index);
+    json_decref(map);
+    free(first);
+    free(first_final);
+    free(second);
+    free(folder);
+    free(single);
+    free(t);
+    jrl_policy_close(golden);
+}
+
+static int add_file(void *ctx, const char *temp_dir, const char *id, struct jrl_error *err)
+{
+    *(int *)ctx += 1;
+    assert_int_equal(strlen(id), 32);
+    char *path = jrl_path_join(temp_dir, "state.json");
+    int rc = jrl_file_write(path, "{\"step\": 7}", 11, err);
+
+    free(path);
+    return rc;
+}
+
+static int refuse(void *ctx, const char *temp_dir, const char *id, struct jrl_error *err)
+{
+    (void)ctx;
+    (void)temp_dir;
+    (void)id;
+    return jrl_fail(err, JRL_ERR_RUN, "no");
+}
+
+static int n_entries(const char *folder)
+{
+    char *command = jrl_xasprintf("ls -A '%s' | wc -l", folder);
+    FILE *f = popen(command, "r");
+    int n = -1;
+
+    assert_int_equal(fscanf(f, "%d", &n), 1);
+    pclose(f);
+    free(command);
+    return n;
+}
+
+static void test_write_policy(void **state)
+{
+    struct jrl_policy *golden = open_golden("qwen2-untied-gqa3"), *p = NULL;
+    const int64_t n = jrl_policy_n_tensors(golden);
+    struct jrl_tensor *t = tensors_of(golden);
+    char id[JRL_DIGEST_SIZE], again[JRL_DIGEST_SIZE], *parent = in_scratch("written"), *folder = jrl_path_join(parent, "000001"), *path;
+    struct jrl_error error = { 0 };
+    struct jrl_pool *pool = NULL;
+    int calls = 0;
+    json_t *written = NULL;
+
+    (void)state;
+    assert_ok(jrl_pool_new(&pool, 2, err));
+    assert_ok(jrl_policy_write(folder, jrl_policy_dir(golden), t, n, add_file, &calls, pool, id, err));
+    assert_int_equal(calls, 1);
+    assert_int_equal(n_entries(parent), 1);
+    assert_int_equal(n_entries(folder), 4); /* both configs, weights, state; golden.safetensors is no companion */
+    path = jrl_path_join(folder, "state.json");
+    assert_ok(jrl_json_read_file(&written, path, 1 << 20, err));
+    assert_int_equal(json_integer_value(json_object_get(written, "step")), 7);
+    assert_string_equal(json_string_value(json_object_get(json_object_get(written, "policy"), "id")), id);
+    json_decref(written);
+    assert_ok(jrl_policy_open(&p, folder, err));
+    assert_ok(jrl_policy_hash(p, NULL, again, err));
+    assert_string_equal(id, again);
+    for (int64_t i = 0; i < n; i++)
+        assert_memory_equal(jrl_policy_tensor(p, i)->data, t[i].data, (size_t)t[i].n_elements * 2);
+    jrl_policy_close(p);
+    /* a second time onto the same name, and a failure on the way: nothing is left behind */
+    assert_int_equal(jrl_policy_write(folder, jrl_policy_dir(golden), t, n, NULL, NULL, NULL, again, &error), JRL_ERR_RUN);
+    assert_non_null(strstr(error.text, "it exists"));
+    error = (struct jrl_error){ 0 };
+    free(path);
+    path = jrl_path_join(parent, "000002");
+    assert_int_equal(jrl_policy_write(path, jrl_policy_dir(golden), t, n, refuse, NULL, NULL, again, &error), JRL_ERR_RUN);
+    assert_string_equal(error.text, "no");
+    assert_int_equal(n_entries(parent), 1);
+    free(path);
+    free(parent);
+    free(folder);
+    free(t);
+    jrl_pool_free(pool);
+    jrl_policy_close(golden);
+}
+
+/* The recorded id is used while sizes and times fit, and found out when the bytes were changed. */
+static void test_recorded_id(void **state)
+{
+    struct jrl_policy *golden = open_golden("qwen2-untied-gqa3"), *p = NULL;
+    struct jrl_tensor *t = tensors_of(golden);
+    char id[JRL_DIGEST_SIZE], other[JRL_DIGEST_SIZE], *folder = in_scratch("recorded"), *weights = jrl_path_join(folder, "model.safetensors");
+    struct jrl_error error = { 0 };
+    struct stat st;
+    int fd;
+
+    (void)state;
+    assert_ok(jrl_policy_write(folder, jrl_policy_dir(golden), t, jrl_policy_n_tensors(golden), NULL, NULL, NULL, id, err));
+    id_of(folder, other, NULL);
+    assert_string_equal(id, other);
+    assert_int_equal(stat(weights, &st), 0);
+    fd = open(weights, O_WRONLY);
+    assert_int_equal(pwrite(fd, "\x12\x34", 2, st.st_size - 2), 2);
+    id_of(folder, other, NULL); /* the time no longer fits: computed */
+    assert_string_not_equal(id, other);
+    assert_int_equal(futimens(fd, (struct timespec[]){ st.st_atim, st.st_mtim }), 0);
+    close(fd);
+    id_of(folder, other, NULL); /* damage that hides behind the old time is believed ... */
+    assert_string_equal(id, other);
+    assert_ok(jrl_policy_open(&p, folder, err));
+    expect_input_error(jrl_policy_hash(p, NULL, other, &error), &error, "damaged"); /* ... and found by hashing */
+    jrl_policy_close(p);
+    free(weights);
+    free(folder);
+    free(t);
+    jrl_policy_close(golden);
+}
+
+/* The id covers names, types, shapes, bytes, config.json and tokenizer.json, whatever the number of threads. */
+static void test_id_covers(void **state)
+{
+    struct jrl_policy *golden = open_golden("qwen2-untied-gqa3");
+    const int64_t n = jrl_policy_n_tensors(golden);
+    struct jrl_tensor *t = tensors_of(golden);
+    char first[JRL_DIGEST_SIZE], id[JRL_DIGEST_SIZE], *folder = make_folder("covered", "qwen2-untied-gqa3", t, n);
+    char *golden_folder = golden_path("qwen2-untied-gqa3");
+    struct jrl_pool *pool = NULL;
+    jrl_bf16 *changed = malloc((size_t)t[3].n_elements * 2);
+
+    (void)state;
+    assert_ok(jrl_pool_new(&pool, 3, err));
+    id_of(folder, first, NULL);
+    id_of(folder, id, pool);
+    assert_string_equal(first, id);
+    id_of(golden_folder, id, NULL);
+    assert_string_equal(first, id);
+    assert_string_equal(first, "49753d3a595fc0c0de43d401f62828a4"); /* the definition does not drift */
+    write_file(folder, "tokenizer.json", "{}", 2);
+    id_of(folder, id, NULL);
+    assert_string_not_equal(first, id);
+    memcpy(changed, t[3].data, (size_t)t[3].n_elements * 2);
+    changed[0] ^= 1;
+    t[3].data = changed;
+    free(folder);
+    folder = make_folder("changed", "qwen2-untied-gqa3", t, n);
+    id_of(folder, id, NULL);
+    assert_string_not_equal(first, id);
+    free(changed);
+    free(golden_folder);
+    free(folder);
+    free(t);
+    jrl_pool_free(pool);
+    jrl_policy_close(golden);
+}
+
+static void test_nonfinite(void **state)
+{
+    static const struct { jrl_bf16 bits; int bad; } cases[] = {
+        { 0x7fc0, 1 }, { 0xffff, 1 }, { 0x7f80, 1 }, { 0xff80, 1 }, { 0x7f7f, 0 }, { 0xff7f, 0 }, { 0x8000, 0 }, { 0x0001, 0 },
+    };
+    struct jrl_policy *golden = open_golden("qwen2-untied-gqa3");
+    const int64_t n = jrl_policy_n_tensors(golden);
+    struct jrl_tensor *t = tensors_of(golden);
+    struct jrl_device *dev = NULL;
+    jrl_bf16 *changed = malloc((size_t)t[n - 1].n_elements * 2);
+
+    (void)state;
+    assert_ok(jrl_device_open(&dev, "cpu", 2, err));
+    assert_string_equal(t[n - 1].name, "model.norm.weight");
+    memcpy(changed, t[n - 1].data, (size_t)t[n - 1].n_elements * 2);
+    t[n - 1].data = changed;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct jrl_error error = { 0 };
+        struct jrl_policy *p = NULL;
+        struct jrl_model model;
+        char *folder;
+        int rc;
+
+        changed[t[n - 1].n_elements - 1] = cases[i].bits;
+        folder = make_folder("finite", "qwen2-untied-gqa3", t, n);
+        assert_ok(jrl_policy_open(&p, folder, err));
+        rc = jrl_model_open(&model, dev, p, "auto", 0, &error);
+        if (cases[i].bad)
+            expect_input_error(rc, &error, "tensor 'model.norm.weight' holds NaN or infinite values");
+        else
+            assert_int_equal(rc, JRL_OK);
+        jrl_model_close(&model);
+        jrl_policy_close(p);
+        free(folder);
+    }
+    free(changed);
+    free(t);
+    jrl_device_close(dev);
+    jrl_policy_close(golden);
+}
+
+/* F16 and F32 files, and data at odd addresses, compute what the bf16 file computes. */
+static void test_other_types(void **state)
+{
+    struct jrl_policy *golden = open_golden("llama-untied"), *p = NULL;
+    struct jrl_device *dev = NULL;
+    char id[JRL_DIGEST_SIZE], *f32 = in_scratch("as-f32"), *back = in_scratch("back"), *config = jrl_path_join(f32, "config.json");
+    struct jrl_buffer text = { 0 };
+
+    (void)state;
+    assert_ok(jrl_device_open(&dev, "cpu", 2, err));
+    assert_ok(jrl_policy_cast(f32, golden, JRL_F32, dev, id, err));
+    assert_ok(jrl_file_read(&text, config, 1 << 20, err));
+    assert_non_null(strstr(jrl_buffer_str(&text), "\"dtype\": \"float32\""));
+    assert_ok(jrl_policy_open(&p, f32, err));
+    assert_int_equal(jrl_policy_config(p)->dtype, JRL_F32);
+    for (int64_t i = 0; i < jrl_policy_n_tensors(p); i++) {
+        struct jrl_tensor_difference d;
+
+        assert_ok(jrl_tensor_compare(&d, jrl_policy_tensor(golden, i), jrl_policy_tensor(p, i), dev, err));
+        assert_true(d.max_abs == 0 && d.n_different == 0 && d.rms == 0);
+    }
+    assert_ok(jrl_policy_cast(back, p, JRL_BF16, dev, id, err));
+    jrl_policy_close(p);
+    assert_ok(jrl_policy_open(&p, back, err));
+    for (int64_t i = 0; i < jrl_policy_n_tensors(p); i++)
+        assert_memory_equal(jrl_policy_tensor(p, i)->data, jrl_policy_tensor(golden, i)->data, (size_t)jrl_policy_tensor(p, i)->n_elements * 2);
+    jrl_policy_close(p);
+    jrl_policy_close(golden);
+    jrl_device_close(dev);
+    jrl_buffer_release(&text);
+    free(f32);
+    free(back);
+    free(config);
+}
+
+/* A header of odd length puts every tensor at an odd address: the same logprobs. */
+static void test_unaligned(void **state)
+{
+    struct test_model t;
+    struct jrl_policy *p = NULL;
+    struct jrl_model model;
+    char *folder, *weights;
+    struct jrl_buffer file = { 0 }, odd = { 0 };
+    uint64_t len;
+    int64_t n = 0;
+    float want[64], got[64];
+    uint32_t *tokens;
+
+    (void)state;
+    test_model_open(&t, "qwen2-untied-gqa3", "bf16", 2);
+    struct jrl_tensor *tensors = tensors_of(t.policy);
+    folder = make_folder("odd", "qwen2-untied-gqa3", tensors, jrl_policy_n_tensors(t.policy));
+    weights = jrl_path_join(folder, "model.safetensors");
+    assert_ok(jrl_file_read(&file, weights, 1 << 24, err));
+    memcpy(&len, file.data, 8);
+    len++;
+    jrl_buffer_append(&odd, &len, 8);
+    jrl_buffer_append(&odd, file.data + 8, (size_t)len - 1);
+    jrl_buffer_append_byte(&odd, ' ');
+    jrl_buffer_append(&odd, file.data + 8 + len - 1, file.len - 8 - (size_t)len + 1);
+    write_file(folder, "model.safetensors", odd.data, odd.len);
+    assert_ok(jrl_policy_open(&p, folder, err));
+    assert_int_equal((uintptr_t)jrl_policy_tensor(p, 0)->data % 2, 1);
+    assert_ok(jrl_model_open(&model, t.dev, p, "auto", 0, err));
+    tokens = golden_tokens(&t, "tokens", &n);
+    const struct jrl_sequence s = { tokens, 65, 1 };
+    assert_ok(jrl_score(&t.model, t.ws, &s, 1, 1, want, NULL, err));
+    assert_ok(jrl_score(&model, t.ws, &s, 1, 1, got, NULL, err));
+    assert_false(bits_differ(want, got, 64));
+    jrl_model_close(&model);
+    jrl_policy_close(p);
+    jrl_buffer_release(&file);
+    jrl_buffer_release(&odd);
+    free(tensors);
+    free(tokens);
+    free(weights);
+    free(folder);
+    test_model_close(&t);
+}
+
+/* Random weights: a function of seed and config, normal, and not of the number of threads. */
+static void test_make(void **state)
+{
+    static const char config[] = "{" QWEN2 ",\"initializer_range\":0.05,\"tie_word_embeddings\":true}";
+    char ids[3][JRL_DIGEST_SIZE], *folders[3];
+    struct jrl_policy *p = NULL;
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        struct jrl_device *dev = NULL;
+        char name[] = "made0";
+
+        name[4] = (char)('0' + i);
+        folders[i] = in_scratch(name);
+        assert_ok(jrl_device_open(&dev, "cpu", 1 + i, err));
+        assert_ok(jrl_policy_make(folders[i], config, strlen(config), "config", i == 2 ? 6 : 5, JRL_F32, NULL, NULL, dev, ids[i], err));
+        jrl_device_close(dev);
+    }
+    assert_string_equal(ids[0], ids[1]);
+    assert_string_not_equal(ids[0], ids[2]);
+    assert_ok(jrl_policy_open(&p, folders[0], err));
+    assert_int_equal(jrl_policy_config(p)->dtype, JRL_F32);
+    for (int64_t i = 0; i < jrl_policy_n_tensors(p); i++) {
+        const struct jrl_tensor *t = jrl_policy_tensor(p, i);
+        const float *x = t->data;
+        double sum = 0, squares = 0;
+
+        for (int64_t j = 0; j < t->n_elements; j++) {
+            sum += (double)x[j];
+            squares += (double)x[j] * (double)x[j];
+        }
+        if (strstr(t->name, "norm.weight"))
+            assert_true(sum == (double)t->n_elements && squares == sum);
+        else if (strstr(t->name, "bias"))
+            assert_true(squares == 0);
+        else {
+            assert_true(fabs(sum / (double)t->n_elements) < 0.05 * 5 / sqrt((double)t->n_elements));
+            assert_true(fabs(sqrt(squares / (double)t->n_elements) - 0.05) < 0.05 * 4 / sqrt((double)t->n_elements));
+        }
+    }
+    jrl_policy_close(p);
+    for (int i = 0; i < 3; i++)
+        free(folders[i]);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    return mkdtemp(scratch) ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    return jrl_remove_tree(scratch, NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_hostile_safetensors), cmocka_unit_test(test_hostile_header_length), cmocka_unit_test(test_cut_and_changed),
+        cmocka_unit_test(test_write_and_read),      cmocka_unit_test(test_config_defaults),       cmocka_unit_test(test_config_refusals),
+        cmocka_unit_test(test_tensor_set),          cmocka_unit_test(test_tied_head),             cmocka_unit_test(test_shards),
+        cmocka_unit_test(test_write_policy),        cmocka_unit_test(test_recorded_id),           cmocka_unit_test(test_id_covers),
+        cmocka_unit_test(test_nonfinite),           cmocka_unit_test(test_other_types),           cmocka_unit_test(test_unaligned),
+        cmocka_unit_test(test_make),
+    };
+
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
