@@ -86,7 +86,7 @@ static void rollout_part(const struct jrl_step_metrics *m, struct jrl_buffer *ou
     mean(out, "accuracy", (double)m->n_correct, m->n_judged);
     mean(out, "groups_right", (double)m->n_groups_right, m->n_groups_judged);
     mean(out, "groups_wrong", (double)m->n_groups_wrong, m->n_groups_judged);
-    mean(out, "length_mean", (double)m->response_tokens, m->n_examples);
+    mean(out, "length", (double)m->response_tokens, m->n_examples);
     integer(out, "length_min", m->response_min);
     integer(out, "length_max", m->response_max);
     mean(out, "truncated", (double)m->n_truncated, m->n_examples);
@@ -133,10 +133,12 @@ void jrl_metrics_json(const struct jrl_step_metrics *m, struct jrl_buffer *out)
     mean(out, "lr", m->lr, 1);
     integer(out, "tokens", n_tokens);
     mean(out, "tokens_per_second", busy > 0 ? (double)n_tokens / busy : NAN, 1);
-    mean(out, "seconds", m->seconds, 1);
-    mean(out, "seconds_read", m->seconds_read, 1);
-    mean(out, "seconds_train", m->seconds_train, 1);
-    mean(out, "seconds_optimizer", m->seconds_optimizer, 1);
-    mean(out, "seconds_write", m->seconds_write, 1);
-    jrl_buffer_append_str(out, "}\n");
+    key(out, "seconds");
+    jrl_buffer_append_str(out, "{");
+    mean(out, "total", m->seconds, 1);
+    mean(out, "read", m->seconds_read, 1);
+    mean(out, "train", m->seconds_train, 1);
+    mean(out, "optimizer", m->seconds_optimizer, 1);
+    mean(out, "write", m->seconds_write, 1);
+    jrl_buffer_append_str(out, "}}\n");
 }

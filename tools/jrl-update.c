@@ -1,0 +1,358 @@
+/* jrl-update - one training step: a batch of rollouts with advantages turns a policy into the next one. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "learn/step.h"
+#include "text/chat.h"
+#include "tool/io.h"
+#include "version.h"
+
+struct config {
+    struct jrl_trainer_settings trainer;
+    const char *policy, *out, *metrics, *template_name, *objective, *aggregate, *kl;
+    int64_t mini_batch, step;
+    bool allow_off_policy;
+};
+
+/* ---- signals: a step whose boundary was read is completed and written, a batch still arriving is abandoned ---- */
+
+static const int stop_signals[] = { SIGINT, SIGTERM, SIGUSR1 };
+#define N_STOP (sizeof(stop_signals) / sizeof(stop_signals[0]))
+static struct sigaction previous[N_STOP];
+static volatile sig_atomic_t completing; /* a whole batch was read and its policy is not written yet */
+static volatile sig_atomic_t stopped_by; /* 0, or the signal that came meanwhile */
+static int wake[2] = { -1, -1 };         /* readable once stopped_by is set: ends a wait for more input */
+
+static void on_stop(int number)
+{
+    int saved = errno;
+
+    if (completing && !stopped_by) {
+        stopped_by = number;
+        while (write(wake[1], "", 1) < 0 && errno == EINTR)
+            ;
+    } else {
+        for (size_t i = 0; i < N_STOP; i++)
+            if (stop_signals[i] == number)
+                sigaction(number, &previous[i], NULL);
+        raise(number); /* delivered when this handler returns: temporary files go, the process dies of it */
+    }
+    errno = saved;
+}
+
+static int catch_stops(struct jrl_error *err)
+{
+    struct sigaction action = { .sa_handler = on_stop, .sa_flags = SA_RESTART };
+
+    if (pipe2(wake, O_CLOEXEC | O_NONBLOCK) < 0)
+        return jrl_fail_errno(err, JRL_ERR_RUN, "cannot make a pipe");
+    for (size_t i = 0; i < N_STOP; i++) {
+        sigaction(stop_signals[i], NULL, &previous[i]);
+        if (previous[i].sa_handler != SIG_IGN) /* what the parent ignores stays ignored */
+            sigaction(stop_signals[i], &action, NULL);
+    }
+    return JRL_OK;
+}
+
+static int wait_or_stop(void *ctx, int fd, struct jrl_error *err)
+{
+    struct pollfd polls[2] = { { .fd = fd, .events = POLLIN }, { .fd = wake[0], .events = POLLIN } };
+
+    (void)ctx;
+    if (completing)
+        while (poll(polls, 2, -1) < 0 && errno == EINTR)
+            ;
+    return polls[1].revents ? jrl_fail(err, JRL_ERR_RUN, "stopped by a signal") : JRL_OK;
+}
+
+static _Noreturn void die_of(int number)
+{
+    sigset_t set;
+
+    signal(number, SIG_DFL);
+    sigemptyset(&set);
+    sigaddset(&set, number);
+    raise(number);
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
+    _exit(128 + number);
+}
+
+/* ---- the record loop ---- */
+
+struct run {
+    const struct config *cfg;
+    struct jrl_device *dev;
+    struct jrl_trainer trainer;
+    struct jrl_step step;
+    struct jrl_chat chat;
+    struct jrl_tokenizer *tokenizer;
+    struct jrl_buffer lines; /* metrics of the steps before the last */
+    double start, read;      /* when the step began; seconds spent waiting for records */
+    int64_t n_steps, n_skipped;
+};
+
+/* Examples that are text need the policy's tokenizer; most streams hold tokens and never do. */
+static int open_text(struct run *r, struct jrl_error *err)
+{
+    const struct jrl_model_config *c = &r->trainer.model.config;
+    int rc;
+
+    if (r->tokenizer)
+        return JRL_OK;
+    if ((rc = jrl_tokenizer_open(&r->tokenizer, r->cfg->policy, err)) < 0 ||
+        (rc = jrl_chat_open(&r->chat, r->cfg->policy, r->cfg->template_name, err)) < 0)
+        return rc;
+    if (c->n_eos == 0)
+        return jrl_fail(err, JRL_ERR_INPUT, "'%s' names no end token (eos_token_id) to put behind a text", r->cfg->policy);
+    r->step.chat = &r->chat;
+    r->step.tokenizer = r->tokenizer;
+    r->step.end_id = c->eos_ids[0];
+    return JRL_OK;
+}
+
+static void warn_skipped(struct run *r)
+{
+    if (r->step.metrics.n_skipped > r->n_skipped)
+        jrl_log_warn_limited("skipped", "step %lld: an update was skipped: the norm of its gradient is not finite", (long long)r->step.k);
+    r->n_skipped = r->step.metrics.n_skipped;
+}
+
+static int take(struct run *r, struct jrl_io *io, const struct jrl_record *rec)
+{
+    int rc;
+
+    if (completing) { /* another batch begins */
+        if (r->cfg->trainer.objective.kind == JRL_OBJECTIVE_POLICY)
+            return jrl_io_fail(io, JRL_ERR_INPUT, "a second batch begins, and its rollouts cannot come from the policy the first one "
+                               "makes; give each batch its own jrl-update");
+        jrl_metrics_json(&r->step.metrics, &r->lines);
+        jrl_step_next(&r->step);
+        r->n_skipped = 0;
+        r->read = 0;
+        r->start = jrl_trainer_clock();
+        completing = 0;
+    }
+    if (r->cfg->trainer.objective.kind == JRL_OBJECTIVE_NLL && !jrl_record_find(rec, "tokens") && (rc = open_text(r, &io->err)) < 0)
+        return rc;
+    rc = jrl_step_add(&r->step, rec, &io->err);
+    if (rc == JRL_ERR_INPUT)
+        (void)jrl_fail_prefix(&io->err, "'%s': record %lld", jrl_reader_name(io->in), (long long)jrl_reader_record(io->in));
+    warn_skipped(r);
+    jrl_progress("step %lld: %lld rollouts", (long long)r->step.k, (long long)r->step.metrics.n_examples);
+    return rc;
+}
+
+static int complete(struct run *r, struct jrl_io *io)
+{
+    int rc;
+
+    completing = 1;
+    if ((rc = jrl_step_end(&r->step, &io->err)) < 0) {
+        if (rc == JRL_ERR_INPUT)
+            (void)jrl_fail_prefix(&io->err, "'%s': batch after record %lld", jrl_reader_name(io->in), (long long)jrl_reader_record(io->in));
+        return rc;
+    }
+    warn_skipped(r);
+    if (r->step.restricted_sampling && r->cfg->trainer.objective.kind == JRL_OBJECTIVE_POLICY)
+        jrl_log_warn("step %lld: rollouts were sampled with top-p below 1 or top-k: their logprobs are of the whole vocabulary, "
+                     "not of what they were drawn from", (long long)r->step.k);
+    r->step.metrics.seconds_read = r->read;
+    r->step.metrics.seconds = jrl_trainer_clock() - r->start;
+    r->n_steps++;
+    return JRL_OK;
+}
+
+static int learn(struct run *r, struct jrl_io *io)
+{
+    struct jrl_record rec = { 0 };
+    int rc = JRL_OK;
+
+    jrl_reader_on_wait(io->in, wait_or_stop, NULL);
+    while (!stopped_by) {
+        double before = jrl_trainer_clock();
+
+        rc = jrl_io_read(io, &rec);
+        r->read += jrl_trainer_clock() - before;
+        if (rc < 0 || rc == JRL_EOF)
+            break;
+        if (rc == JRL_OK)
+            rc = take(r, io, &rec);
+        else if (rc == JRL_BATCH)
+            rc = complete(r, io);
+        if (rc < 0)
+            break;
+    }
+    if (stopped_by)
+        rc = JRL_OK;
+    else if (rc == JRL_EOF && !completing) /* a stream without boundaries is one batch */
+        rc = complete(r, io);
+    jrl_record_release(&rec);
+    return rc < 0 ? rc : JRL_OK;
+}
+
+/* ---- what is written ---- */
+
+static int save(struct run *r, struct jrl_io *io)
+{
+    struct jrl_train_state state = { .step = r->step.k, .has_seed = r->step.has_seed, .seed = r->step.seed };
+    int rc;
+
+    snprintf(state.device, sizeof(state.device), "%s", jrl_common.device);
+    snprintf(state.version, sizeof(state.version), "%s (%s)", JRL_VERSION, JRL_COMMIT);
+    if ((rc = jrl_trainer_save(&r->trainer, r->cfg->out, &state, &r->step.metrics, &io->err)) < 0)
+        return rc;
+    jrl_metrics_json(&r->step.metrics, &r->lines);
+    jrl_log_info("step %lld: %lld rollouts, %lld updates, %lld skipped; policy %s in '%s'", (long long)r->step.k,
+                 (long long)r->step.metrics.n_examples, (long long)(r->step.metrics.n_minibatches - r->step.metrics.n_skipped),
+                 (long long)r->step.metrics.n_skipped, r->step.metrics.policy, r->cfg->out);
+    return JRL_OK;
+}
+
+/* The policy is whole by now and holds its line in metrics.json, which the message says. */
+static int report(struct run *r, struct jrl_io *io, int metrics_fd)
+{
+    int rc = JRL_OK;
+
+    if (metrics_fd < 0)
+        fwrite(r->lines.data, 1, r->lines.len, jrl_io_text(io));
+    else if ((rc = jrl_write_all(metrics_fd, r->lines.data, r->lines.len, r->cfg->metrics, &io->err)) < 0)
+        (void)jrl_fail_prefix(&io->err, "the policy '%s' is whole, but its metrics went nowhere else", r->cfg->out);
+    return rc;
+}
+
+static int start(struct run *r, struct jrl_error *err)
+{
+    int rc;
+
+    r->start = jrl_trainer_clock();
+    if ((rc = jrl_device_open(&r->dev, jrl_common.device, (int)jrl_common.threads, err)) < 0 ||
+        (rc = jrl_trainer_open(&r->trainer, r->dev, r->cfg->policy, &r->cfg->trainer, err)) < 0)
+        return rc;
+    if (r->trainer.state.present && !r->trainer.resumed)
+        jrl_log_info("'%s' has no optimizer/: fresh optimiser state", r->cfg->policy);
+    if (r->trainer.resumed && strcmp(r->trainer.state.dtype, r->trainer.model.dtype == JRL_BF16 ? "bf16" : "f32") != 0)
+        jrl_log_warn("'%s' was trained in %s: the run goes on, but its bits are not those of a run in one type", r->cfg->policy,
+                     r->trainer.state.dtype);
+    r->step.trainer = &r->trainer;
+    r->step.mini_batch = r->cfg->mini_batch;
+    r->step.k = r->cfg->step;
+    r->step.allow_off_policy = r->cfg->allow_off_policy;
+    return JRL_OK;
+}
+
+/* ---- options ---- */
+
+static void refuse_with_nll(const char *const *names)
+{
+    for (; *names; names++)
+        if (jrl_cli_given(*names))
+            jrl_cli_fail("option '--%s' has no effect with '--objective nll'", *names);
+}
+
+static void resolve(struct config *cfg)
+{
+    static const char *const aggregates[] = { "token-mean", "seq-mean-token-mean", "seq-mean-token-sum", "verl-micro" };
+    struct jrl_objective *o = &cfg->trainer.objective;
+
+    if (!cfg->policy || !cfg->out)
+        jrl_cli_fail("option '--%s' is needed", cfg->policy ? "out" : "policy");
+    if (access(cfg->out, F_OK) == 0)
+        jrl_cli_fail("'--out %s' exists already; a policy is never replaced", cfg->out);
+    if (cfg->metrics && jrl_cli_given("output"))
+        jrl_cli_fail("options '--metrics' and '--output' both say where the metrics go");
+    o->kind = strcmp(cfg->objective, "nll") == 0 ? JRL_OBJECTIVE_NLL : JRL_OBJECTIVE_POLICY;
+    if (o->kind == JRL_OBJECTIVE_NLL)
+        refuse_with_nll((const char *const[]){ "clip-low", "clip-high", "dual-clip", "kl", "kl-coef", NULL });
+    else if (cfg->template_name)
+        jrl_cli_fail("option '--template' has no effect without '--objective nll'");
+    if (o->dual_clip > 0 && o->dual_clip <= 1)
+        jrl_cli_fail("option '--dual-clip' wants a number above 1, or 0 for none, not %g", o->dual_clip);
+    o->kl = (enum jrl_kl)(cfg->kl[1] - '1');
+    for (int i = 0; i <= JRL_VERL_MICRO; i++)
+        if (strcmp(cfg->aggregate, aggregates[i]) == 0)
+            cfg->trainer.aggregate.kind = (enum jrl_aggregate_kind)i;
+    if (jrl_cli_given("verl-ranks") && cfg->trainer.aggregate.kind != JRL_VERL_MICRO)
+        jrl_cli_fail("option '--verl-ranks' has no effect without '--aggregate verl-micro'");
+    cfg->trainer.aggregate.micro_tokens = cfg->trainer.micro_tokens;
+    cfg->trainer.dtype = jrl_common.dtype;
+}
+
+int main(int argc, char **argv)
+{
+    struct config cfg = {
+        .trainer = { .objective = { .clip_low = 0.2, .clip_high = 0.28, .dual_clip = 10 },
+                     .aggregate = { .ranks = 32 },
+                     .optimizer = { .lr = 1e-6, .warmup = 10, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.1, .grad_clip = 1 },
+                     .micro_tokens = 16384 },
+        .objective = "policy", .aggregate = "token-mean", .kl = "k3", .mini_batch = 64,
+    };
+    struct jrl_objective *o = &cfg.trainer.objective;
+    struct jrl_optimizer_settings *a = &cfg.trainer.optimizer;
+    const struct jrl_option options[] = {
+        JRL_OPT_STR(0, "policy", &cfg.policy, "DIR", "the policy to update"),
+        JRL_OPT_STR(0, "out", &cfg.out, "DIR", "the new policy; must not exist"),
+        JRL_OPT_INT(0, "step", &cfg.step, 1, INT64_MAX, "K", "this is training step K; by default what the records say"),
+        JRL_OPT_STR(0, "metrics", &cfg.metrics, "FILE", "append the step's metrics here instead of writing them to the output"),
+        JRL_OPT_CHOICE(0, "objective", &cfg.objective, "policy|nll", "what to minimise"),
+        JRL_OPT_INT(0, "mini-batch", &cfg.mini_batch, 1, 1 << 24, "N", "problems of an optimiser update"),
+        JRL_OPT_INT(0, "micro-tokens", &cfg.trainer.micro_tokens, 1, 1 << 30, "N", "tokens of one pass through the model"),
+        JRL_OPT_REAL(0, "lr", &a->lr, 0, 1, "X", "learning rate after warm-up"),
+        JRL_OPT_INT(0, "warmup", &a->warmup, 0, INT64_MAX, "N", "steps until the learning rate is reached"),
+        JRL_OPT_REAL(0, "beta1", &a->beta1, 0, 0.9999999, "X", "decay of the first moment"),
+        JRL_OPT_REAL(0, "beta2", &a->beta2, 0, 0.9999999, "X", "decay of the second moment"),
+        JRL_OPT_REAL(0, "eps", &a->eps, 1e-30, 1, "X", "added to the root of the second moment"),
+        JRL_OPT_REAL(0, "weight-decay", &a->weight_decay, 0, 100, "X", "decoupled weight decay, on all weights"),
+        JRL_OPT_REAL(0, "grad-clip", &a->grad_clip, 0, 1e30, "X", "largest norm of the gradient; 0: no bound"),
+        JRL_OPT_REAL(0, "clip-low", &o->clip_low, 0, 1, "X", "lower bound of the ratio is 1 - X"),
+        JRL_OPT_REAL(0, "clip-high", &o->clip_high, 0, 1e6, "X", "upper bound of the ratio is 1 + X"),
+        JRL_OPT_REAL(0, "dual-clip", &o->dual_clip, 0, 1e6, "X", "bound of the loss where the advantage is negative; 0: none"),
+        JRL_OPT_CHOICE(0, "aggregate", &cfg.aggregate, "token-mean|seq-mean-token-mean|seq-mean-token-sum|verl-micro", "how token losses become one number"),
+        JRL_OPT_INT(0, "verl-ranks", &cfg.trainer.aggregate.ranks, 1, 1 << 20, "R", "virtual ranks of verl-micro"),
+        JRL_OPT_CHOICE(0, "kl", &cfg.kl, "k1|k2|k3", "estimator of the divergence from the reference"),
+        JRL_OPT_REAL(0, "kl-coef", &o->kl_coef, 0, 1e6, "X", "weight of that divergence in the loss; needs ref_logprobs"),
+        JRL_OPT_REAL(0, "entropy-coef", &o->entropy_coef, -1e6, 1e6, "X", "weight of the entropy, taken from the loss"),
+        JRL_OPT_FLAG(0, "allow-off-policy", &cfg.allow_off_policy, "accept rollouts of another policy"),
+        JRL_OPT_FLAG(0, "fresh-optimizer", &cfg.trainer.fresh, "ignore the optimiser state and the step count of the policy"),
+        JRL_OPT_STR(0, "template", &cfg.template_name, "NAME", "chat template for examples that are text"),
+        JRL_OPT_IO,
+        JRL_OPT_COMPUTE,
+        JRL_OPT_END
+    };
+    const struct jrl_tool tool = { "jrl-update", "turn a policy into the next one", "[options] --policy DIR --out DIR [FILE]", options, 0, 1 };
+    struct run r = { .cfg = &cfg };
+    struct jrl_io io = { 0 };
+    struct jrl_error err = { 0 };
+    int n_args, rc, status, metrics_fd = -1;
+    char **args;
+
+    n_args = jrl_cli_parse(&tool, argc, argv, &args);
+    resolve(&cfg);
+    if (cfg.metrics && (metrics_fd = open(cfg.metrics, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666)) < 0) {
+        (void)jrl_fail_errno(&err, JRL_ERR_RUN, "cannot open '%s'", cfg.metrics);
+        jrl_die(&err);
+    }
+    if (catch_stops(&err) < 0 || start(&r, &err) < 0)
+        jrl_die(&err);
+    jrl_io_open_sink(&io, &tool, n_args ? args[0] : NULL);
+    if ((rc = learn(&r, &io)) == JRL_OK && (rc = save(&r, &io)) == JRL_OK)
+        rc = report(&r, &io, metrics_fd);
+    jrl_log_warn_summary();
+    status = jrl_io_finish(&io, rc);
+    if (rc == JRL_OK && status == 0 && stopped_by) {
+        jrl_log_warn("stopped by signal %d after step %lld; its policy is '%s'", (int)stopped_by, (long long)r.step.k, cfg.out);
+        die_of(stopped_by);
+    }
+    jrl_buffer_release(&r.lines);
+    jrl_step_release(&r.step);
+    jrl_chat_release(&r.chat);
+    jrl_tokenizer_free(r.tokenizer);
+    jrl_trainer_close(&r.trainer);
+    jrl_device_close(r.dev);
+    return status;
+}
