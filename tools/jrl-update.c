@@ -1,9 +1,5 @@
 /* jrl-update - one training step: a batch of rollouts with advantages turns a policy into the next one. */
-#include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -11,7 +7,7 @@
 #include "learn/step.h"
 #include "text/chat.h"
 #include "tool/io.h"
-#include "version.h"
+#include "tool/stop.h"
 
 struct config {
     struct jrl_trainer_settings trainer;
@@ -20,70 +16,16 @@ struct config {
     bool allow_off_policy;
 };
 
-/* ---- signals: a step whose boundary was read is completed and written, a batch still arriving is abandoned ---- */
+/* ---- the record loop ---- */
 
-static const int stop_signals[] = { SIGINT, SIGTERM, SIGUSR1 };
-#define N_STOP (sizeof(stop_signals) / sizeof(stop_signals[0]))
-static struct sigaction previous[N_STOP];
-static volatile sig_atomic_t completing; /* a whole batch was read and its policy is not written yet */
-static volatile sig_atomic_t stopped_by; /* 0, or the signal that came meanwhile */
-static int wake[2] = { -1, -1 };         /* readable once stopped_by is set: ends a wait for more input */
-
-static void on_stop(int number)
-{
-    int saved = errno;
-
-    if (completing && !stopped_by) {
-        stopped_by = number;
-        while (write(wake[1], "", 1) < 0 && errno == EINTR)
-            ;
-    } else {
-        for (size_t i = 0; i < N_STOP; i++)
-            if (stop_signals[i] == number)
-                sigaction(number, &previous[i], NULL);
-        raise(number); /* delivered when this handler returns: temporary files go, the process dies of it */
-    }
-    errno = saved;
-}
-
-static int catch_stops(struct jrl_error *err)
-{
-    struct sigaction action = { .sa_handler = on_stop, .sa_flags = SA_RESTART };
-
-    if (pipe2(wake, O_CLOEXEC | O_NONBLOCK) < 0)
-        return jrl_fail_errno(err, JRL_ERR_RUN, "cannot make a pipe");
-    for (size_t i = 0; i < N_STOP; i++) {
-        sigaction(stop_signals[i], NULL, &previous[i]);
-        if (previous[i].sa_handler != SIG_IGN) /* what the parent ignores stays ignored */
-            sigaction(stop_signals[i], &action, NULL);
-    }
-    return JRL_OK;
-}
-
+/* From a boundary until the policy is written a signal waits; a batch still arriving is abandoned by it. */
 static int wait_or_stop(void *ctx, int fd, struct jrl_error *err)
 {
-    struct pollfd polls[2] = { { .fd = fd, .events = POLLIN }, { .fd = wake[0], .events = POLLIN } };
-
     (void)ctx;
-    if (completing)
-        while (poll(polls, 2, -1) < 0 && errno == EINTR)
-            ;
-    return polls[1].revents ? jrl_fail(err, JRL_ERR_RUN, "stopped by a signal") : JRL_OK;
+    if (jrl_stop_held() && jrl_stop_wait(fd))
+        return jrl_fail(err, JRL_ERR_RUN, "stopped by a signal");
+    return JRL_OK;
 }
-
-static _Noreturn void die_of(int number)
-{
-    sigset_t set;
-
-    signal(number, SIG_DFL);
-    sigemptyset(&set);
-    sigaddset(&set, number);
-    raise(number);
-    sigprocmask(SIG_UNBLOCK, &set, NULL);
-    _exit(128 + number);
-}
-
-/* ---- the record loop ---- */
 
 struct run {
     const struct config *cfg;
@@ -127,16 +69,18 @@ static int take(struct run *r, struct jrl_io *io, const struct jrl_record *rec)
 {
     int rc;
 
-    if (completing) { /* another batch begins */
+    if (jrl_stop_held()) { /* another batch begins */
         if (r->cfg->trainer.objective.kind == JRL_OBJECTIVE_POLICY)
             return jrl_io_fail(io, JRL_ERR_INPUT, "a second batch begins, and its rollouts cannot come from the policy the first one "
                                "makes; give each batch its own jrl-update");
+        jrl_stop_hold(false);
+        if (jrl_stop_signal())
+            return JRL_OK;
         jrl_metrics_json(&r->step.metrics, &r->lines);
         jrl_step_next(&r->step);
         r->n_skipped = 0;
         r->read = 0;
         r->start = jrl_trainer_clock();
-        completing = 0;
     }
     if (r->cfg->trainer.objective.kind == JRL_OBJECTIVE_NLL && !jrl_record_find(rec, "tokens") && (rc = open_text(r, &io->err)) < 0)
         return rc;
@@ -152,7 +96,7 @@ static int complete(struct run *r, struct jrl_io *io)
 {
     int rc;
 
-    completing = 1;
+    jrl_stop_hold(true);
     if ((rc = jrl_step_end(&r->step, &io->err)) < 0) {
         if (rc == JRL_ERR_INPUT)
             (void)jrl_fail_prefix(&io->err, "'%s': batch after record %lld", jrl_reader_name(io->in), (long long)jrl_reader_record(io->in));
@@ -174,11 +118,13 @@ static int learn(struct run *r, struct jrl_io *io)
     int rc = JRL_OK;
 
     jrl_reader_on_wait(io->in, wait_or_stop, NULL);
-    while (!stopped_by) {
+    while (!jrl_stop_signal()) {
         double before = jrl_trainer_clock();
 
         rc = jrl_io_read(io, &rec);
         r->read += jrl_trainer_clock() - before;
+        if (rc < 0 && jrl_stop_signal()) /* the batch is whole; what would follow it does not matter */
+            rc = JRL_EOF;
         if (rc < 0 || rc == JRL_EOF)
             break;
         if (rc == JRL_OK)
@@ -188,9 +134,7 @@ static int learn(struct run *r, struct jrl_io *io)
         if (rc < 0)
             break;
     }
-    if (stopped_by)
-        rc = JRL_OK;
-    else if (rc == JRL_EOF && !completing) /* a stream without boundaries is one batch */
+    if (rc == JRL_EOF && !jrl_stop_held()) /* a stream without boundaries is one batch */
         rc = complete(r, io);
     jrl_record_release(&rec);
     return rc < 0 ? rc : JRL_OK;
@@ -204,7 +148,7 @@ static int save(struct run *r, struct jrl_io *io)
     int rc;
 
     snprintf(state.device, sizeof(state.device), "%s", jrl_common.device);
-    snprintf(state.version, sizeof(state.version), "%s (%s)", JRL_VERSION, JRL_COMMIT);
+    snprintf(state.version, sizeof(state.version), "%s", jrl_cli_version());
     if ((rc = jrl_trainer_save(&r->trainer, r->cfg->out, &state, &r->step.metrics, &io->err)) < 0)
         return rc;
     jrl_metrics_json(&r->step.metrics, &r->lines);
@@ -337,16 +281,16 @@ int main(int argc, char **argv)
         (void)jrl_fail_errno(&err, JRL_ERR_RUN, "cannot open '%s'", cfg.metrics);
         jrl_die(&err);
     }
-    if (catch_stops(&err) < 0 || start(&r, &err) < 0)
+    if (jrl_stop_catch(&err) < 0 || start(&r, &err) < 0)
         jrl_die(&err);
     jrl_io_open_sink(&io, &tool, n_args ? args[0] : NULL);
     if ((rc = learn(&r, &io)) == JRL_OK && (rc = save(&r, &io)) == JRL_OK)
         rc = report(&r, &io, metrics_fd);
     jrl_log_warn_summary();
     status = jrl_io_finish(&io, rc);
-    if (rc == JRL_OK && status == 0 && stopped_by) {
-        jrl_log_warn("stopped by signal %d after step %lld; its policy is '%s'", (int)stopped_by, (long long)r.step.k, cfg.out);
-        die_of(stopped_by);
+    if (rc == JRL_OK && status == 0 && jrl_stop_signal()) {
+        jrl_log_warn("stopped by signal %d after step %lld; its policy is '%s'", jrl_stop_signal(), (long long)r.step.k, cfg.out);
+        jrl_stop_die();
     }
     jrl_buffer_release(&r.lines);
     jrl_step_release(&r.step);

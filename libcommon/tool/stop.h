@@ -1,0 +1,27 @@
+/* stop.h - for a tool that must finish what it has begun: while work is held, the first INT, TERM or USR1 is only
+ * noted, to be died of later; otherwise, and from the second on, the process dies at once as by default, its
+ * temporary files removed. What the parent ignores stays ignored. */
+#ifndef JRL_TOOL_STOP_H
+#define JRL_TOOL_STOP_H
+
+#include <stdbool.h>
+
+#include "base/error.h"
+
+/* After jrl_cli_parse. */
+int jrl_stop_catch(struct jrl_error *err) JRL_MUST_CHECK;
+
+/* From now on there is (no) work that a signal must not cut. */
+void jrl_stop_hold(bool hold);
+bool jrl_stop_held(void);
+
+/* The signal noted, or 0. */
+int jrl_stop_signal(void);
+
+/* Wait until FD can be read or a signal was noted; true in the second case. */
+bool jrl_stop_wait(int fd);
+
+/* End the process by the signal noted. */
+_Noreturn void jrl_stop_die(void);
+
+#endif
