@@ -59,6 +59,7 @@ tools := $(patsubst tools/%.c,$(out)/bin/%,$(tool_sources))
 lib_objects := $(lib_sources:%.c=$(out)/%.o)
 units := $(unit_sources:%.c=$(out)/%)
 library := $(out)/libjrl.a
+faults := $(out)/tests/faults.so
 
 .PHONY: all deps check check-slow lint bench demo install clean units FORCE
 .SECONDARY:
@@ -72,7 +73,12 @@ $(library): $(lib_objects)
 	@rm -f $@
 	$(AR) rcs $@ $^
 
-units: $(units)
+units: $(units) $(faults)
+# Preloaded by tests that kill a process tree at a chosen call; never sanitized.
+$(faults): tests/faults.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -std=gnu11 -fPIC $(warnings) $(if $(DEV),-Werror) -shared -o $@ $< -ldl
+
 $(out)/tests/%: $(out)/tests/%.o $(library)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $(jrl_ldflags) -o $@ $< $(library) $(test_libs) $(jrl_libs) $(LDLIBS)
