@@ -47,8 +47,8 @@ int jrl_optimizer_step(struct jrl_optimizer *o, struct jrl_device *dev, double l
                        enum jrl_dtype dtype, double *norm, bool *skipped, struct jrl_error *err)
 {
     const struct jrl_optimizer_settings *s = &o->settings;
-    struct jrl_adamw p = { .lr = (float)lr, .beta1 = (float)s->beta1, .beta2 = (float)s->beta2, .eps = (float)s->eps,
-                           .weight_decay = (float)s->weight_decay, .grad_scale = 1, .step = o->updates + 1 };
+    struct jrl_adamw p = { .lr = lr, .beta1 = s->beta1, .beta2 = s->beta2, .eps = s->eps, .weight_decay = s->weight_decay,
+                           .grad_scale = 1, .step = o->updates + 1 };
     double squares;
     int rc;
 
@@ -59,7 +59,7 @@ int jrl_optimizer_step(struct jrl_optimizer *o, struct jrl_device *dev, double l
     if (*skipped)
         return JRL_OK;
     if (s->grad_clip > 0 && *norm + NORM_EPSILON > s->grad_clip)
-        p.grad_scale = (float)(s->grad_clip / (*norm + NORM_EPSILON));
+        p.grad_scale = s->grad_clip / (*norm + NORM_EPSILON);
     if ((rc = jrl_adamw_step(dev, &p, o->master, o->m, o->v, grad, weights, dtype, o->n, err)) < 0)
         return rc;
     o->updates++;
