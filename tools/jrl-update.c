@@ -18,15 +18,6 @@ struct config {
 
 /* ---- the record loop ---- */
 
-/* From a boundary until the policy is written a signal waits; a batch still arriving is abandoned by it. */
-static int wait_or_stop(void *ctx, int fd, struct jrl_error *err)
-{
-    (void)ctx;
-    if (jrl_stop_held() && jrl_stop_wait(fd))
-        return jrl_fail(err, JRL_ERR_RUN, "stopped by a signal");
-    return JRL_OK;
-}
-
 struct run {
     const struct config *cfg;
     struct jrl_device *dev;
@@ -86,7 +77,7 @@ static int take(struct run *r, struct jrl_io *io, const struct jrl_record *rec)
         return rc;
     rc = jrl_step_add(&r->step, rec, &io->err);
     if (rc == JRL_ERR_INPUT)
-        (void)jrl_fail_prefix(&io->err, "'%s': record %lld", jrl_reader_name(io->in), (long long)jrl_reader_record(io->in));
+        (void)jrl_io_fail_here(io);
     warn_skipped(r);
     jrl_progress("step %lld: %lld rollouts", (long long)r->step.k, (long long)r->step.metrics.n_examples);
     return rc;
@@ -99,7 +90,7 @@ static int complete(struct run *r, struct jrl_io *io)
     jrl_stop_hold(true);
     if ((rc = jrl_step_end(&r->step, &io->err)) < 0) {
         if (rc == JRL_ERR_INPUT)
-            (void)jrl_fail_prefix(&io->err, "'%s': batch after record %lld", jrl_reader_name(io->in), (long long)jrl_reader_record(io->in));
+            (void)jrl_fail_prefix(&io->err, "%s: batch after record %lld", jrl_reader_name(io->in), (long long)jrl_reader_record(io->in));
         return rc;
     }
     warn_skipped(r);
@@ -117,7 +108,6 @@ static int learn(struct run *r, struct jrl_io *io)
     struct jrl_record rec = { 0 };
     int rc = JRL_OK;
 
-    jrl_reader_on_wait(io->in, wait_or_stop, NULL);
     while (!jrl_stop_signal()) {
         double before = jrl_trainer_clock();
 
@@ -264,7 +254,7 @@ int main(int argc, char **argv)
         JRL_OPT_FLAG(0, "allow-off-policy", &cfg.allow_off_policy, "accept rollouts of another policy"),
         JRL_OPT_FLAG(0, "fresh-optimizer", &cfg.trainer.fresh, "ignore the optimiser state and the step count of the policy"),
         JRL_OPT_STR(0, "template", &cfg.template_name, "NAME", "chat template for examples that are text"),
-        JRL_OPT_IO,
+        JRL_OPT_TEXT,
         JRL_OPT_COMPUTE,
         JRL_OPT_END
     };

@@ -13,6 +13,7 @@
 
 #include "base/file.h"
 #include "tool/provenance.h"
+#include "tool/stop.h"
 
 #define MAX_REASONS 32
 
@@ -110,20 +111,23 @@ static int flush_all(struct jrl_io *io, struct jrl_error *err)
 }
 
 /* Wait for FD (-1: for the time only) and watch the output: nobody reads it any more, nobody waits for
- * this tool. */
+ * this tool. A signal that waits until work is done (stop.h) ends the wait. */
 static int wait_for(struct jrl_io *io, int fd, int timeout_ms, struct jrl_error *err)
 {
-    struct pollfd fds[2] = { { .fd = fd, .events = POLLIN }, { .fd = io->p->watch_output ? io->p->out_fd : -1 } };
+    struct pollfd fds[3] = { { .fd = fd, .events = POLLIN }, { .fd = io->p->watch_output ? io->p->out_fd : -1 },
+                             { .fd = jrl_stop_fd(), .events = POLLIN } };
     int rc = flush_all(io, err);
 
     if (rc < 0)
         return rc;
-    while (poll(fds, 2, timeout_ms) < 0) {
+    while (poll(fds, 3, timeout_ms) < 0) {
         if (errno != EINTR)
             return jrl_fail_errno(err, JRL_ERR_RUN, "cannot wait for input");
     }
     if (fds[1].revents & (POLLERR | POLLHUP))
         raise(SIGPIPE);
+    if (fds[2].revents)
+        return jrl_fail(err, JRL_ERR_RUN, "stopped by a signal");
     return JRL_OK;
 }
 

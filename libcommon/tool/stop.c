@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stddef.h>
 #include <unistd.h>
@@ -12,7 +11,7 @@ static const int signals[] = { SIGINT, SIGTERM, SIGUSR1 };
 #define N_SIGNALS (sizeof(signals) / sizeof(signals[0]))
 static struct sigaction previous[N_SIGNALS];
 static volatile sig_atomic_t held, noted;
-static int wake[2] = { -1, -1 }; /* readable once a signal is noted, so that no wait can miss it */
+static int wake[2] = { -1, -1 };
 
 static void on_stop(int number)
 {
@@ -60,13 +59,9 @@ int jrl_stop_signal(void)
     return noted;
 }
 
-bool jrl_stop_wait(int fd)
+int jrl_stop_fd(void)
 {
-    struct pollfd polls[2] = { { .fd = fd, .events = POLLIN }, { .fd = wake[0], .events = POLLIN } };
-
-    while (poll(polls, 2, -1) < 0 && errno == EINTR)
-        ;
-    return polls[1].revents != 0;
+    return held ? wake[0] : -1;
 }
 
 _Noreturn void jrl_stop_die(void)

@@ -18,8 +18,8 @@ bool jrl_stop_held(void);
 /* The signal noted, or 0. */
 int jrl_stop_signal(void);
 
-/* Wait until FD can be read or a signal was noted; true in the second case. */
-bool jrl_stop_wait(int fd);
+/* Readable once a signal was noted, so that a poll() cannot miss it: jrl_io_read ends a wait by it. -1: nothing is held. */
+int jrl_stop_fd(void);
 
 /* End the process by the signal noted. */
 _Noreturn void jrl_stop_die(void);
