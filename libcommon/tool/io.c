@@ -273,6 +273,11 @@ void jrl_io_open_sink(struct jrl_io *io, const struct jrl_tool *tool, const char
     open_reader(io, operand);
 }
 
+void jrl_io_open_nothing(struct jrl_io *io, const struct jrl_tool *tool)
+{
+    prepare(io, tool);
+}
+
 void jrl_io_note(struct jrl_io *io, const char *key, const char *value)
 {
     jrl_record_set_str(&io->p->notes, key, value, strlen(value));
@@ -463,9 +468,9 @@ static void sum_up(struct jrl_io *io)
     struct jrl_buffer b = { 0 };
 
     jrl_log_warn_summary();
-    if (io->in)
+    if (io->in || io->n_in)
         jrl_buffer_printf(&b, "%" PRId64 " records in, ", io->n_in);
-    if (io->n_out > 0 || !io->in)
+    if (io->out)
         jrl_buffer_printf(&b, "%" PRId64 " out, ", io->n_out);
     if (io->n_rejected) {
         jrl_buffer_printf(&b, "%" PRId64 " rejected (", io->n_rejected);

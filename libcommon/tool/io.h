@@ -38,6 +38,9 @@ void jrl_io_open_source(struct jrl_io *io, const struct jrl_tool *tool, const ch
 /* Open as a sink: a stream is read; the tool writes text or files itself. */
 void jrl_io_open_sink(struct jrl_io *io, const struct jrl_tool *tool, const char *operand);
 
+/* Open nothing: only io->err, jrl_io_open_input and jrl_io_finish are of use (jrl-check). */
+void jrl_io_open_nothing(struct jrl_io *io, const struct jrl_tool *tool);
+
 /* Text input of a source (JSON lines), from OPERAND (NULL or "-": stdin, refused when it is a terminal):
  * fills in all but max_bytes. Exits on failure. */
 void jrl_io_open_lines(struct jrl_io *io, const char *operand, struct jrl_lines *lines);
