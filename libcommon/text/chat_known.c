@@ -110,7 +110,7 @@ static int fail_unknown(const struct jrl_template *t, const char *source, const 
         /* Long tags that differ far in: leave out what is the same, but for a few words. */
         while (skip < u->len_bytes && skip < v->len_bytes && got[skip] == want[skip])
             skip++;
-        for (skip = skip < 20 ? 0 : skip - 20; (got[skip] & 0xC0) == 0x80;)
+        for (skip = skip < 40 ? 0 : skip - 20; (got[skip] & 0xC0) == 0x80;)
             skip++;
         jrl_buffer_printf(&text, "in the tag at byte %zu it has \"", u->begin);
         append_shown(&text, got + skip, u->len_bytes - skip);
