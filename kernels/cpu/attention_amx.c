@@ -2,12 +2,8 @@
  * product is one block of the products' order. Many queries: q is the A operand, the sequence's keys are paired as
  * B once and used by all of them. Few queries, as in decoding: the keys are A as they lie in the page, q is B,
  * and the scores are transposed. V lies in the page as B of P V. */
-#include <string.h>
-
 #include "kernels/cpu/attention_amx.h"
-#include "kernels/cpu/attention_cpu.h"
-#include "kernels/cpu/dwords_avx512.h"
-#include "kernels/cpu/vec16.h"
+#include "kernels/cpu/vmath_inline.h"
 
 #define BLOCK JRL_PAGE_TOKENS
 #define QUERIES JRL_ATTENTION_QUERIES
@@ -58,9 +54,11 @@ static void load_queries(const struct jrl_attention_call *c, const struct jrl_at
     jrl_bf16 rows[QUERIES * JRL_ATTENTION_MAX_DIM] __attribute__((aligned(64)));
     jrl_bf16 *to = u->prepared ? s->q : rows;
 
-    for (int64_t i = 0; i < u->n; i++)
-        memcpy(to + i * dim, (const jrl_bf16 *)c->q + jrl_query_at(c, u, i), (size_t)dim * 2);
-    memset(to + u->n * dim, 0, (size_t)((QUERIES - u->n) * dim) * 2);
+    for (int64_t i = 0; i < QUERIES; i++) {
+        const jrl_bf16 *from = (const jrl_bf16 *)c->q + (i < u->n ? jrl_query_at(c, u, i) : 0);
+        for (int64_t d = 0; d < dim; d += 32)
+            _mm512_store_si512(to + i * dim + d, i < u->n ? _mm512_loadu_si512(from + d) : _mm512_setzero_si512());
+    }
     if (!u->prepared)
         jrl_pair_columns((char *)s->q, rows, dim, dim);
     jrl_memory_is_written();
@@ -218,15 +216,18 @@ static void attend(const struct jrl_attention_call *c, const struct jrl_attentio
     for (int64_t i = 0; i < u->n; i++) {
         sums[i] = softmax(s.scores + i * s.stride, jrl_query_positions(c, u, i), u->n_blocks * BLOCK, c->scale, &max);
         if (c->lse)
-            c->lse[jrl_query_lse_at(c, u, i)] = max + jrl_logf(sums[i]);
+            c->lse[jrl_query_lse_at(c, u, i)] = max + jrl_logf_inline(sums[i]);
     }
     jrl_memory_is_written();
     weigh_values(c, u, &s);
     jrl_tiles_end();
-    for (int64_t i = 0; i < u->n; i++)
-        for (int64_t d = 0; d < dim; d += 16)
-            vec_store_bf16((jrl_bf16 *)c->out + jrl_query_at(c, u, i) + d,
-                           vec_div(vec_load(s.out + i * dim + d), vec_set(sums[i])));
+    for (int64_t i = 0; i < u->n; i++) {
+        jrl_bf16 *out = (jrl_bf16 *)c->out + jrl_query_at(c, u, i);
+        struct vec16 sum = vec_set(sums[i]);
+        for (int64_t d = 0; d < dim; d += 32)
+            _mm512_storeu_si512(out + d, jrl_round_two(vec_div(vec_load(s.out + i * dim + d), sum),
+                                                       vec_div(vec_load(s.out + i * dim + d + 16), sum)));
+    }
 }
 
 static float delta(const float *dout, const void *out, enum jrl_dtype dtype, int64_t dim)

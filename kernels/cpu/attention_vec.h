@@ -1,10 +1,9 @@
 /* attention_vec.h - attention on sixteen lanes for f32, and for bf16 where there is no AMX; head sizes that are
  * multiples of 16. Written once: attention_avx2.c and attention_avx512.c include this file. Pages are unpacked to
  * f32 with the vector index last, so that every product is one kernel: lanes are outputs, never terms of a sum. */
-#include <string.h>
-
 #include "kernels/cpu/attention_cpu.h"
 #include "kernels/cpu/vec16.h"
+#include "kernels/cpu/vmath_inline.h"
 
 #define BLOCK JRL_PAGE_TOKENS
 #define QUERIES JRL_ATTENTION_QUERIES
@@ -192,9 +191,11 @@ static void score_blocks(const struct jrl_attention_call *c, const struct jrl_at
 {
     int64_t dim = c->p->head_dim;
 
-    for (int64_t i = 0; i < u->n; i++)
+    for (int64_t i = 0; i < u->n; i++) {
+        int64_t at = jrl_query_at(c, u, i);
         for (int64_t d = 0; d < dim; d += 16)
-            vec_store(s->q + i * dim + d, load_element(c->q, c->p->dtype, jrl_query_at(c, u, i) + d));
+            vec_store(s->q + i * dim + d, load_element(c->q, c->p->dtype, at + d));
+    }
     for (int64_t block = 0; block < u->n_blocks; block++) {
         float *keys = u->prepared ? s->keys + block * dim * BLOCK : s->keys;
         if (!u->prepared)
@@ -225,17 +226,19 @@ static void attend(const struct jrl_attention_call *c, const struct jrl_attentio
     for (int64_t i = 0; i < u->n; i++) {
         sums[i] = softmax(s.scores + i * s.stride, jrl_query_positions(c, u, i), u->n_blocks * BLOCK, c->scale, c->p->dtype, &max);
         if (c->lse)
-            c->lse[jrl_query_lse_at(c, u, i)] = max + jrl_logf(sums[i]);
+            c->lse[jrl_query_lse_at(c, u, i)] = max + jrl_logf_inline(sums[i]);
     }
     weigh_values(c, u, &s);
-    for (int64_t i = 0; i < u->n; i++)
+    for (int64_t i = 0; i < u->n; i++) {
+        int64_t at = jrl_query_at(c, u, i);
         for (int64_t d = 0; d < dim; d += 16) {
             struct vec16 o = vec_div(vec_load(s.out + i * dim + d), vec_set(sums[i]));
             if (c->p->dtype == JRL_F32)
-                vec_store((float *)c->out + jrl_query_at(c, u, i) + d, o);
+                vec_store((float *)c->out + at + d, o);
             else
-                vec_store_bf16((jrl_bf16 *)c->out + jrl_query_at(c, u, i) + d, o);
+                vec_store_bf16((jrl_bf16 *)c->out + at + d, o);
         }
+    }
 }
 
 /* One pair of blocks backward; see attention_backward.c for the formulas. */
