@@ -135,7 +135,8 @@ static int check_problem(const struct jrl_tally *t, const struct jrl_tally_probl
 
 int jrl_tally_finish(struct jrl_tally *t, bool partial, struct jrl_error *err)
 {
-    qsort_r(t->problems, (size_t)t->n, sizeof(*t->problems), compare_problems, t);
+    if (t->n > 0)
+        qsort_r(t->problems, (size_t)t->n, sizeof(*t->problems), compare_problems, t);
     for (int64_t i = 0; i < t->n; i++) {
         struct jrl_tally_problem *p = &t->problems[i];
         int rc;

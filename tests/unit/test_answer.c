@@ -173,7 +173,7 @@ static bool check_vector(const char *line)
     struct jrl_text truths[1] = { { json_string_value(truth), json_string_length(truth) } };
     rule->judge(&v, (struct jrl_text){ json_string_value(response), json_string_length(response) }, truths, 1);
     agree = v.correct == json_is_true(json_object_get(expected, "acc")) && v.found == json_is_string(pred) &&
-            (!v.found || (v.pred.len == json_string_length(pred) && memcmp(v.pred.data, json_string_value(pred), v.pred.len) == 0));
+            (!v.found || (v.pred.len == json_string_length(pred) && memcmp(jrl_buffer_str(&v.pred), json_string_value(pred), v.pred.len) == 0));
     if (!agree)
         fail_msg("vector %s: correct %d, pred %s", json_string_value(json_object_get(vector, "id")), v.correct,
                  v.found ? jrl_buffer_str(&v.pred) : "(none)");
