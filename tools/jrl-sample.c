@@ -148,6 +148,19 @@ static void show_progress(const struct sampler *s)
                  stats.done, stats.tokens, seconds > 0 ? (double)stats.tokens / seconds : 0);
 }
 
+/* At -v: what the engine did, for people who look for speed. */
+static void sum_up(const struct sampler *s)
+{
+    struct jrl_engine_stats e;
+    double seconds = jrl_now() - s->started;
+
+    jrl_engine_stats(s->engine, &e);
+    jrl_log_info("%" PRId64 " prompt tokens, %" PRId64 " sampled, %.1f tokens/s; longest %" PRId64, e.prompt_tokens, e.tokens,
+                 seconds > 0 ? (double)e.tokens / seconds : 0, e.longest);
+    jrl_log_info("%" PRId64 " steps: %.2f s with prompts in them, %.2f s without; of these %.2f s choosing; %" PRId64 " preempted; %" PRId64
+                 " cache pages", e.steps, e.prefill_s, e.decode_s, e.choose_s, e.preempted, e.pages);
+}
+
 /* One step of the engine and what it finished. JRL_EOF: there is nothing to compute. */
 static int advance(struct sampler *s)
 {
@@ -361,6 +374,7 @@ static int sample(struct sampler *s, struct jrl_io *io, const char *operand, con
     else {
         jrl_io_while_waiting(io, advance_idle, s);
         rc = run(s);
+        sum_up(s);
     }
     free(sampling);
     return jrl_io_finish(io, rc);
