@@ -137,7 +137,7 @@ static int save(struct run *r, struct jrl_io *io)
     struct jrl_train_state state = { .step = r->step.k, .has_seed = r->step.has_seed, .seed = r->step.seed };
     int rc;
 
-    snprintf(state.device, sizeof(state.device), "%s", jrl_common.device);
+    snprintf(state.device, sizeof(state.device), "%s", strcmp(jrl_common.device, "auto") == 0 ? "cpu" : jrl_common.device);
     snprintf(state.version, sizeof(state.version), "%s", jrl_cli_version());
     if ((rc = jrl_trainer_save(&r->trainer, r->cfg->out, &state, &r->step.metrics, &io->err)) < 0)
         return rc;

@@ -18,18 +18,19 @@ static bool supervised(const struct jrl_step *s)
     return s->trainer->settings.objective.kind == JRL_OBJECTIVE_NLL;
 }
 
-/* Which training step this is: asked for, or said by the records, or the policy's next. */
+/* Which training step this is: asked for, or said by the records, or the policy's next. Rollouts of another policy may
+ * be of another step. */
 static int check_step(struct jrl_step *s, const struct jrl_example *e, struct jrl_error *err)
 {
     const struct jrl_trainer *t = s->trainer;
 
     if (s->k == 0)
-        s->k = e->step ? e->step : t->resumed ? t->state.step + 1 : 1;
-    if (e->step && e->step != s->k)
-        return jrl_fail(err, JRL_ERR_INPUT, "field 'step' is %lld, but this is step %lld", (long long)e->step, (long long)s->k);
+        s->k = e->step && !(s->allow_off_policy && t->resumed) ? e->step : t->resumed ? t->state.step + 1 : 1;
     if (s->metrics.n_examples == 0 && t->resumed && s->k != t->state.step + 1)
-        return jrl_fail(err, JRL_ERR_INPUT, "this is the batch of step %lld, but '%s' has made %lld steps and its next is %lld",
-                        (long long)s->k, jrl_policy_dir(t->policy), (long long)t->state.step, (long long)t->state.step + 1);
+        return jrl_fail(err, JRL_ERR_INPUT, "this is the batch of step %lld, but '%s' is the policy of step %lld",
+                        (long long)s->k, jrl_policy_dir(t->policy), (long long)t->state.step);
+    if (e->step && e->step != s->k && !s->allow_off_policy)
+        return jrl_fail(err, JRL_ERR_INPUT, "field 'step' is %lld, but this is step %lld", (long long)e->step, (long long)s->k);
     return JRL_OK;
 }
 
@@ -103,14 +104,15 @@ static int add_example(struct jrl_step *s, struct jrl_example *e, const struct j
         rc = jrl_example_read_text(e, rec, s->chat, s->tokenizer, s->end_id, err);
     else
         rc = jrl_example_read_policy(e, rec, s->trainer->settings.objective.kl_coef != 0, err);
-    if (rc < 0 || (rc = jrl_trainer_check(s->trainer, e, err)) < 0 || (rc = check_step(s, e, err)) < 0)
+    if (rc < 0 || (rc = jrl_trainer_check(s->trainer, e, err)) < 0 || (!supervised(s) && (rc = check_policy(s, e, err)) < 0) ||
+        (rc = check_step(s, e, err)) < 0)
         return rc;
     if (supervised(s)) {
         keep(s, e);
         count_group(s, 1);
         return JRL_OK;
     }
-    if ((rc = check_policy(s, e, err)) < 0 || (rc = jrl_group_add(&s->group, rec, err)) < 0)
+    if ((rc = jrl_group_add(&s->group, rec, err)) < 0)
         return rc;
     keep(s, e);
     if (jrl_group_complete(&s->group)) {

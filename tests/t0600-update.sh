@@ -1,0 +1,113 @@
+#!/usr/bin/env bash
+# jrl-update: the same bits however it is run, resumed runs, metrics, and each way to learn.
+# shellcheck source=tests/tap.sh
+. "${JRL_TOP:-.}/tests/tap.sh"
+# shellcheck source=tests/batch.sh
+. "$JRL_TOP/tests/batch.sh"
+
+weights() { sha256sum < "$1/model.safetensors"; }
+update() { jrl-update --lr 1e-3 --warmup 0 --mini-batch 2 "$@" > /dev/null; }
+same_update() { # NAME OPTIONS...: as a, in weights and in all of the optimiser's state
+    local name=$1 file
+    shift
+    update --policy p0 --out "same/$name" "$@" b1.jrl || return 1
+    for file in model optimizer/master optimizer/m optimizer/v; do cmp "a/$file.safetensors" "same/$name/$file.safetensors" || return 1; done
+    [ "$(without_times a/metrics.json)" = "$(without_times "same/$name/metrics.json")" ]
+}
+mkdir same
+small_policy p0 && batch p0 1 > b1.jrl
+ok 'one step' update --policy p0 --out a b1.jrl
+ok 'the new policy opens' jrl-model info a
+ok 'its id is in the metrics' test "$(jrl-model hash a)" = "$(metric a .policy)"
+ok 'the weights have changed' exits 1 cmp -s p0/model.safetensors a/model.safetensors
+ok 'the first ratio is exactly 1' test "$(metric a '.ratio_first_min == 1 and .ratio_first_max == 1')" = true
+ok 'later ratios are not' test "$(metric a '.ratio_max > 1')" = true
+ok 'metrics count the batch' test "$(metric a '[.step, .rollouts, .groups, .reward, .accuracy, .groups_right, .groups_wrong, .updates, .skipped] | @csv')" = 1,24,6,0,0.5,0,0,3,0
+ok 'metrics name their parent' test "$(metric a .parent)" = "$(jrl-model hash p0)"
+ok 'metrics have every key' test "$(metric a '[.length, .length_min, .length_max, .truncated, .off_policy, .loss, .nll, .entropy, .ratio_mean, .clip_low,
+    .clip_high, .clip_dual, .kl_old, .kl_old_k3, .kl_ref, .grad_norm, .grad_norm_max, .lr, .tokens, .tokens_per_second, .seconds.total, .seconds.read,
+    .seconds.train, .seconds.optimizer, .seconds.write] | map(type) | unique | join(" ")')" = number
+
+# The same bits
+ok 'again' same_update again
+for threads in 1 2 3; do ok "with $threads threads" same_update "threads$threads" --threads "$threads"; done
+for tokens in 1 100 65536; do ok "with --micro-tokens $tokens" same_update "micro$tokens" --micro-tokens "$tokens"; done
+for path in amx amx,avx512 amx,avx512,avx2; do
+    ok "without $path" env JRL_DISABLE="$path" bash -c "$(declare -f update same_update without_times); same_update ${path//,/-}"
+done
+# shellcheck disable=SC2016
+ok 'through a pipe' bash -c 'cat b1.jrl | jrl-update --lr 1e-3 --warmup 0 --mini-batch 2 --policy p0 --out same/pipe > /dev/null && cmp a/model.safetensors same/pipe/model.safetensors'
+ok 'in f32' update --policy p0 --out f1 --dtype f32 --threads 1 b1.jrl
+ok 'in f32, two threads, small passes' update --policy p0 --out f2 --dtype f32 --threads 2 --micro-tokens 64 b1.jrl
+ok 'the same f32 weights' same f1/model.safetensors f2/model.safetensors
+ok 'written as f32' test "$(jrl-model info --json f1 | jq -r .dtype)" = float32
+
+# Resuming
+examples() { # STEP: supervised examples of a batch
+    problems "$1" 6 | jq -c 'if .jrl then . else .text = "the answer is \(.uid * 7)" end'
+}
+examples 1 | jrl-pack --kind rollout > e1.jrl
+examples 2 | jrl-pack --kind rollout > e2.jrl
+{ examples 1; examples 2; } | jrl-pack --kind rollout > e12.jrl
+supervise() { jrl-update --objective nll --lr 1e-2 --warmup 4 --mini-batch 2 "$@" > /dev/null; }
+ok 'supervised step 1' supervise --policy p0 --out s1 e1.jrl
+ok 'supervised step 2' supervise --policy s1 --out s2 e2.jrl
+ok 'both in one process' supervise --policy p0 --out s12 e12.jrl
+for file in model optimizer/master optimizer/m optimizer/v; do ok "as two processes: $file" same "s2/$file.safetensors" "s12/$file.safetensors"; done
+ok 'steps and updates are counted on' test "$(jq -c '[.step, .updates]' s2/state.json s12/state.json)" = $'[2,6]\n[2,6]'
+ok 'the chain of policies' test "$(jq -r .parent s2/state.json)" = "$(jrl-model hash s1)"
+ok 'one line a step' jrl-update --objective nll --lr 1e-2 --warmup 4 --mini-batch 2 --policy p0 --out lines --metrics lines.jsonl e12.jrl
+ok 'with the warm-up' test "$(jq -c '[.step, .lr, .updates]' lines.jsonl)" = $'[1,0,3]\n[2,0.0025,3]'
+ok 'a second step of the policy objective' bash -c "$(declare -f update batch problems rewrite); batch a 2 | update --policy a --out a2"
+ok 'step 2' test "$(metric a2 '[.step, .ratio_first_max]' | jq -c .)" = '[2,1.0]' -o "$(metric a2 '[.step, .ratio_first_max]' | jq -c .)" = '[2,1]'
+ok 'fresh state where it is asked for' update --policy a --out fresh --fresh-optimizer --allow-off-policy b1.jrl
+ok 'starts to count again' test "$(jq -c '[.step, .updates]' fresh/state.json)" = '[1,3]'
+rm -r a2/optimizer
+ok 'without optimizer/ it is fresh state' bash -c "$(declare -f update batch problems rewrite); batch a2 1 | update --policy a2 --out fresh2 --step 1"
+
+# Learning rate 0 in the first step of the recipe: only the moments move
+ok 'first step of a warm-up' jrl-update --policy p0 --out w1 -o w1.json b1.jrl
+ok 'leaves the weights' same p0/model.safetensors w1/model.safetensors
+ok 'but not the moments' exits 1 cmp -s w1/optimizer/m.safetensors w1/optimizer/v.safetensors
+ok 'the output has the line of metrics.json' same w1.json w1/metrics.json
+ok '--metrics appends' jrl-update --policy p0 --out w2 --metrics w1.json b1.jrl
+ok 'a second line' test "$(wc -l < w1.json)" = 2
+
+# Objectives
+jrl-logprob --policy p0 --as ref b1.jrl > ref.jrl
+jrl-logprob --policy p0 --as old b1.jrl > old.jrl
+ok 'recomputed old logprobs give the same bits' update --policy p0 --out old old.jrl
+ok 'the same' same a/model.safetensors old/model.safetensors
+for kl in k1 k2 k3; do ok "with $kl" update --policy p0 --out "$kl" --kl "$kl" --kl-coef 0.1 ref.jrl; done
+ok 'a reference pulls back' test "$(jq -n --slurpfile a a/metrics.json --slurpfile b k2/metrics.json '$b[0].kl_ref < $a[0].kl_old_k3 * 2 and $b[0].kl_ref > 0')" = true
+for name in seq-mean-token-mean seq-mean-token-sum; do ok "with $name" update --policy p0 --out "$name" --aggregate "$name" b1.jrl; done
+ok 'verl-micro with small passes' update --policy p0 --out v1 --aggregate verl-micro --verl-ranks 2 --micro-tokens 60 b1.jrl
+ok 'verl-micro with one pass a rank' update --policy p0 --out v2 --aggregate verl-micro --verl-ranks 2 --micro-tokens 60000 b1.jrl
+ok 'are not the same' exits 1 cmp -s v1/model.safetensors v2/model.safetensors
+ok 'an entropy bonus raises the entropy' update --policy p0 --out h --entropy-coef 1 b1.jrl
+ok 'compared with none' test "$(jq -n --slurpfile a a/metrics.json --slurpfile b h/metrics.json '$b[0].entropy > $a[0].entropy')" = true
+ok 'a stream without boundaries is one batch' bash -c 'jrl-view b1.jrl | jrl-pack | jrl-update --lr 1e-3 --warmup 0 --mini-batch 2 --policy p0 --out nob > /dev/null'
+ok 'the same step' same a/model.safetensors nob/model.safetensors
+
+# What is skipped is said
+rewrite '.advantage = 1e300' < b1.jrl > huge.jrl
+ok 'a gradient that is not finite' jrl-update --policy p0 --out skip --lr 1e-3 --warmup 0 --mini-batch 2 -o /dev/null huge.jrl
+# shellcheck disable=SC2016
+ok 'is a warning' bash -c 'jrl-update --policy p0 --out skip2 --mini-batch 2 -o /dev/null huge.jrl 2>&1 | grep -q "warning: step 1: an update was skipped"'
+ok 'and a metric' test "$(metric skip '[.updates, .skipped] | @csv')" = 0,3
+ok 'and changes nothing' same p0/model.safetensors skip/model.safetensors
+batch p0 1 --top-p 0.9 > topp.jrl
+# shellcheck disable=SC2016
+ok 'top-p is warned of' bash -c 'jrl-update --policy p0 --out topp -o /dev/null topp.jrl 2>&1 | grep -q "warning: step 1: rollouts were sampled with top-p"'
+# shellcheck disable=SC2016
+ok 'a whole step says nothing' bash -c 'test -z "$(jrl-update --policy p0 --out quiet -o /dev/null b1.jrl 2>&1)"'
+
+# It learns
+many() { for step in 1 2 3 4 5 6 7 8 9 10; do examples "$step"; done | jrl-pack --kind rollout; }
+many > many.jrl
+ok 'supervised examples are learnt' jrl-update --objective nll --lr 1e-2 --warmup 0 --mini-batch 3 --policy p0 --out taught --metrics taught.jsonl many.jrl
+ok 'the loss falls' test "$(jq -s '.[0].loss > 2.5 and .[-1].loss < 0.8 * .[0].loss' taught.jsonl)" = true
+ok 'right responses become likelier, wrong ones less' bash -c '
+    jrl-logprob --policy a --as new b1.jrl | jrl-view --plain | jq -se "
+        map({right: .correct, gain: ((.new_logprobs | add) - (.logprobs | add))}) | group_by(.right) | map(map(.gain) | add) | .[0] < 0 and .[1] > 0"'
+done_testing
