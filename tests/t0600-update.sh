@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # jrl-update: the same bits however it is run, resumed runs, metrics, and each way to learn.
+# shellcheck disable=SC2016 # dollars of inner shells
 # shellcheck source=tests/tap.sh
 . "${JRL_TOP:-.}/tests/tap.sh"
 # shellcheck source=tests/batch.sh
@@ -35,7 +36,6 @@ for tokens in 1 100 65536; do ok "with --micro-tokens $tokens" same_update "micr
 for path in amx amx,avx512 amx,avx512,avx2; do
     ok "without $path" env JRL_DISABLE="$path" bash -c "$(declare -f update same_update without_times); same_update ${path//,/-}"
 done
-# shellcheck disable=SC2016
 ok 'through a pipe' bash -c 'cat b1.jrl | jrl-update --lr 1e-3 --warmup 0 --mini-batch 2 --policy p0 --out same/pipe > /dev/null && cmp a/model.safetensors same/pipe/model.safetensors'
 ok 'in f32' update --policy p0 --out f1 --dtype f32 --threads 1 b1.jrl
 ok 'in f32, two threads, small passes' update --policy p0 --out f2 --dtype f32 --threads 2 --micro-tokens 64 b1.jrl
@@ -92,14 +92,11 @@ ok 'the same step' same a/model.safetensors nob/model.safetensors
 # What is skipped is said
 rewrite '.advantage = 1e300' < b1.jrl > huge.jrl
 ok 'a gradient that is not finite' jrl-update --policy p0 --out skip --lr 1e-3 --warmup 0 --mini-batch 2 -o /dev/null huge.jrl
-# shellcheck disable=SC2016
 ok 'is a warning' bash -c 'jrl-update --policy p0 --out skip2 --mini-batch 2 -o /dev/null huge.jrl 2>&1 | grep -q "warning: step 1: an update was skipped"'
 ok 'and a metric' test "$(metric skip '[.updates, .skipped] | @csv')" = 0,3
 ok 'and changes nothing' same p0/model.safetensors skip/model.safetensors
 batch p0 1 --top-p 0.9 > topp.jrl
-# shellcheck disable=SC2016
 ok 'top-p is warned of' bash -c 'jrl-update --policy p0 --out topp -o /dev/null topp.jrl 2>&1 | grep -q "warning: step 1: rollouts were sampled with top-p"'
-# shellcheck disable=SC2016
 ok 'a whole step says nothing' bash -c 'test -z "$(jrl-update --policy p0 --out quiet -o /dev/null b1.jrl 2>&1)"'
 
 # It learns

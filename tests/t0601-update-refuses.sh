@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # jrl-update: bad input is refused by name and leaves nothing behind; signals end it as the page says.
+# shellcheck disable=SC2016 # dollars of jq and of inner shells
 # shellcheck source=tests/tap.sh
 . "${JRL_TOP:-.}/tests/tap.sh"
 # shellcheck source=tests/batch.sh

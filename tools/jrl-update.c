@@ -157,6 +157,8 @@ static int report(struct run *r, struct jrl_io *io, int metrics_fd)
         fwrite(r->lines.data, 1, r->lines.len, jrl_io_text(io));
     else if ((rc = jrl_write_all(metrics_fd, r->lines.data, r->lines.len, r->cfg->metrics, &io->err)) < 0)
         (void)jrl_fail_prefix(&io->err, "the policy '%s' is whole, but its metrics went nowhere else", r->cfg->out);
+    else
+        (void)fsync(metrics_fd); /* devices and pipes cannot, and need not */
     return rc;
 }
 
