@@ -45,6 +45,16 @@ shards() {
 ok 'shards of 2' shards 2
 ok 'shards of 3' shards 3
 ok 'shards of 4' shards 4
+merged() {
+    local i n=$1 files=()
+    for ((i = 0; i < n; i++)); do
+        batch --batch-size 4 --steps 6 --shard "$i/$n" --force -o "part$i.jrl"
+        files=("part$i.jrl" "${files[@]}")
+    done
+    jrl-cat --merge "${files[@]}" | records | cmp - six.jsonl
+}
+ok 'jrl-cat --merge restores the batches from 3 parts' merged 3
+ok '... from 6 parts, of which some are empty' merged 6
 ok 'a shard counts its own records' test "$(batch --batch-size 4 --steps 1 --shard 2/3 | jrl-view --header | grep '"batch"' | jq -c '[.k, .records]')" = '[1,2]'
 ok 'shards from srun' cmp <(SLURM_PROCID=1 SLURM_NTASKS=2 batch --steps 1 --shard slurm | records) <(batch --steps 1 --shard 1/2 | records)
 ok 'slurm without srun' fails_with 2 'SLURM_PROCID is not set' env -u SLURM_PROCID jrl-batch --shard slurm data.jrl

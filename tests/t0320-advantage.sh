@@ -73,6 +73,7 @@ ok 'a missing sample' spoiled 'group of uid 0, draw 1 is incomplete: 3 of 4 samp
 ok 'the last one missing before a boundary' spoiled 'group of uid 1, draw 3 is incomplete: 3 of 4 samples' '16d'
 ok 'the last one missing at the end' spoiled 'group of uid 3, draw 7 is incomplete: 3 of 4 samples' '17d;33,34d'
 ok 'a sample twice' spoiled 'group of uid 0, draw 0: sample 1 comes twice' '3s/"sample":2/"sample":1/'
+ok 'a group twice' spoiled 'group of uid 0, draw 0 comes twice' '5,8s/"draw":1/"draw":0/'
 ok 'two problems in one group' spoiled 'group of uid 0, draw 0 is mixed: a member has uid 9' '3s/"uid":0/"uid":9/'
 ok 'two sizes in one group' spoiled "group of uid 0, draw 0 is mixed: field 'samples' is 4 in one member and 8 in another" '3s/"samples":4/"samples":8/'
 ok 'no reward' spoiled "record 3: field 'reward' is missing; jrl-verify" '3s/"reward"/"points"/'

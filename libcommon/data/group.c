@@ -72,6 +72,8 @@ static int begin(struct jrl_group *g, const struct jrl_group_key *key, int64_t s
 {
     char name[JRL_GROUP_NAME_SIZE];
 
+    if (g->follows && key->has_draw && jrl_group_key_same(key, &g->key))
+        return jrl_fail(err, JRL_ERR_INPUT, "group of %s comes twice", jrl_group_key_name(key, name));
     if (samples < 1 || samples > JRL_MAX_SAMPLES)
         return jrl_fail(err, JRL_ERR_INPUT, "group of %s: field 'samples' is %" PRId64 ", not from 1 to %d",
                         jrl_group_key_name(key, name), samples, JRL_MAX_SAMPLES);
@@ -128,6 +130,7 @@ int jrl_group_add(struct jrl_group *g, const struct jrl_record *rec, struct jrl_
         jrl_record_copy(&g->records[g->n], rec);
     g->n++;
     g->seen[sample] = true;
+    g->follows = jrl_group_complete(g);
     return JRL_OK;
 }
 
@@ -136,5 +139,6 @@ int jrl_group_end(struct jrl_group *g, struct jrl_error *err)
     if (g->n > 0 && !jrl_group_complete(g))
         return incomplete(g, err);
     jrl_group_clear(g);
+    g->follows = false;
     return JRL_OK;
 }

@@ -35,16 +35,18 @@ struct jrl_group {
                                  * one away by copying the struct and zeroing it here */
     int64_t cap;                /* of records */
     bool *seen;                 /* [samples] which sample numbers have come */
+    bool follows;               /* a whole group came before in this batch: `key` is its key while this one is empty */
 };
 void jrl_group_release(struct jrl_group *g);
 void jrl_group_clear(struct jrl_group *g); /* empty again; keeps the memory for the next group */
 
 /* Add a copy of one rollout. JRL_ERR_INPUT, with a message that names the group: a field is missing or out of range, the
- * record belongs to another group while this one is incomplete, disagrees on `samples` or `uid`, or repeats a sample. */
+ * record belongs to another group while this one is incomplete, disagrees on `samples` or `uid`, repeats a sample, or begins
+ * the draw of the group before once more. */
 int jrl_group_add(struct jrl_group *g, const struct jrl_record *rec, struct jrl_error *err) JRL_MUST_CHECK;
 static inline bool jrl_group_complete(const struct jrl_group *g) { return g->n > 0 && g->n == g->samples; }
 
-/* At a boundary or at the end: JRL_ERR_INPUT when a group is open and incomplete. A complete one is cleared. */
+/* At a boundary, between segments and at the end: JRL_ERR_INPUT when a group is open and incomplete. A complete one is cleared. */
 int jrl_group_end(struct jrl_group *g, struct jrl_error *err) JRL_MUST_CHECK;
 
 #endif

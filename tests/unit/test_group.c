@@ -102,6 +102,22 @@ static void test_open_group_at_the_end(void **state)
     jrl_group_release(&g);
 }
 
+/* The same draw again is a doubled group; the same problem without draws may be two examples of it. */
+static void test_a_group_that_comes_twice(void **state)
+{
+    struct jrl_group g = { 0 };
+    struct jrl_error err = { 0 };
+
+    (void)state;
+    assert_int_equal(add(&g, 5, -1, 0, 1, NULL), JRL_OK);
+    assert_int_equal(add(&g, 5, -1, 0, 1, NULL), JRL_OK);
+    assert_int_equal(add(&g, 5, 3, 0, 1, NULL), JRL_OK);
+    jrl_group_clear(&g);
+    assert_int_equal(add(&g, 5, 3, 0, 1, &err), JRL_ERR_INPUT);
+    assert_non_null(strstr(err.text, "group of uid 5, draw 3 comes twice"));
+    jrl_group_release(&g);
+}
+
 static void test_missing_fields(void **state)
 {
     static const char *const fields[] = { "uid", "sample", "samples" };
@@ -127,7 +143,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_two_groups_of_one_problem), cmocka_unit_test(test_spoiled_groups_are_named),
         cmocka_unit_test(test_bad_first_member),          cmocka_unit_test(test_open_group_at_the_end),
-        cmocka_unit_test(test_missing_fields),
+        cmocka_unit_test(test_a_group_that_comes_twice),  cmocka_unit_test(test_missing_fields),
     };
     return cmocka_run_group_tests_name("group", tests, NULL, NULL);
 }
