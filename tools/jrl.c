@@ -108,7 +108,7 @@ static int run_tool(const char *folder, char **argv)
 int main(int argc, char **argv)
 {
     const struct jrl_option options[] = { JRL_OPT_END };
-    const struct jrl_tool tool = { "jrl", "list the tools, or run jrl-X for 'jrl X'", "[X [options] ...]", options, 0, 0 };
+    const struct jrl_tool tool = { "jrl", "list the tools, or run jrl-X for jrl X", "[X [options] ...]", options, 0, 0 };
     char *folder = own_folder(), **args;
     int rc;
 

@@ -97,7 +97,6 @@ static void open_output(struct jrl_io *io)
 
 static void open_writer(struct jrl_io *io)
 {
-    open_output(io);
     if (jrl_writer_new(&io->out, io->p->out_fd, io->p->out_name, jrl_common.level, &io->err) < 0)
         stop(io);
 }
@@ -246,6 +245,8 @@ void jrl_io_open_filter(struct jrl_io *io, const struct jrl_tool *tool, const ch
     prepare(io, tool);
     io->p->kind = kind;
     check_output(true);
+    /* Before the input, which may wait for its header: a reader that has gone is noticed then, too. */
+    open_output(io);
     open_reader(io, operand);
     open_writer(io);
 }
@@ -255,6 +256,7 @@ void jrl_io_open_source(struct jrl_io *io, const struct jrl_tool *tool, const ch
     prepare(io, tool);
     io->p->kind = kind;
     check_output(true);
+    open_output(io);
     open_writer(io);
 }
 
@@ -268,7 +270,6 @@ void jrl_io_open_sink(struct jrl_io *io, const struct jrl_tool *tool, const char
     }
     prepare(io, tool);
     check_output(false);
-    /* The output's kind is known before the input waits, so that a reader that has gone is noticed. */
     open_output(io);
     open_reader(io, operand);
 }
