@@ -89,7 +89,7 @@ $(out)/kernels/cpu/%_avx2.o: private jrl_cflags += -mavx2 -mfma -mf16c
 $(out)/kernels/cpu/%_avx512.o: private jrl_cflags += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mprefer-vector-width=512
 $(out)/kernels/cpu/%_amx.o: private jrl_cflags += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512bf16 -mfma -mamx-tile -mamx-bf16 -mprefer-vector-width=512
 
-$(out)/%.o: %.c $(out)/flags $(out)/version.h
+$(out)/%.o: %.c $(out)/flags | $(out)/version.h
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) $(jrl_cflags) -MMD -MP -c -o $@ $<
 
