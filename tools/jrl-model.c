@@ -181,6 +181,13 @@ static int look_at_tokenizer(struct run *run, int64_t *n_ids, int64_t *eos)
     return JRL_OK;
 }
 
+static int check_vocab(struct run *run, int64_t vocab, int64_t n_ids)
+{
+    return vocab >= n_ids ? JRL_OK
+                          : jrl_fail(&run->err, JRL_ERR_USAGE, "the tokenizer has ids up to %" PRId64 ", the vocabulary of the model only %" PRId64 " rows",
+                                     n_ids - 1, vocab);
+}
+
 static int run_make(struct run *run, char **args)
 {
     const struct config *cfg = run->cfg;
@@ -199,15 +206,16 @@ static int run_make(struct run *run, char **args)
         arch = parse_shape(&shape, cfg);
     if ((rc = look_at_tokenizer(run, &n_ids, &companions.eos)) < 0)
         return rc;
+    if (!cfg->config && shape.vocab && (rc = check_vocab(run, shape.vocab, n_ids)) < 0)
+        return rc;
     if (cfg->config)
         rc = jrl_file_read(&text, cfg->config, (size_t)4 << 20, &run->err);
     else
         print_config(&text, &shape, arch, shape.vocab ? shape.vocab : n_ids, companions.eos);
     if (rc == JRL_OK)
         rc = jrl_config_parse(&parsed, (const char *)text.data, text.len, cfg->config ? cfg->config : "--shape", &run->err);
-    if (rc == JRL_OK && parsed.vocab < n_ids)
-        rc = jrl_fail(&run->err, JRL_ERR_USAGE, "the tokenizer has ids up to %" PRId64 ", the vocabulary of the model only %" PRId64 " rows",
-                      n_ids - 1, parsed.vocab);
+    if (rc == JRL_OK)
+        rc = check_vocab(run, parsed.vocab, n_ids);
     if (rc == JRL_OK)
         rc = jrl_policy_make(cfg->output, (const char *)text.data, text.len, cfg->config ? cfg->config : "--shape", (uint64_t)cfg->seed, dtype,
                              write_companions, &companions, run->dev, id, &run->err);
