@@ -1,7 +1,6 @@
 /* chat.c - the formats, and encoding a turn in one of them. Recognising a template is chat_known.c. */
 #include "text/chat.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -95,32 +94,6 @@ void jrl_chat_release(struct jrl_chat *chat)
     chat->default_system = NULL;
 }
 
-/* Python's str.strip(), which Llama-3's template applies: White_Space and the four separators. */
-static void strip(const char **text, size_t *len_bytes)
-{
-    const uint8_t *p = (const uint8_t *)*text;
-    size_t begin = 0, end = *len_bytes, last = 0;
-    bool started = false;
-
-    for (size_t i = 0; i < *len_bytes;) {
-        uint32_t c;
-        int n = jrl_utf8_next(p + i, *len_bytes - i, &c);
-
-        if (n < 0)
-            return; /* the tokenizer will say where */
-        if (!jrl_is_white_space(c) && !(c >= 0x1C && c <= 0x1F)) {
-            if (!started)
-                begin = i;
-            started = true;
-            last = i + (size_t)n;
-        }
-        i += (size_t)n;
-    }
-    end = started ? last : begin;
-    *text += begin;
-    *len_bytes = end - begin;
-}
-
 /* Every token of a piece of markup must be one token, or the model sees spelled-out markup. */
 static int check_markup(const struct jrl_chat_format *f, const struct jrl_tokenizer *t, const char *markup, struct jrl_error *err)
 {
@@ -157,9 +130,9 @@ int jrl_chat_encode(const struct jrl_chat *chat, const struct jrl_tokenizer *t, 
     if (system && !f->system_before)
         return jrl_fail(err, JRL_ERR_INPUT, "template '%s' has no place for a system turn", f->name);
     if (f->strip) {
-        strip(&user, &user_len);
+        jrl_utf8_strip(&user, &user_len);
         if (system)
-            strip(&system, &system_len);
+            jrl_utf8_strip(&system, &system_len);
     }
     spans[n++] = (struct jrl_text_span){ f->begin, strlen(f->begin), true };
     if (system) {

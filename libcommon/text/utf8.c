@@ -13,6 +13,28 @@ bool jrl_is_white_space(uint32_t c)
            (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
+void jrl_utf8_strip(const char **text, size_t *len_bytes)
+{
+    const uint8_t *p = (const uint8_t *)*text;
+    size_t begin = *len_bytes, end = *len_bytes;
+
+    for (size_t i = 0; i < *len_bytes;) {
+        uint32_t c;
+        int n = jrl_utf8_next(p + i, *len_bytes - i, &c);
+
+        if (n < 0)
+            return;
+        if (!jrl_is_white_space(c) && !(c >= 0x1C && c <= 0x1F)) {
+            if (begin == *len_bytes)
+                begin = i;
+            end = i + (size_t)n;
+        }
+        i += (size_t)n;
+    }
+    *text += begin;
+    *len_bytes = end - begin;
+}
+
 void jrl_utf8_repair(struct jrl_buffer *text)
 {
     struct jrl_buffer out = { 0 };

@@ -14,6 +14,10 @@
 /* The property White_Space: what Hugging Face's \s and strip() work on. */
 bool jrl_is_white_space(uint32_t code_point);
 
+/* Narrow the text by the white space at both ends, as Python's str.strip(): White_Space and U+001C..U+001F.
+ * Text that is not UTF-8 is left as it is. */
+void jrl_utf8_strip(const char **text, size_t *len_bytes);
+
 /* True when the text surely is in normalisation form C already (no character from which on
  * composition could start); false means that jrl_utf8_nfc must decide. Text is well-formed. */
 bool jrl_utf8_surely_nfc(const uint8_t *text, size_t len_bytes);

@@ -76,6 +76,17 @@ void jrl_log_warn(const char *fmt, ...)
     va_end(args);
 }
 
+void jrl_log_report(const char *fmt, ...)
+{
+    va_list args;
+
+    if (jrl_common.verbose < 0)
+        return;
+    va_start(args, fmt);
+    say("info", fmt, args);
+    va_end(args);
+}
+
 void jrl_log_info(const char *fmt, ...)
 {
     va_list args;

@@ -7,6 +7,7 @@
 void jrl_log_error(const char *fmt, ...) JRL_PRINTF(1, 2);
 void jrl_log_warn(const char *fmt, ...) JRL_PRINTF(1, 2);  /* unless -q */
 void jrl_log_info(const char *fmt, ...) JRL_PRINTF(1, 2);  /* with -v */
+void jrl_log_report(const char *fmt, ...) JRL_PRINTF(1, 2); /* an info line that people wait for: unless -q */
 void jrl_log_debug(const char *fmt, ...) JRL_PRINTF(1, 2); /* with -vv */
 
 /* A warning that can repeat per record: printed ten times per KEY (a string constant), then counted;
