@@ -78,7 +78,7 @@ ok 'segments are answered as segments' test "$(cat problems.jrl problems.jrl | s
 
 # A pipe whose writer waits for the answer before it goes on.
 mkfifo fifo
-sample --compress none < fifo > slow.out &
+sample --compress none < fifo > slow.out 2> slow.log &
 slow=$!
 exec 5> fifo
 problem 0 1 | jrl-pack --compress none > one.raw
@@ -87,7 +87,9 @@ answered() { local i; for i in {1..100}; do grep -aq logprobs slow.out && return
 ok 'a group leaves while the input is still open' answered
 exec 5>&-
 wait "$slow"
-ok '... and the input that then ends without an end record is cut' test $? = 3
+ended=$?
+ok "... and the input that then ends without an end record is cut" grep -q "is cut" slow.log
+ok "... with its exit code" test "$ended" = 3
 
 # Resuming.
 resumed() { # BYTES
