@@ -31,6 +31,7 @@ static struct jrl_option all[MAX_OPTIONS]; /* the tool's own options, then the s
 static bool given[MAX_OPTIONS];
 static char *defaults[MAX_OPTIONS]; /* as text, for --help; NULL: none */
 static int n_all, n_own;
+static char **operand_list; /* kept to the end of the program */
 static bool want_help, want_version, has_threads;
 
 _Noreturn void jrl_cli_fail(const char *fmt, ...)
@@ -444,7 +445,7 @@ int jrl_cli_parse(const struct jrl_tool *tool, int argc, char **argv, char ***ar
     read_environment();
     keep_defaults();
 
-    *args = jrl_xcalloc((size_t)argc + 1, sizeof **args);
+    *args = operand_list = jrl_xcalloc((size_t)argc + 1, sizeof **args);
     verbose_by_default = jrl_common.verbose;
     jrl_common.verbose = 0;
     n = parse_words(argc, argv, *args);
