@@ -8,7 +8,19 @@ struct few {
     const struct jrl_product *p;
     int64_t blocks, tiles; /* tiles of 16 rows of A */
     char *packed;          /* [block][tile][16 pairs of k][16 rows][2] */
+    int lines;             /* of 64 bytes to fetch at each step */
 };
+
+/* Storing a tile of C takes about as long as this many blocks; memory must not idle meanwhile. */
+#define STORE_STEPS 3
+
+/* The next N lines into the second cache: past the first one, whose few misses in flight the packed rows need. */
+static inline const char *fetch(const char *next, int n)
+{
+    for (int line = 0; line < n; line++)
+        _mm_prefetch(next + line * 64, _MM_HINT_T1);
+    return next + n * 64;
+}
 
 static void pack_rows(const struct few *f)
 {
@@ -56,7 +68,7 @@ static void load_sums(const struct few *f, float sums[4][256], int64_t j)
     }
 }
 
-static void store_sums(const struct few *f, float sums[4][256], int64_t j)
+static void store_sums(const struct few *f, float sums[4][256], int64_t j, const char *next)
 {
     const struct jrl_product *p = f->p;
     __mmask16 mask = jrl_first_of_16(p->n - j);
@@ -68,6 +80,7 @@ static void store_sums(const struct few *f, float sums[4][256], int64_t j)
         jrl_transpose_dwords(r);
         for (int64_t i = 0; i < rows; i++)
             _mm512_mask_storeu_epi32(p->c + (tile * 16 + i) * p->ldc + j, mask, r[i]);
+        next = fetch(next, STORE_STEPS * f->lines);
     }
 }
 
@@ -91,8 +104,8 @@ static inline __attribute__((always_inline)) void add_block(const void *b, int64
     }
 }
 
-/* Columns j .. j+15 of C. Meanwhile the next 16 rows of B are fetched, one tile's worth a block, so that the
- * memory is read in order and a whole strip ahead. */
+/* Columns j .. j+15 of C. Meanwhile the next 16 rows of B are fetched, so that memory is read in order, evenly,
+ * and a whole strip ahead. */
 static inline __attribute__((always_inline)) void strip(const struct few *f, int64_t j, const int tiles)
 {
     const struct jrl_product *p = f->p;
@@ -117,8 +130,7 @@ static inline __attribute__((always_inline)) void strip(const struct few *f, int
     }
     int64_t block = 0;
     for (; block < in_place; block++) {
-        for (int line = 0; line < 16; line++)
-            _mm_prefetch(next + (block * 16 + line) * 64, _MM_HINT_T1);
+        next = fetch(next, f->lines);
         add_block(b + block * JRL_BLOCK, p->b_column * 2, f->packed + block * tiles * TILE_BYTES, tiles);
     }
     for (; block < f->blocks; block++) {
@@ -135,7 +147,7 @@ static inline __attribute__((always_inline)) void strip(const struct few *f, int
     if (tiles > 3)
         _tile_stored(3, sums[3], 64);
     jrl_memory_is_written();
-    store_sums(f, sums, j);
+    store_sums(f, sums, j, next);
 }
 
 static void columns(void *ctx, struct jrl_range range, int thread)
@@ -162,6 +174,7 @@ int jrl_product_amx_few_rows(struct jrl_device *dev, const struct jrl_product *p
     if (rc)
         return rc;
     f.packed = packed;
+    f.lines = (int)((16 * f.blocks + f.blocks + STORE_STEPS * f.tiles - 1) / (f.blocks + STORE_STEPS * f.tiles));
     pack_rows(&f);
     jrl_device_ranges(dev, p->n, 16, columns, &f);
     return JRL_OK;
