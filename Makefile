@@ -58,6 +58,7 @@ unit_sources := $(sort $(wildcard tests/unit/*.c tests/kernels/*.c))
 tools := $(patsubst tools/%.c,$(out)/bin/%,$(tool_sources))
 lib_objects := $(lib_sources:%.c=$(out)/%.o)
 units := $(unit_sources:%.c=$(out)/%)
+benches := $(patsubst %.c,$(out)/%,$(sort $(wildcard tests/bench/*.c)))
 library := $(out)/libjrl.a
 faults := $(out)/tests/faults.so
 
@@ -110,6 +111,9 @@ check: all units
 
 lint: all
 	tests/lint.sh $(out)
+
+bench: all $(benches)
+	@for b in $(benches); do "$$b" || exit 1; done
 
 install: all
 	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/share/man/man1' '$(DESTDIR)$(PREFIX)/share/man/man5' '$(DESTDIR)$(PREFIX)/share/man/man7' '$(DESTDIR)$(PREFIX)/share/jrl/pipelines'

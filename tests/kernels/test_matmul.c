@@ -4,6 +4,8 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "kernels/matmul.h"
 
@@ -19,27 +21,46 @@ struct test_case {
 
 struct operands {
     struct jrl_matmul p;
-    int64_t a_rows, b_rows, c_size;
+    size_t a_bytes, b_bytes;
+    int64_t c_size;
     void *a, *b;
     float *c_start;
 };
 
+/* Memory that ends where a page begins that may not be touched: a kernel that reads past the end dies. */
+static void *guarded(size_t n_bytes)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), whole = (n_bytes + page - 1) / page * page;
+    uint8_t *start = mmap(NULL, whole + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(start != MAP_FAILED);
+    assert_int_equal(mprotect(start + whole, page, PROT_NONE), 0);
+    return start + (whole - n_bytes);
+}
+
+static void guarded_free(void *memory, size_t n_bytes)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), whole = (n_bytes + page - 1) / page * page;
+    assert_int_equal(munmap((uint8_t *)memory - (whole - n_bytes), whole + page), 0);
+}
+
+/* Exactly the memory that a kernel may read: the last row ends with its last column. */
+static size_t matrix_bytes(enum jrl_dtype dtype, int64_t rows, int64_t ld, int64_t columns)
+{
+    return rows ? (size_t)(((rows - 1) * ld + columns) * jrl_dtype_bytes(dtype)) : 0;
+}
+
 static void *made_up_matrix(enum jrl_dtype dtype, int64_t rows, int64_t ld, int64_t columns, struct test_random *random)
 {
-    /* Exactly the memory that the contract lets a kernel read: the last row ends with its last column. */
-    size_t n = rows ? (size_t)((rows - 1) * ld + columns) : 0;
-    float *x = malloc(n * 4 + 1);
-    for (size_t i = 0; i < n; i++) {
-        bool padding = (int64_t)(i % (size_t)ld) >= columns;
-        x[i] = padding ? NAN : test_uniform(random); /* padding must not be used */
+    size_t bytes = matrix_bytes(dtype, rows, ld, columns);
+    void *x = guarded(bytes);
+    for (int64_t i = 0; i < (int64_t)bytes / jrl_dtype_bytes(dtype); i++) {
+        float value = i % ld >= columns ? NAN : test_uniform(random); /* padding must not be used */
+        if (dtype == JRL_F32)
+            ((float *)x)[i] = value;
+        else
+            ((jrl_bf16 *)x)[i] = jrl_f32_to_bf16(value);
     }
-    if (dtype == JRL_F32)
-        return x;
-    jrl_bf16 *y = malloc(n * 2 + 1);
-    for (size_t i = 0; i < n; i++)
-        y[i] = jrl_f32_to_bf16(x[i]);
-    free(x);
-    return y;
+    return x;
 }
 
 static struct operands made_up(const struct test_case *t)
@@ -47,13 +68,14 @@ static struct operands made_up(const struct test_case *t)
     struct test_random random = { (uint32_t)(t->m * 7919 + t->n * 104729 + t->k) };
     struct operands o = { .p = { .dtype = t->dtype, .m = t->m, .n = t->n, .k = t->k, .accumulate = t->accumulate } };
     int64_t a_columns = t->form == TN ? t->m : t->k, b_columns = t->form == NT ? t->k : t->n;
-    o.a_rows = t->form == TN ? t->k : t->m;
-    o.b_rows = t->form == NT ? t->n : t->k;
+    int64_t a_rows = t->form == TN ? t->k : t->m, b_rows = t->form == NT ? t->n : t->k;
     o.p.lda = a_columns + t->pad;
     o.p.ldb = b_columns + 2 * t->pad;
     o.p.ldc = t->n + t->pad;
-    o.p.a = o.a = made_up_matrix(t->dtype, o.a_rows, o.p.lda ? o.p.lda : 1, a_columns, &random);
-    o.p.b = o.b = made_up_matrix(t->dtype, o.b_rows, o.p.ldb ? o.p.ldb : 1, b_columns, &random);
+    o.a_bytes = matrix_bytes(t->dtype, a_rows, o.p.lda, a_columns);
+    o.b_bytes = matrix_bytes(t->dtype, b_rows, o.p.ldb, b_columns);
+    o.p.a = o.a = made_up_matrix(t->dtype, a_rows, o.p.lda, a_columns, &random);
+    o.p.b = o.b = made_up_matrix(t->dtype, b_rows, o.p.ldb, b_columns, &random);
     o.c_size = t->m * o.p.ldc;
     o.c_start = malloc((size_t)o.c_size * 4 + 1);
     for (int64_t i = 0; i < o.c_size; i++)
@@ -63,8 +85,8 @@ static struct operands made_up(const struct test_case *t)
 
 static void operands_free(struct operands *o)
 {
-    free(o->a);
-    free(o->b);
+    guarded_free(o->a, o->a_bytes);
+    guarded_free(o->b, o->b_bytes);
     free(o->c_start);
 }
 
