@@ -112,6 +112,12 @@ check: all units
 lint: all
 	tests/lint.sh $(out)
 
+demo: all
+	pipelines/demo --out build/demo
+
+check-slow: all units
+	tests/slow/all.sh $(out)
+
 bench: all $(benches)
 	@for b in $(benches); do "$$b" || exit 1; done
 
