@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# The step-by-step driver: a resumed run equals an unbroken one, options, locking, signals, branches.
+. "$(dirname "$0")/tap.sh"
+justrl=$JRL_TOP/pipelines/justrl
+
+awk -f "$JRL_TOP/pipelines/demo.awk" -v kind=problems -v part=train -v count=40 -v seed=1 -v digits=2 > train.jsonl
+awk -f "$JRL_TOP/pipelines/demo.awk" -v kind=problems -v part=test -v count=4 -v seed=1 -v digits=2 > test.jsonl
+jrl-import -q --source train -o train.jrl train.jsonl
+jrl-import -q --source test -o test.jrl test.jsonl
+jrl-model make -q --shape dim=32,layers=2,heads=2,kv-heads=1,mlp=64,positions=128 --tokenizer "$JRL_TOP/pipelines/demo-tokenizer" -o start
+sizes=(--batch-size 4 --samples 4 --mini-batch 2 --max-tokens 12 --lr 1e-3 --warmup 2 --threads 1
+    --eval-samples 2 --eval-max-tokens 8 --eval-every 2 --save-every 2)
+new=(--policy start --data train.jrl --eval test=test.jrl "${sizes[@]}")
+
+weights() { sha256sum < "$1/policy/$(printf %06d "$2")/model.safetensors"; }
+same_weights() { [ "$(weights "$1" "$3")" = "$(weights "$2" "$3")" ]; }
+steps_of() { jq -c .step "$1/metrics.jsonl" | tr '\n' ' '; }
+steps_are() { [ "$(steps_of "$1")" = "$2" ] || { echo "steps: $(steps_of "$1")"; return 1; }; }
+quiet() { "$@" > out 2> err || { cat out err; return 1; }; }
+
+ok "three steps in one go" quiet "$justrl" "${new[@]}" --steps 3 whole
+ok "its metrics have each step once" steps_are whole "1 2 3 "
+ok "evaluated at 0 and 2" test -f whole/eval/000000.json -a -f whole/eval/000002.json -a ! -f whole/eval/000003.json
+ok "keeps the last two policies and every second" test -d whole/policy/000002 -a -d whole/policy/000003 -a ! -e whole/policy/000001
+ok "two steps" quiet "$justrl" "${new[@]}" --steps 2 parts
+ok "and a third, with only the run's name and the steps given" quiet "$justrl" --steps 3 parts
+ok "a resumed run has the weights of an unbroken one" same_weights whole parts 3
+ok "and its metrics have each step once" steps_are parts "1 2 3 "
+ok "a finished run has nothing to do" quiet "$justrl" --steps 3 parts
+
+ok "another learning rate is refused" fails_with 2 'differ from the run' "$justrl" --lr 2e-3 --steps 4 parts
+ok "and accepted with --change" quiet "$justrl" --lr 2e-3 --change --steps 4 parts
+ok "which is on record" grep -q '^#   < lr 1e-3' parts/recipe
+ok "a branch starts from a kept step" quiet "$justrl" --from whole@2 "${sizes[@]}" --eval test=test.jrl --steps 3 branch
+ok "and gets the same weights" same_weights whole branch 3
+ok "a step that is not kept is named" fails_with 3 'keeps no policy of step 1' "$justrl" --from whole@1 --steps 2 nowhere
+
+locked() {
+    exec 8> whole/lock
+    flock 8
+    exits 75 "$justrl" --steps 4 whole
+    local status=$?
+    exec 8>&-
+    return "$status"
+}
+ok "a locked run ends with 75" locked
+ok "a collapsed run ends with 4" exits 4 "$justrl" "${new[@]}" --steps 9 --stop-if '.step == 2' collapsed
+ok "after its checkpoint" test -d collapsed/policy/000002
+
+stopped() { # a signal in the middle: 75, and the next call ends with the same weights
+    "$justrl" "${new[@]}" --steps 3 "$1" 2> err &
+    local driver=$!
+    sleep "$2"
+    kill -TERM "$driver"
+    wait "$driver"
+    local status=$?
+    [ "$status" -eq 75 ] || [ "$status" -eq 0 ] || { echo "status $status"; cat err; return 1; }
+    quiet "$justrl" --steps 3 "$1" && same_weights whole "$1" 3 && steps_are "$1" "1 2 3 "
+}
+for t in 0.2 0.5 0.9; do ok "TERM after $t s" stopped "term-$t" "$t"; done
+
+killed() { # kill -9 of driver and tools
+    setsid "$justrl" "${new[@]}" --steps 3 "$1" 2> err &
+    local driver=$!
+    sleep "$2"
+    pkill -9 -s "$driver"
+    wait "$driver"
+    quiet "$justrl" "${new[@]}" --steps 3 "$1" && same_weights whole "$1" 3 && steps_are "$1" "1 2 3 "
+}
+for t in 0.3 0.7 1.1; do ok "kill -9 after $t s" killed "kill-$t" "$t"; done
+
+ok "status" "$justrl" status whole
+ok "status of something else" fails_with 3 'not a run folder' "$justrl" status start
+ok "--plan prints bytes" sh -c "'$justrl' --plan --policy start ${sizes[*]} x | grep -q 'written by a step'"
+ok "--plan makes no folder" test ! -e x
+ok "--print shows the pipelines" sh -c "'$justrl' --print ${new[*]} x | grep -q 'jrl-batch.*jrl-sample'"
+ok "an unknown option" fails_with 2 "unknown option '--lrr'" "$justrl" --lrr 1 x
+ok "a number that is none" fails_with 2 'wants a whole number' "$justrl" --steps many x
+ok "no run folder" fails_with 2 'no run folder' "$justrl"
+ok "a new run without a policy" fails_with 2 'needs --policy' "$justrl" x
+if command -v gnuplot > /dev/null; then
+    ok "curves as SVG" sh -c "'$JRL_TOP/pipelines/plot' -o run.svg whole && grep -q '</svg>' run.svg"
+    ok "curves in the terminal" sh -c "'$JRL_TOP/pipelines/plot' whole | grep -q reward"
+else
+    skip "curves" "gnuplot is not installed"
+fi
+done_testing
