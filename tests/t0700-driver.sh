@@ -8,7 +8,7 @@ awk -f "$JRL_TOP/pipelines/demo.awk" -v kind=problems -v part=test -v count=4 -v
 jrl-import -q --source train -o train.jrl train.jsonl
 jrl-import -q --source test -o test.jrl test.jsonl
 jrl-model make -q --shape dim=32,layers=2,heads=2,kv-heads=1,mlp=64,positions=128 --tokenizer "$JRL_TOP/pipelines/demo-tokenizer" -o start
-sizes=(--batch-size 4 --samples 4 --mini-batch 2 --max-tokens 12 --lr 1e-3 --warmup 2 --threads 1
+sizes=(--batch-size 4 --samples 4 --mini-batch 2 --max-prompt-tokens 64 --max-tokens 12 --lr 1e-3 --warmup 2 --threads 1
     --eval-samples 2 --eval-max-tokens 8 --eval-every 2 --save-every 2)
 new=(--policy start --data train.jrl --eval test=test.jrl "${sizes[@]}")
 

@@ -11,6 +11,7 @@ ok "the paper's run plans itself" sh -c "'$JRL_TOP/pipelines/justrl-deepseek' --
 ok "and so does the other" sh -c "'$JRL_TOP/pipelines/justrl-nemotron' --policy policy0 --data p.jrl --plan run | grep -q 'kept by the run'"
 
 # Every program the README names exists, and the other way round.
+# shellcheck disable=SC2016 # backquotes of the README's text
 programs() { grep -o '`jrl[a-z-]*`' "$readme" | tr -d '`' | sort -u; }
 built() { find "$JRL_BUILD/bin" -type f -perm -u+x -printf '%f\n' | sort -u; }
 ok "the README names every program" diff <(programs) <(built)
