@@ -33,6 +33,9 @@ ok 'a missing sample' fails_with 3 'problem uid 2 .*1 of 2 samples; --partial' j
 ok '... scored by what is there' test "$(jrl-eval -j --partial partial.jrl | jq -c '.overall | [.avg, .samples_min, .samples_max, .tokens, .truncated, .entropy, .reward]')" = '[0.75,1,2,null,null,null,null]'
 ok 'a repeated sample' fails_with 3 'problem uid 1 .*sample 0 comes twice' jrl-eval <({ rollout 1 0 2 true; rollout 1 1 2 false; rollout 1 0 2 true; } | jrl-pack --kind rollout)
 ok '... also with --partial' fails_with 3 'comes twice' jrl-eval --partial <(cat partial.jrl partial.jrl)
+ok 'responses without numbers' test "$(printf '{"uid":%d,"correct":%s}\n' 1 true 1 false 2 true | jrl-pack --kind rollout | jrl-eval -j | jq -c '.overall | [.avg, .samples_min, .samples_max]')" = '[0.75,1,2]'
+ok '... beside numbered ones' fails_with 3 "problem uid 1 .*'samples' is" jrl-eval <({ rollout 1 0 2 true; echo '{"uid":1,"correct":true}'; } | jrl-pack --kind rollout)
+ok '... or numbered by half' fails_with 3 "field 'samples' is missing" jrl-eval <(echo '{"uid":1,"correct":true,"sample":0}' | jrl-pack --kind rollout)
 ok 'one uid in two benchmarks is two problems' test "$({ rollout 1 0 1 true ',"source":"a"'; rollout 1 0 1 false ',"source":"b"'; } | jrl-pack --kind rollout | jrl-eval -j | jq .overall.problems)" = 2
 ok 'one problem drawn twice is two' test "$({ rollout 1 0 1 true ',"draw":1'; rollout 1 0 1 false ',"draw":5'; } | jrl-pack --kind rollout | jrl-eval -j | jq .overall.problems)" = 2
 ok 'sizes that disagree' fails_with 3 "problem uid 1 .*'samples' is 2 in one rollout and 3" jrl-eval <({ rollout 1 0 2 true; rollout 1 1 3 true; } | jrl-pack --kind rollout)

@@ -74,15 +74,17 @@ static int take(struct jrl_io *io, const struct config *cfg, const struct jrl_re
     struct jrl_group_key key;
     struct jrl_error err = { 0 };
     char name[JRL_GROUP_NAME_SIZE];
+    bool numbered;
     int rc;
 
     if (jrl_record_bool(rec, "correct", &r.correct, &err) < 0)
         return jrl_io_fail(io, JRL_ERR_INPUT, "%s; jrl-verify judges rollouts", err.text);
-    if (jrl_group_key_read(&key, rec, &io->err) < 0 || jrl_record_i64(rec, "sample", &r.sample, &io->err) < 0 ||
-        jrl_record_i64(rec, "samples", &r.samples, &io->err) < 0 ||
+    numbered = jrl_record_find(rec, "sample") || jrl_record_find(rec, "samples"); /* imported responses may not be */
+    if (jrl_group_key_read(&key, rec, &io->err) < 0 || (numbered && jrl_record_i64(rec, "sample", &r.sample, &io->err) < 0) ||
+        (numbered && jrl_record_i64(rec, "samples", &r.samples, &io->err) < 0) ||
         (jrl_record_find(rec, "source") && jrl_record_str(rec, "source", &r.source.data, &r.source.len_bytes, &io->err) < 0))
         return jrl_io_fail_here(io);
-    if (r.sample < 0 || r.samples > JRL_MAX_SAMPLES || r.sample >= r.samples)
+    if (numbered && (r.sample < 0 || r.samples > JRL_MAX_SAMPLES || r.sample >= r.samples))
         return jrl_io_fail(io, JRL_ERR_INPUT, "rollout of %s is sample %" PRId64 " of %" PRId64, jrl_group_key_name(&key, name), r.sample, r.samples);
     r.uid = key.uid;
     r.draw = key.has_draw ? key.draw : -1;

@@ -87,9 +87,10 @@ int jrl_tally_add(struct jrl_tally *t, const struct jrl_scored *r, struct jrl_er
         p->cap = p->cap ? 2 * p->cap : 4;
         p->list = jrl_xrealloc(p->list, (size_t)p->cap, sizeof(*p->list));
     }
-    p->list[p->n++] = (struct jrl_tally_sample){ .sample = r->sample, .n_tokens = r->n_tokens, .answer = r->answer, .entropy = r->entropy,
+    p->list[p->n] = (struct jrl_tally_sample){ .sample = r->samples > 0 ? r->sample : p->n, .n_tokens = r->n_tokens, .answer = r->answer, .entropy = r->entropy,
                                                  .reward = r->reward, .correct = r->correct, .answered = r->answered,
                                                  .truncated = (int8_t)r->truncated };
+    p->n++;
     return JRL_OK;
 }
 

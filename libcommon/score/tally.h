@@ -15,7 +15,7 @@ struct jrl_scored {
     struct jrl_text source;
     uint64_t uid;
     int64_t draw;            /* -1: none */
-    int64_t sample, samples; /* 0 <= sample < samples */
+    int64_t sample, samples; /* 0 <= sample < samples; samples 0: not known, the rollouts are numbered as they come */
     bool correct, answered;
     uint64_t answer;         /* digest of the extracted answer, when answered */
     int64_t n_tokens;        /* of the response; -1: not known */
@@ -36,7 +36,7 @@ struct jrl_tally_sample {
 struct jrl_tally_problem {
     int64_t source; /* number in tally.texts */
     uint64_t uid;
-    int64_t draw, samples;
+    int64_t draw, samples; /* samples 0: as many as there are */
     int64_t *labels; /* [n_fields] numbers in tally.texts; -1: none */
     struct jrl_tally_sample *list; /* [n]; in order of `sample` after jrl_tally_finish */
     int64_t n, cap;
