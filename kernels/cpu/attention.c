@@ -175,7 +175,6 @@ static int64_t forward_plain_bytes(const struct jrl_attention_call *c)
 
 const struct jrl_attention_path jrl_attention_plain = {
     prepare_plain, attend_plain, forward_plain_bytes, jrl_attention_backward_plain, jrl_attention_backward_plain_bytes,
-    jrl_attention_delta_plain,
 };
 
 const struct jrl_attention_path *jrl_attention_path_for(const struct jrl_device *dev, const struct jrl_attention *p)

@@ -230,11 +230,6 @@ static void attend(const struct jrl_attention_call *c, const struct jrl_attentio
     }
 }
 
-static float delta(const float *dout, const void *out, enum jrl_dtype dtype, int64_t dim)
-{
-    return jrl_attention_avx512.delta(dout, out, dtype, dim);
-}
-
 const struct jrl_attention_path jrl_attention_amx = {
-    prepare, attend, forward_bytes, jrl_attention_backward_amx, jrl_attention_backward_amx_bytes, delta,
+    prepare, attend, forward_bytes, jrl_attention_backward_amx, jrl_attention_backward_amx_bytes,
 };

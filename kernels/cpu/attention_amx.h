@@ -2,10 +2,9 @@
 #ifndef JRL_KERNELS_CPU_ATTENTION_AMX_H
 #define JRL_KERNELS_CPU_ATTENTION_AMX_H
 
-#include "kernels/cpu/attention_cpu.h"
+#include "kernels/cpu/attention_rows_vec.h"
 #include "kernels/cpu/dwords_avx512.h"
 #include "kernels/cpu/tiles_amx.h"
-#include "kernels/cpu/vec16.h"
 
 /* Sixteen rows of DIM (a multiple of 32) bf16 as operand B, columns being the rows: [dim / 32] tiles of
  * [16 pairs of elements][16 rows][2]. */

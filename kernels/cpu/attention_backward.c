@@ -106,11 +106,59 @@ static void add_products(const struct jrl_attention_call *c, const struct block_
     }
 }
 
+static float row_delta(const struct jrl_attention_call *c, int64_t at)
+{
+    float lanes[JRL_LANES] = { 0 };
+
+    for (int64_t i = 0; i < c->p->head_dim; i++)
+        lanes[i % JRL_LANES] = fmaf(jrl_rounded(c->p->dtype, c->dout[at + i]), jrl_load(c->out, c->p->dtype, at + i), lanes[i % JRL_LANES]);
+    return jrl_lanes_sum(lanes);
+}
+
+/* The gradient of one head starts at zero. */
+static void clear_head(const struct jrl_attention_call *c, int64_t seq, int64_t head)
+{
+    for (int64_t row = 0; row < c->p->seqs[seq].n_rows; row++)
+        memset(jrl_dqkv_at(c, seq, row, head), 0, (size_t)c->p->head_dim * sizeof(float));
+}
+
+/* The inverse rotation. */
+static void rotate_back(const struct jrl_attention_call *c, int64_t seq, int64_t head)
+{
+    int64_t half = c->p->head_dim / 2;
+
+    for (int64_t row = 0; row < c->p->seqs[seq].n_rows; row++) {
+        float *x = jrl_dqkv_at(c, seq, row, head);
+        const float *cos_row = c->p->rope_cos + row * half, *sin_row = c->p->rope_sin + row * half;
+        for (int64_t i = 0; i < half; i++) {
+            float a = x[i], b = x[i + half];
+            x[i] = a * cos_row[i] + b * sin_row[i];
+            x[i + half] = b * cos_row[i] - a * sin_row[i];
+        }
+    }
+}
+
+static void prepare(const struct jrl_attention_call *c, int64_t seq, int64_t kv_head)
+{
+    const struct jrl_attention *p = c->p;
+
+    for (int64_t head = kv_head * c->group; head < (kv_head + 1) * c->group; head++) {
+        clear_head(c, seq, head);
+        for (int64_t row = 0; row < p->seqs[seq].n_rows; row++) {
+            int64_t r = p->seqs[seq].first_row + row;
+            c->delta[r * p->n_heads + head] = row_delta(c, r * c->q_width + head * p->head_dim);
+        }
+    }
+    clear_head(c, seq, p->n_heads + kv_head);
+    clear_head(c, seq, p->n_heads + p->n_kv_heads + kv_head);
+}
+
 void jrl_attention_backward_plain(const struct jrl_attention_call *c, int64_t seq, int64_t kv_head, uint8_t *scratch)
 {
     struct block_pair *b = (struct block_pair *)scratch;
     int64_t n_blocks = (c->p->seqs[seq].n_rows + BLOCK - 1) / BLOCK;
 
+    prepare(c, seq, kv_head);
     for (int64_t k_block = 0; k_block < n_blocks; k_block++) {
         load_keys(c, b, seq, k_block, kv_head);
         for (int64_t head = kv_head * c->group; head < (kv_head + 1) * c->group; head++)
@@ -120,6 +168,9 @@ void jrl_attention_backward_plain(const struct jrl_attention_call *c, int64_t se
                 add_products(c, b, seq, q_block, k_block, head);
             }
     }
+    for (int64_t head = kv_head * c->group; head < (kv_head + 1) * c->group; head++)
+        rotate_back(c, seq, head);
+    rotate_back(c, seq, c->p->n_heads + kv_head);
 }
 
 static void backward_part(void *ctx, int64_t part, int thread)
@@ -127,55 +178,6 @@ static void backward_part(void *ctx, int64_t part, int thread)
     const struct jrl_attention_call *c = ctx;
 
     c->path->backward(c, part / c->p->n_kv_heads, part % c->p->n_kv_heads, c->scratch + thread * c->scratch_bytes);
-}
-
-float jrl_attention_delta_plain(const float *dout, const void *out, enum jrl_dtype dtype, int64_t dim)
-{
-    float lanes[JRL_LANES] = { 0 };
-
-    for (int64_t i = 0; i < dim; i++)
-        lanes[i % JRL_LANES] = fmaf(jrl_rounded(dtype, dout[i]), jrl_load(out, dtype, i), lanes[i % JRL_LANES]);
-    return jrl_lanes_sum(lanes);
-}
-
-/* Rows of a tile: their gradient starts at zero, and D of each head by lanes over head_dim. */
-static void prepare_part(void *ctx, int64_t part, int thread)
-{
-    const struct jrl_attention_call *c = ctx;
-    const struct jrl_attention *p = c->p;
-    const struct jrl_attention_tile *tile = &c->tiles[part];
-
-    (void)thread;
-    for (int64_t row = tile->first; row < tile->first + tile->n; row++) {
-        int64_t r = p->seqs[tile->seq].first_row + row;
-        memset(c->dqkv + r * c->qkv_width, 0, (size_t)c->qkv_width * sizeof(float));
-        for (int64_t head = 0; head < p->n_heads; head++) {
-            int64_t at = r * c->q_width + head * p->head_dim;
-            c->delta[r * p->n_heads + head] = c->path->delta(c->dout + at, (const uint8_t *)c->out + at * jrl_dtype_bytes(p->dtype),
-                                                             p->dtype, p->head_dim);
-        }
-    }
-}
-
-/* The inverse rotation of the q and k gradients of a tile's rows. */
-static void rotate_back_part(void *ctx, int64_t part, int thread)
-{
-    const struct jrl_attention_call *c = ctx;
-    const struct jrl_attention *p = c->p;
-    const struct jrl_attention_tile *tile = &c->tiles[part];
-    int64_t half = p->head_dim / 2;
-
-    (void)thread;
-    for (int64_t row = tile->first; row < tile->first + tile->n; row++)
-        for (int64_t head = 0; head < p->n_heads + p->n_kv_heads; head++) {
-            float *x = c->dqkv + (p->seqs[tile->seq].first_row + row) * c->qkv_width + head * p->head_dim;
-            const float *cos_row = p->rope_cos + row * half, *sin_row = p->rope_sin + row * half;
-            for (int64_t i = 0; i < half; i++) {
-                float a = x[i], b = x[i + half];
-                x[i] = a * cos_row[i] + b * sin_row[i];
-                x[i + half] = b * cos_row[i] - a * sin_row[i];
-            }
-        }
 }
 
 static int check_rows(const struct jrl_attention *p, struct jrl_error *err)
@@ -210,9 +212,7 @@ int jrl_attention_backward(struct jrl_device *dev, const struct jrl_attention *p
     if ((rc = jrl_device_scratch(&scratch, dev, JRL_SCRATCH_ATTENTION, (size_t)jrl_pool_size(pool), (size_t)c.scratch_bytes, err)) < 0)
         goto out;
     c.scratch = scratch;
-    jrl_pool_run(pool, c.n_tiles, prepare_part, &c);
     jrl_pool_run(pool, p->n_seqs * p->n_kv_heads, backward_part, &c);
-    jrl_pool_run(pool, c.n_tiles, rotate_back_part, &c);
     rc = jrl_attention_zero_padding(p, dqkv, c.qkv_width * (int64_t)sizeof(float), err);
 out:
     jrl_attention_call_release(&c);

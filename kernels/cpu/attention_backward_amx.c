@@ -126,7 +126,7 @@ static void load_queries(const struct pass *s, int64_t block)
         int64_t row = block * BLOCK + j, r = c->p->seqs[s->seq].first_row + row, at = r * c->q_width + s->head * dim;
         bool exists = row < s->n;
         s->lse[row] = exists ? c->lse[r * c->p->n_heads + s->head] : INFINITY;
-        s->delta[row] = exists ? c->delta[r * c->p->n_heads + s->head] : 0.0f;
+        s->delta[row] = exists ? vec_sum(delta_lanes(c, at)) : 0.0f;
         for (int64_t d = 0; d < dim; d += 16) {
             __m256i from_q = exists ? _mm256_loadu_si256((const __m256i *)((const jrl_bf16 *)c->q + at + d)) : _mm256_setzero_si256();
             _mm256_store_si256((__m256i *)(q + j * dim + d), from_q);
@@ -299,31 +299,48 @@ static void add_square(const struct pass *s, const struct square *sq)
         add_to_queries(s, sq, q);
 }
 
+static inline void store_rotated(const struct pass *s, const float *x, int64_t row, int64_t head)
+{
+    const struct jrl_attention *p = s->c->p;
+    int64_t half = s->dim / 2;
+    float *to = jrl_dqkv_at(s->c, s->seq, row, head);
+
+    for (int64_t i = 0; i < half; i += 16) {
+        struct vec16 a = vec_load(x + i), b = vec_load(x + half + i);
+        struct vec16 cosine = vec_load(p->rope_cos + row * half + i), sine = vec_load(p->rope_sin + row * half + i);
+        vec_store(to + i, vec_add(vec_mul(a, cosine), vec_mul(b, sine)));
+        vec_store(to + half + i, vec_sub(vec_mul(b, cosine), vec_mul(a, sine)));
+    }
+}
+
 /* dq_t of block Q -> rows of dqkv. */
 static void store_queries(const struct pass *s, int64_t q)
 {
-    const struct jrl_attention_call *c = s->c;
-    int64_t first_row = c->p->seqs[s->seq].first_row;
+    float rows[16 * JRL_ATTENTION_MAX_DIM] __attribute__((aligned(64)));
 
-    for (int64_t j = 0; j < BLOCK; j += 16)
+    for (int64_t j = 0; j < BLOCK; j += 16) {
         for (int64_t d = 0; d < s->dim; d += 16) {
             __m512i r[16];
             for (int i = 0; i < 16; i++)
                 r[i] = _mm512_load_si512(s->dq_t + (q * s->dim + d + i) * BLOCK + j);
             jrl_transpose_dwords(r);
-            for (int64_t i = 0; i < 16 && q * BLOCK + j + i < s->n; i++)
-                _mm512_storeu_si512(c->dqkv + (first_row + q * BLOCK + j + i) * c->qkv_width + s->head * s->dim + d, r[i]);
+            for (int i = 0; i < 16; i++)
+                _mm512_store_si512(rows + i * s->dim + d, r[i]);
         }
+        for (int64_t i = 0; i < 16 && q * BLOCK + j + i < s->n; i++)
+            store_rotated(s, rows + i * s->dim, q * BLOCK + j + i, s->head);
+    }
 }
 
 static void store_keys(const struct pass *s)
 {
-    const struct jrl_attention *p = s->c->p;
+    int64_t head = s->c->p->n_heads + s->kv_head;
 
     for (int64_t t = 0; t < s->n; t++) {
-        float *dk = s->c->dqkv + (p->seqs[s->seq].first_row + t) * s->c->qkv_width + (p->n_heads + s->kv_head) * s->dim;
-        memcpy(dk, s->dk + t * s->dim, (size_t)s->dim * sizeof(float));
-        memcpy(dk + p->n_kv_heads * s->dim, s->dv + t * s->dim, (size_t)s->dim * sizeof(float));
+        float *dv = jrl_dqkv_at(s->c, s->seq, t, head + s->c->p->n_kv_heads);
+        store_rotated(s, s->dk + t * s->dim, t, head);
+        for (int64_t d = 0; d < s->dim; d += 16)
+            vec_store(dv + d, vec_load(s->dv + t * s->dim + d));
     }
 }
 

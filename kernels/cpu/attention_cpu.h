@@ -32,7 +32,7 @@ struct jrl_attention_call {
     void *out;            /* forward: written; backward: read */
     float *lse;
     const float *dout;
-    float *delta;         /* [n_rows, n_heads]: sum over head_dim of dout * out */
+    float *delta;         /* [n_rows, n_heads]: room for D, the sum over head_dim of dout * out */
     float *dqkv;
     const float *qkv;
     const void *bias;
@@ -91,16 +91,21 @@ static inline int64_t jrl_query_positions(const struct jrl_attention_call *c, co
     return c->p->seqs[u->seq].first_position + jrl_query_row(c, u, i) + 1;
 }
 
+/* Row ROW of sequence SEQ in dqkv, from the first column of HEAD: query heads, then key, then value heads. */
+static inline float *jrl_dqkv_at(const struct jrl_attention_call *c, int64_t seq, int64_t row, int64_t head)
+{
+    return c->dqkv + (c->p->seqs[seq].first_row + row) * c->qkv_width + head * c->p->head_dim;
+}
+
 /* What an instruction set provides. SCRATCH is the thread's, aligned to 64. */
 struct jrl_attention_path {
     /* Brings the first n_blocks of keys and values into the form in which many calls of attend use them. */
     void (*prepare)(const struct jrl_attention_call *c, int64_t seq, int64_t kv_head, int64_t n_blocks, uint8_t *scratch);
     void (*attend)(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, uint8_t *scratch);
     int64_t (*forward_bytes)(const struct jrl_attention_call *c);
-    /* One key-value head of a whole sequence: adds to a dqkv of zeros. */
+    /* One key-value head of a whole sequence: its columns of dqkv and those of the heads that share it. */
     void (*backward)(const struct jrl_attention_call *c, int64_t seq, int64_t kv_head, uint8_t *scratch);
     int64_t (*backward_bytes)(const struct jrl_attention_call *c);
-    float (*delta)(const float *dout, const void *out, enum jrl_dtype dtype, int64_t dim);
 };
 
 extern const struct jrl_attention_path jrl_attention_plain, jrl_attention_avx2, jrl_attention_avx512, jrl_attention_amx;
@@ -110,6 +115,5 @@ const struct jrl_attention_path *jrl_attention_path_for(const struct jrl_device 
 
 void jrl_attention_backward_plain(const struct jrl_attention_call *c, int64_t seq, int64_t kv_head, uint8_t *scratch);
 int64_t jrl_attention_backward_plain_bytes(const struct jrl_attention_call *c);
-float jrl_attention_delta_plain(const float *dout, const void *out, enum jrl_dtype dtype, int64_t dim);
 
 #endif

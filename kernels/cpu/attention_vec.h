@@ -1,8 +1,7 @@
 /* attention_vec.h - attention on sixteen lanes for f32, and for bf16 where there is no AMX; head sizes that are
  * multiples of 16. Written once: attention_avx2.c and attention_avx512.c include this file. Pages are unpacked to
  * f32 with the vector index last, so that every product is one kernel: lanes are outputs, never terms of a sum. */
-#include "kernels/cpu/attention_cpu.h"
-#include "kernels/cpu/vec16.h"
+#include "kernels/cpu/attention_rows_vec.h"
 #include "kernels/cpu/vmath_inline.h"
 
 #define BLOCK JRL_PAGE_TOKENS
@@ -120,16 +119,6 @@ static void unpack_values(float *y, const void *x, enum jrl_dtype dtype, int64_t
             vec_store(y + t * dim + d, even);
             vec_store(y + (t + 1) * dim + d, odd);
         }
-}
-
-VEC_FN struct vec16 load_element(const void *x, enum jrl_dtype dtype, int64_t i)
-{
-    return dtype == JRL_F32 ? vec_load((const float *)x + i) : vec_load_bf16((const jrl_bf16 *)x + i);
-}
-
-VEC_FN struct vec16 rounded(struct vec16 a, enum jrl_dtype dtype)
-{
-    return dtype == JRL_F32 ? a : vec_through_bf16(a);
 }
 
 /* Scores of n positions -> rounded probabilities of width positions; the largest scaled score and the sum. */
@@ -330,11 +319,42 @@ static void add_products(const struct jrl_attention_call *c, const struct backwa
     multiply(&(struct product){ dq, s->dscores, s->keys, width, BLOCK, 1, dim, BLOCK, true }, n_queries, dim);
 }
 
+static void clear_head(const struct jrl_attention_call *c, int64_t seq, int64_t head)
+{
+    for (int64_t row = 0; row < c->p->seqs[seq].n_rows; row++)
+        for (int64_t d = 0; d < c->p->head_dim; d += 16)
+            vec_store(jrl_dqkv_at(c, seq, row, head) + d, vec_zero());
+}
+
+static void prepare_backward(const struct jrl_attention_call *c, int64_t seq, int64_t kv_head)
+{
+    const struct jrl_attention *p = c->p;
+
+    for (int64_t head = kv_head * c->group; head < (kv_head + 1) * c->group; head++) {
+        clear_head(c, seq, head);
+        for (int64_t row = 0; row < p->seqs[seq].n_rows; row++) {
+            int64_t r = p->seqs[seq].first_row + row;
+            c->delta[r * p->n_heads + head] = vec_sum(delta_lanes(c, r * c->q_width + head * p->head_dim));
+        }
+    }
+    clear_head(c, seq, p->n_heads + kv_head);
+    clear_head(c, seq, p->n_heads + p->n_kv_heads + kv_head);
+}
+
+static void rotate_back(const struct jrl_attention_call *c, int64_t seq, int64_t head)
+{
+    int64_t half = c->p->head_dim / 2;
+
+    for (int64_t row = 0; row < c->p->seqs[seq].n_rows; row++)
+        rotate_row_back(jrl_dqkv_at(c, seq, row, head), c->p->rope_cos + row * half, c->p->rope_sin + row * half, half);
+}
+
 static void backward(const struct jrl_attention_call *c, int64_t seq, int64_t kv_head, uint8_t *scratch)
 {
     struct backward_scratch s = lay_out_backward(c, scratch);
     int64_t n_blocks = (c->p->seqs[seq].n_rows + BLOCK - 1) / BLOCK;
 
+    prepare_backward(c, seq, kv_head);
     for (int64_t k_block = 0; k_block < n_blocks; k_block++) {
         load_keys(c, &s, seq, k_block, kv_head);
         for (int64_t head = kv_head * c->group; head < (kv_head + 1) * c->group; head++)
@@ -344,16 +364,9 @@ static void backward(const struct jrl_attention_call *c, int64_t seq, int64_t kv
                 add_products(c, &s, seq, q_block, k_block, head);
             }
     }
+    for (int64_t head = kv_head * c->group; head < (kv_head + 1) * c->group; head++)
+        rotate_back(c, seq, head);
+    rotate_back(c, seq, c->p->n_heads + kv_head);
 }
 
-/* sum of dout * out by lanes, dout rounded as the products' operand */
-static float delta(const float *dout, const void *out, enum jrl_dtype dtype, int64_t dim)
-{
-    struct vec16 lanes = vec_zero();
-
-    for (int64_t d = 0; d < dim; d += 16)
-        lanes = vec_fma(rounded(vec_load(dout + d), dtype), load_element(out, dtype, d), lanes);
-    return vec_sum(lanes);
-}
-
-#define JRL_ATTENTION_PATH { prepare, attend, forward_bytes, backward, backward_bytes, delta }
+#define JRL_ATTENTION_PATH { prepare, attend, forward_bytes, backward, backward_bytes }
