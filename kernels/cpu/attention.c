@@ -174,7 +174,8 @@ static int64_t forward_plain_bytes(const struct jrl_attention_call *c)
 }
 
 const struct jrl_attention_path jrl_attention_plain = {
-    prepare_plain, attend_plain, forward_plain_bytes, jrl_attention_backward_plain, jrl_attention_backward_plain_bytes,
+    jrl_rope_row_plain, prepare_plain, attend_plain, forward_plain_bytes, jrl_attention_backward_plain,
+    jrl_attention_backward_plain_bytes,
 };
 
 const struct jrl_attention_path *jrl_attention_path_for(const struct jrl_device *dev, const struct jrl_attention *p)

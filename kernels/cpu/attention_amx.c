@@ -230,6 +230,11 @@ static void attend(const struct jrl_attention_call *c, const struct jrl_attentio
     }
 }
 
+static void rope_row(const struct jrl_attention_call *c, int64_t seq, int64_t row)
+{
+    jrl_attention_avx512.rope_row(c, seq, row);
+}
+
 const struct jrl_attention_path jrl_attention_amx = {
-    prepare, attend, forward_bytes, jrl_attention_backward_amx, jrl_attention_backward_amx_bytes,
+    rope_row, prepare, attend, forward_bytes, jrl_attention_backward_amx, jrl_attention_backward_amx_bytes,
 };

@@ -8,7 +8,7 @@
 #include "kernels/cpu/attention_amx.h"
 
 #define BLOCK JRL_PAGE_TOKENS
-enum { KEY_BLOCKS = 4, QUERY_BLOCKS = 2 };
+enum { KEY_BLOCKS = 4, QUERY_BLOCKS = 8 };
 enum { PAIR_BYTES = BLOCK * BLOCK * 2 }; /* of one pair of blocks in bf16 */
 
 /* Everything of one key-value head, and the part of one query head that is under way. Blocks have 32 rows. */
@@ -114,6 +114,17 @@ static void load_keys(const struct pass *s, int64_t block)
     }
 }
 
+/* The rows of a head lie apart by the width of all heads, which the processor's own prefetching does not follow. */
+static inline void prefetch_row(const struct jrl_attention_call *c, int64_t at, int64_t dim)
+{
+    for (int64_t d = 0; d < dim; d += 16)
+        _mm_prefetch((const char *)(c->dout + at + d), _MM_HINT_T0);
+    for (int64_t d = 0; d < dim; d += 32) {
+        _mm_prefetch((const char *)((const jrl_bf16 *)c->q + at + d), _MM_HINT_T0);
+        _mm_prefetch((const char *)((const jrl_bf16 *)c->out + at + d), _MM_HINT_T0);
+    }
+}
+
 /* A block of the query head, zero behind the sequence's end, where lse is inf so that P is zero as well. */
 static void load_queries(const struct pass *s, int64_t block)
 {
@@ -125,6 +136,8 @@ static void load_queries(const struct pass *s, int64_t block)
     for (int64_t j = 0; j < BLOCK; j++) {
         int64_t row = block * BLOCK + j, r = c->p->seqs[s->seq].first_row + row, at = r * c->q_width + s->head * dim;
         bool exists = row < s->n;
+        if (row + BLOCK / 2 < s->n)
+            prefetch_row(c, at + BLOCK / 2 * c->q_width, dim);
         s->lse[row] = exists ? c->lse[r * c->p->n_heads + s->head] : INFINITY;
         s->delta[row] = exists ? vec_sum(delta_lanes(c, at)) : 0.0f;
         for (int64_t d = 0; d < dim; d += 16) {

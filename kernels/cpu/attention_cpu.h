@@ -99,6 +99,8 @@ static inline float *jrl_dqkv_at(const struct jrl_attention_call *c, int64_t seq
 
 /* What an instruction set provides. SCRATCH is the thread's, aligned to 64. */
 struct jrl_attention_path {
+    /* Row ROW of sequence SEQ from qkv: bias, rotation, rounding; q to out, k and v into their page. */
+    void (*rope_row)(const struct jrl_attention_call *c, int64_t seq, int64_t row);
     /* Brings the first n_blocks of keys and values into the form in which many calls of attend use them. */
     void (*prepare)(const struct jrl_attention_call *c, int64_t seq, int64_t kv_head, int64_t n_blocks, uint8_t *scratch);
     void (*attend)(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, uint8_t *scratch);
@@ -113,6 +115,7 @@ extern const struct jrl_attention_path jrl_attention_plain, jrl_attention_avx2, 
 /* The fastest that takes this call's type and head size. */
 const struct jrl_attention_path *jrl_attention_path_for(const struct jrl_device *dev, const struct jrl_attention *p);
 
+void jrl_rope_row_plain(const struct jrl_attention_call *c, int64_t seq, int64_t row);
 void jrl_attention_backward_plain(const struct jrl_attention_call *c, int64_t seq, int64_t kv_head, uint8_t *scratch);
 int64_t jrl_attention_backward_plain_bytes(const struct jrl_attention_call *c);
 

@@ -230,6 +230,75 @@ static void attend(const struct jrl_attention_call *c, const struct jrl_attentio
     }
 }
 
+/* x + bias, sixteen elements from COLUMN on of which N count. */
+VEC_FN struct vec16 biased(const struct jrl_attention_call *c, const float *x, int64_t column, int64_t n)
+{
+    struct vec16 a = vec_load_part(x + column, n);
+    if (!c->bias)
+        return a;
+    return vec_add(a, c->p->dtype == JRL_F32 ? vec_load_part((const float *)c->bias + column, n)
+                                             : vec_load_part_bf16((const jrl_bf16 *)c->bias + column, n));
+}
+
+VEC_FN void store_element(void *y, enum jrl_dtype dtype, int64_t i, struct vec16 a, int64_t n)
+{
+    if (dtype == JRL_F32)
+        vec_store_part((float *)y + i, a, n);
+    else
+        vec_store_part_bf16((jrl_bf16 *)y + i, a, n);
+}
+
+/* One head from COLUMN of x, rotated, to elements AT.. of y. */
+VEC_FN void rotate_head(const struct jrl_attention_call *c, void *y, int64_t at, const float *x, int64_t column, int64_t position)
+{
+    int64_t half = c->p->head_dim / 2;
+    const float *cos_row = c->p->rope_cos + position * half, *sin_row = c->p->rope_sin + position * half;
+
+    for (int64_t i = 0; i < half; i += 16) {
+        int64_t n = half - i < 16 ? half - i : 16;
+        struct vec16 a = biased(c, x, column + i, n), b = biased(c, x, column + half + i, n);
+        struct vec16 cosine = vec_load_part(cos_row + i, n), sine = vec_load_part(sin_row + i, n);
+        store_element(y, c->p->dtype, at + i, vec_sub(vec_mul(a, cosine), vec_mul(b, sine)), n);
+        store_element(y, c->p->dtype, at + half + i, vec_add(vec_mul(b, cosine), vec_mul(a, sine)), n);
+    }
+}
+
+/* One head's values into their place in the pairs of a page: every second element. */
+VEC_FN void store_values(const struct jrl_attention_call *c, void *y, const float *x, int64_t column, int64_t slot)
+{
+    int64_t dim = c->p->head_dim, at = slot / 2 * 2 * dim + slot % 2;
+
+    for (int64_t d = 0; d < dim; d += 16) {
+        struct vec16 a = biased(c, x, column + d, 16);
+        if (c->p->dtype == JRL_F32) {
+            float values[16];
+            vec_store(values, a);
+            for (int i = 0; i < 16; i++)
+                ((float *)y)[at + 2 * (d + i)] = values[i];
+        } else {
+            jrl_bf16 values[16];
+            vec_store_bf16(values, a);
+            for (int i = 0; i < 16; i++)
+                ((jrl_bf16 *)y)[at + 2 * (d + i)] = values[i];
+        }
+    }
+}
+
+static void rope_row(const struct jrl_attention_call *c, int64_t seq, int64_t row)
+{
+    const struct jrl_attention *p = c->p;
+    int64_t t = p->seqs[seq].first_position + row, r = p->seqs[seq].first_row + row, slot = t % BLOCK;
+    const float *x = c->qkv + r * c->qkv_width;
+
+    for (int64_t h = 0; h < p->n_heads; h++)
+        rotate_head(c, c->out, r * c->q_width + h * p->head_dim, x, h * p->head_dim, t);
+    for (int64_t h = 0; h < p->n_kv_heads; h++) {
+        int64_t column = (p->n_heads + h) * p->head_dim;
+        rotate_head(c, jrl_page_k(p, seq, t / BLOCK, h), slot * p->head_dim, x, column, t);
+        store_values(c, jrl_page_v(p, seq, t / BLOCK, h), x, column + p->n_kv_heads * p->head_dim, slot);
+    }
+}
+
 /* One pair of blocks backward; see attention_backward.c for the formulas. */
 struct backward_scratch {
     float *keys_t, *values_t, *keys, *values; /* [dim, BLOCK] twice, [BLOCK, dim] twice */
@@ -369,4 +438,4 @@ static void backward(const struct jrl_attention_call *c, int64_t seq, int64_t kv
     rotate_back(c, seq, c->p->n_heads + kv_head);
 }
 
-#define JRL_ATTENTION_PATH { prepare, attend, forward_bytes, backward, backward_bytes }
+#define JRL_ATTENTION_PATH { rope_row, prepare, attend, forward_bytes, backward, backward_bytes }

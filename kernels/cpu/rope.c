@@ -40,7 +40,7 @@ static void head_in(float *y, const float *x, const struct jrl_attention_call *c
     }
 }
 
-static void row_in(const struct jrl_attention_call *c, int64_t seq, int64_t row)
+void jrl_rope_row_plain(const struct jrl_attention_call *c, int64_t seq, int64_t row)
 {
     const struct jrl_attention *p = c->p;
     const struct jrl_attention_rows *rows = &p->seqs[seq];
@@ -80,7 +80,7 @@ static void qkv_rope_part(void *ctx, int64_t part, int thread)
         memset(jrl_page_k(p, tile->seq, t / JRL_PAGE_TOKENS, 0), 0,
                (size_t)jrl_page_bytes(p->dtype, p->n_kv_heads, p->head_dim));
     for (int64_t r = tile->first; r < tile->first + tile->n; r++)
-        row_in(c, tile->seq, r);
+        c->path->rope_row(c, tile->seq, r);
 }
 
 int jrl_qkv_rope(struct jrl_device *dev, const struct jrl_attention *p, void *q, const float *qkv, const void *bias,
@@ -91,6 +91,7 @@ int jrl_qkv_rope(struct jrl_device *dev, const struct jrl_attention *p, void *q,
 
     if (rc < 0)
         return rc;
+    c.path = jrl_attention_path_for(dev, p);
     c.out = q;
     c.qkv = qkv;
     c.bias = bias;
