@@ -1,7 +1,7 @@
 # every-tool.sh - what each tool of the family must do, from a table. Sourced by t0100-every-tool.sh after
 # tap.sh; `every_tool NAME` runs all checks that apply. A tool without an entry in the table fails.
 # shellcheck shell=bash
-# shellcheck disable=SC2030,SC2031,SC2034,SC2329 # variables of the table are read by name; functions are called through ok
+# shellcheck disable=SC2015,SC2016,SC2030,SC2031,SC2034,SC2329 # variables of the table are read by name; functions are called through ok
 
 # Inputs, once: a small policy and the streams of one step made by the tools themselves.
 make_inputs() {
@@ -28,7 +28,7 @@ make_inputs() {
 # only what every program does). input: a file of inputs/. args: options every call needs. header_only: what
 # a stream without records gives, 0 unless said. normal: a filter after which two runs are the same text.
 entry() {
-    class= input= header_only=0 args=() normal=(cat)
+    class='' input='' header_only=0 args=() normal=(cat)
     case $1 in
     jrl) class=own args=() ;;
     jrl-advantage) class=filter input=verified.jrl ;;
@@ -90,12 +90,12 @@ no_output_left() { # only what was there before; hidden temporary files count
     [ -z "$(find . -maxdepth 1 \( -name 'result*' -o -name '.result*' -o -name '.*.tmp' \) -print)" ] || { find . -maxdepth 1; return 1; }
 }
 cut_input() {
-    head -c $(($(wc -c < "$inputs/$input") - 9)) "$inputs/$input" > cut
-    fails_with 3 'cut|damaged' t cut
+    head -c $(($(wc -c < "$inputs/$input") - 9)) "$inputs/$input" > cut.jrl
+    fails_with 3 'cut|damaged' t cut.jrl
 }
 cut_with_output() {
-    head -c $(($(wc -c < "$inputs/$input") - 9)) "$inputs/$input" > cut
-    exits 3 t -o result cut > /dev/null 2>&1 && no_output_left
+    head -c $(($(wc -c < "$inputs/$input") - 9)) "$inputs/$input" > cut.jrl
+    exits 3 t -o result cut.jrl > /dev/null 2>&1 && no_output_left
 }
 header_only() {
     jrl-cat -n 0 "$inputs/$input" | jrl-check && jrl-cat -n 0 "$inputs/$input" > empty.jrl && exits "$header_only" t empty.jrl > out

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # The option table (which prints --help) and the man page of each program say the same.
+# shellcheck disable=SC2016 # texts for eval
 # shellcheck source=tests/tap.sh
 . "$(dirname "${BASH_SOURCE[0]}")/tap.sh"
 

@@ -31,7 +31,7 @@ int main(int argc, char **argv)
 {
     struct config cfg = { .max_records = -1 };
     const struct jrl_option options[] = {
-        JRL_OPT_INT('n', "records", &cfg.max_records, 0, 1e18, "N", "copy the first N records only; a batch that is cut short keeps its boundary"),
+        JRL_OPT_INT('n', "records", &cfg.max_records, 0, 1e18, "N", "copy the first N records only"),
         JRL_OPT_FLAG(0, "drain", &cfg.drain, "with --records: read the rest, too, and check it"),
         JRL_OPT_FLAG(0, "merge", &cfg.merge, "interleave the shards of one stream, batch by batch in the order of draw"),
         JRL_OPT_FLAG(0, "salvage", &cfg.salvage, "copy what is whole of a cut or damaged file"),

@@ -209,7 +209,7 @@ static int check_start(struct jrl_reader *r, struct jrl_error *err)
     size_t n;
 
     while (s->start == s->end && rc == JRL_OK)
-        rc = jrl_source_fill(s, err);
+        rc = fill(r, err);
     if (rc < 0)
         return rc;
     if (rc == JRL_EOF && s->n_raw == 0)

@@ -59,10 +59,12 @@ static struct shard *choose(struct shard *shards, int n)
 static int check_boundary(struct jrl_io *io, const struct shard *shards, int n)
 {
     for (int i = 1; i < n; i++) {
+        const struct shard *ended = shards[0].event == JRL_EOF ? &shards[0] : &shards[i];
+        const struct shard *other = ended == &shards[0] ? &shards[i] : &shards[0];
+
         if (shards[i].event != shards[0].event)
             return jrl_fail(&io->err, JRL_ERR_INPUT, "%s ends after batch %" PRId64 ", %s goes on: not shards of one stream",
-                            jrl_reader_name(shards[shards[0].event == JRL_EOF ? 0 : i].in), jrl_reader_batch(shards[0].in),
-                            jrl_reader_name(shards[shards[0].event == JRL_EOF ? i : 0].in));
+                            jrl_reader_name(ended->in), jrl_reader_batch(ended->in), jrl_reader_name(other->in));
         if (jrl_reader_batch(shards[i].in) != jrl_reader_batch(shards[0].in))
             return jrl_fail(&io->err, JRL_ERR_INPUT, "%s has batch %" PRId64 " where %s has batch %" PRId64 ": not shards of one stream",
                             jrl_reader_name(shards[i].in), jrl_reader_batch(shards[i].in), jrl_reader_name(shards[0].in),
