@@ -39,8 +39,8 @@ static void from_f16_row(float *restrict y, const uint16_t *restrict x, int64_t 
         uint32_t denormal = jrl_bits_of_float((float)(int32_t)magnitude * 0x1p-24f);
         uint32_t normal = (magnitude << 13) + (112u << 23);
         uint32_t special = (magnitude << 13) | 0x7f800000u;
-        special = magnitude > 0x7c00u ? special | 0x00400000u : special;
-        uint32_t bits = magnitude < 0x0400u ? denormal : magnitude < 0x7c00u ? normal : special;
+        special |= jrl_choose(magnitude > 0x7c00u, 0x00400000u, 0);
+        uint32_t bits = jrl_choose(magnitude < 0x0400u, denormal, jrl_choose(magnitude < 0x7c00u, normal, special));
         y[i] = jrl_float_of_bits(bits | sign);
     }
 }

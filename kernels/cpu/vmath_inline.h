@@ -4,6 +4,7 @@
 #ifndef JRL_KERNELS_CPU_VMATH_INLINE_H
 #define JRL_KERNELS_CPU_VMATH_INLINE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -19,6 +20,14 @@ static inline uint32_t jrl_bits_of_float(float x)
     uint32_t bits;
     memcpy(&bits, &x, 4);
     return bits;
+}
+
+/* YES where the condition holds, else NO. With masks, since a compiler that keeps floating-point traps in mind
+ * would turn a choice between results into a branch, and then not make vectors of the loop around it. */
+static inline uint32_t jrl_choose(bool condition, uint32_t yes, uint32_t no)
+{
+    uint32_t mask = -(uint32_t)condition;
+    return (yes & mask) | (no & ~mask);
 }
 
 /* e^x = 2^n e^r with n the integer nearest to x/ln 2, e^r = 1 + r + r^2 P(r). P is the minimax fit of degree 4 on
@@ -70,11 +79,11 @@ static inline float jrl_logf_inline(float x)
     tail = __builtin_fmaf(-0.5f, square, tail);
     float y = __builtin_fmaf(exponent, 0x1.62e430p-1f, f + tail);
 
-    uint32_t magnitude = bits & 0x7fffffffu;
-    y = bits == 0x7f800000u ? x : y;
-    y = bits > 0x80000000u ? jrl_float_of_bits(0x7fc00000u) : y;
-    y = magnitude < 0x00800000u ? -jrl_float_of_bits(0x7f800000u) : y;
-    return magnitude > 0x7f800000u ? jrl_float_of_bits(bits | 0x00400000u) : y;
+    uint32_t magnitude = bits & 0x7fffffffu, result = jrl_bits_of_float(y);
+    result = jrl_choose(bits == 0x7f800000u, bits, result);
+    result = jrl_choose(bits > 0x80000000u, 0x7fc00000u, result);
+    result = jrl_choose(magnitude < 0x00800000u, 0xff800000u, result);
+    return jrl_float_of_bits(jrl_choose(magnitude > 0x7f800000u, bits | 0x00400000u, result));
 }
 
 #endif
