@@ -1,6 +1,6 @@
 /* bench_kernels.c - speed of the matrix products at SmolLM2-135M's shapes, beside what the machine can do: the
  * peak of the tile unit from registers, and the bandwidth of reading memory.
- * Usage: bench_kernels [--quick] [threads]. Each figure is the best of several runs, which other processes
+ * Usage: bench_kernels [--quick] [threads]. Each figure is the best of many short runs, which other processes
  * disturb least. */
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,10 +14,12 @@
 #include "kernels/matmul.h"
 #include "kernels/vmath.h"
 
+/* With one thread its own processor time, which leaves out what other processes took; with more the wall's. */
+static clockid_t clock_used = CLOCK_MONOTONIC;
 static double now_seconds(void)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock_used, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
@@ -37,20 +39,21 @@ static void *take(size_t n, size_t size_bytes)
     return p;
 }
 
-/* The largest of RUNS rates of fn(ctx), each over at least MIN_SECONDS; WORK is what one call does. */
-static int n_runs = 7;
-static double min_seconds = 0.05;
+/* The largest rate of fn(ctx) in runs of some milliseconds, shorter than a turn of the scheduler, for SECONDS in all
+ * and at least four runs; WORK is what one call does. */
+static double seconds = 0.3;
 static double best_rate(void (*fn)(void *ctx), void *ctx, double work)
 {
-    double best = 0;
+    const double run_seconds = 0.002;
+    double best = 0, begin = now_seconds();
     fn(ctx);
-    for (int run = 0; run < n_runs; run++) {
+    for (int run = 0; run < 4 || now_seconds() - begin < seconds; run++) {
         int calls = 0;
         double start = now_seconds(), elapsed;
         do {
             fn(ctx);
             calls++;
-        } while ((elapsed = now_seconds() - start) < min_seconds);
+        } while ((elapsed = now_seconds() - start) < run_seconds);
         double rate = work * calls / elapsed;
         best = rate > best ? rate : best;
     }
@@ -60,7 +63,7 @@ static double best_rate(void (*fn)(void *ctx), void *ctx, double work)
 #if defined(__x86_64__)
 #include "kernels/cpu/tiles_amx.h"
 
-#define PEAK_ROUNDS 20000
+#define PEAK_ROUNDS 2000
 __attribute__((target("amx-tile,amx-bf16"))) static void peak_part(void *ctx, int64_t part, int thread)
 {
     (void)ctx, (void)part, (void)thread;
@@ -106,8 +109,7 @@ static double peak_rate(struct jrl_device *dev)
 
 struct reading {
     struct jrl_device *dev;
-    const uint64_t *data;
-    int64_t words;
+    const uint64_t *begin, *end, *data; /* data: the next piece */
     uint64_t sums[256];
 };
 
@@ -128,10 +130,15 @@ static void read_range(void *ctx, struct jrl_range range, int thread)
     r->sums[thread & 255] ^= sum_words(r->data + range.begin, range.end - range.begin);
 }
 
-static void read_all(void *ctx)
+/* The next piece of the memory, so that a run is short. */
+#define PIECE_BYTES (32 << 20)
+static void read_part(void *ctx)
 {
     struct reading *r = ctx;
-    jrl_device_ranges(r->dev, r->words, 4096, read_range, r);
+    jrl_device_ranges(r->dev, PIECE_BYTES / 8, 4096, read_range, r);
+    r->data += PIECE_BYTES / 8;
+    if (r->data + PIECE_BYTES / 8 > r->end)
+        r->data = r->begin;
 }
 
 /* One product over a pool of weights that is larger than the caches; each call takes the next weight. */
@@ -195,6 +202,39 @@ static void bench_product(struct jrl_device *dev, const struct machine *machine,
     fflush(stdout);
 }
 
+/* Elementwise kernels, over memory larger than the caches. */
+struct rows_job {
+    struct jrl_device *dev;
+    float *state;
+    int64_t n;
+};
+
+static void adamw_step(void *ctx)
+{
+    const struct rows_job *t = ctx;
+    const struct jrl_adamw p = { 1e-6, 0.9, 0.999, 1e-8, 0, 1, 1 };
+    struct jrl_error err = { 0 };
+    must(jrl_adamw_step(t->dev, &p, t->state, t->state + t->n, t->state + 2 * t->n, t->state + 3 * t->n, t->state + 4 * t->n,
+                        JRL_BF16, t->n, &err), &err);
+}
+
+static void squares(void *ctx)
+{
+    const struct rows_job *t = ctx;
+    struct jrl_error err = { 0 };
+    double sum;
+    must(jrl_sum_squares(t->dev, &sum, t->state, t->n, &err), &err);
+}
+
+static void bench_rows(struct jrl_device *dev, const struct machine *machine)
+{
+    struct rows_job t = { dev, (float *)machine->weights, (int64_t)machine->weights_bytes / 80 };
+    memset(machine->weights, 0, machine->weights_bytes);
+    double bytes = (double)t.n * (4 * 4 + 3 * 4 + 2);
+    printf("adamw: %.1f GB/s read and written\n", best_rate(adamw_step, &t, bytes) * 1e-9);
+    printf("sum of squares: %.1f GB/s read\n", best_rate(squares, &t, (double)t.n * 4) * 1e-9);
+}
+
 static void fill(void *x, size_t bytes, enum jrl_dtype dtype)
 {
     uint32_t state = 1;
@@ -210,15 +250,18 @@ static void fill(void *x, size_t bytes, enum jrl_dtype dtype)
 
 static void bench_device(int n_threads, struct machine *machine, bool quick)
 {
-    static const int64_t decode_rows[] = { 1, 4, 8, 16, 32, 64 }, train_rows[] = { 128, 256, 512, 2048, 8192 };
+    static const int64_t decode_rows[] = { 1, 8, 16, 32, 64 }, train_rows[] = { 128, 512, 8192 };
     struct jrl_error err = { 0 };
     struct jrl_device *dev;
+    clock_used = n_threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC;
     must(jrl_device_open(&dev, "cpu", n_threads, &err), &err);
     machine->peak = peak_rate(dev);
-    struct reading reading = { .dev = dev, .data = (const uint64_t *)machine->weights, .words = (int64_t)machine->weights_bytes / 8 };
-    machine->bandwidth = best_rate(read_all, &reading, (double)machine->weights_bytes);
+    const uint64_t *words = (const uint64_t *)machine->weights;
+    struct reading reading = { .dev = dev, .begin = words, .end = words + machine->weights_bytes / 8, .data = words };
+    machine->bandwidth = best_rate(read_part, &reading, (double)PIECE_BYTES);
     printf("\n%d thread%s: tile peak %.2f TFLOP/s, read %.1f GB/s\n", n_threads, n_threads == 1 ? "" : "s", machine->peak * 1e-12,
            machine->bandwidth * 1e-9);
+    bench_rows(dev, machine);
     printf("%-8s %-5s %-5s %6s %6s %6s %9s %7s %8s %7s\n", "path", "type", "form", "rows", "out", "in", "GFLOP/s", "of peak", "GB/s W", "of read");
     for (int dtype = JRL_BF16; dtype >= JRL_F32; dtype--) {
         fill(machine->weights, machine->weights_bytes, (enum jrl_dtype)dtype);
@@ -243,10 +286,8 @@ int main(int argc, char **argv)
     bool quick = argc > 1 && !strcmp(argv[1], "--quick");
     int only = argc > 1 + quick ? atoi(argv[1 + quick]) : 0, cores = jrl_cores_allowed();
     struct machine machine = { .weights_bytes = (size_t)1 << (quick ? 28 : 30) };
-    if (quick) {
-        n_runs = 3;
-        min_seconds = 0.01;
-    }
+    if (quick)
+        seconds = 0.05;
     machine.weights = take(machine.weights_bytes, 1);
     machine.x = take((size_t)8192 * 1536, 4);
     machine.y = take((size_t)8192 * 49152 / 16, 4);
