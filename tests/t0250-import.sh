@@ -69,6 +69,7 @@ ok 'a source named beats data_source, which is kept' is "$(field '[.source, .ext
 ok 'text byte for byte' is "$(field .problem '{"problem":" \u0000\u180e e\u0301 \n","answer":1}')" '" \u0000'$'\u180e e\u0301'' \n"'
 ok 'suffix with line breaks and backslashes' is "$(field .prompt '{"problem":"P","answer":1}' --suffix '\n\n\boxed{} \\n')" '"P\n\n\\boxed{} \\n"'
 ok 'a system turn for all' is "$(field .system '{"problem":"P","answer":1,"system":"S"}' --system 'T\nU')" '"T\nU"'
+# shellcheck disable=SC2016 # DAPO's own dollar sign
 dapo='Solve the following math problem step by step. The last line of your response should be of the form Answer: $Answer (without quotes) where $Answer is the answer to the problem.\n\nP\n\nRemember to put your answer on its own line after \"Answer:\".'
 ok 'DAPO stripped' is "$(field '[.problem, .prompt]' "{\"problem\":\"$dapo\",\"answer\":1}" --strip-dapo --suffix S)" '["P","PS"]'
 ok 'DAPO stripped before identity' is "$(field .uid "{\"problem\":\"$dapo\",\"answer\":1}" --strip-dapo --source d)" "$(field .uid '{"problem":"P","answer":1}' --source d)"
