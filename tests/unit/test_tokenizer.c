@@ -6,22 +6,35 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
+#include "base/random.h"
 #include "text/tokenizer.h"
 
 static char folder[] = "/tmp/jrl-tokenizer-XXXXXX";
 
+/* These tests write thousands of files: no fsync, and no truncation, which ext4 flushes. */
+static void write_bytes(const char *name, const void *data, size_t len)
+{
+    char *path = jrl_path_join(folder, name);
+    FILE *f;
+
+    unlink(path);
+    f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(data, 1, len, f), len);
+    assert_int_equal(fclose(f), 0);
+    free(path);
+}
+
 static void write_named(const char *name, const char *text)
 {
-    struct jrl_error err = { 0 };
-    char *path = jrl_path_join(folder, name);
-
-    assert_int_equal(jrl_file_write(path, text, strlen(text), &err), JRL_OK);
-    free(path);
+    write_bytes(name, text, strlen(text));
 }
 
 static struct jrl_tokenizer *byte_tokenizer(void)
@@ -264,6 +277,108 @@ static void cut_anywhere(void **state)
     jrl_buffer_release(&whole);
 }
 
+/* Damaged files: bytes changed, removed and doubled. They are refused or they work; the sanitizers' build sees the rest. */
+static void damaged_files(void **state)
+{
+    static const char text[] = "abc <m> abxc\xC3\xA9 12 <m>b", bytes[] = "\"\\[]{},:0u -\xFF";
+    char *path = jrl_path_join(folder, "tokenizer.json");
+    struct jrl_error err = { 0 };
+    struct jrl_buffer whole = { 0 };
+    struct jrl_rng rng;
+    int n_opened = 0;
+
+    (void)state;
+    write_tokenizer("{\"id\": 7, \"content\": \"<m>\", \"special\": true, \"lstrip\": true}", "{\"type\": \"NFC\"}",
+                    SPLIT("(?i:'s)|\\\\s+(?!\\\\S)|[^\\\\p{L}]|.", "\"behavior\": \"Isolated\", \"invert\": false"), BYTE_LEVEL,
+                    ", \"ignore_merges\": true, \"unk_token\": \"x\"", ABC ", \"x\": 6", "\"a b\", [\"ab\", \"c\"]");
+    assert_int_equal(jrl_file_read(&whole, path, 1 << 20, &err), JRL_OK);
+    jrl_rng_init(&rng, 1, 0);
+    for (int i = 0; i < 4000; i++) {
+        struct jrl_buffer copy = { 0 };
+        struct jrl_tokenizer *t;
+        int rc;
+
+        jrl_buffer_append(&copy, whole.data, whole.len);
+        for (uint64_t k = jrl_rng_below(&rng, 3); i && k < 3; k++) {
+            size_t at = jrl_rng_below(&rng, copy.len - 16), len = 1 + jrl_rng_below(&rng, 15);
+
+            if (jrl_rng_below(&rng, 3))
+                copy.data[at] = (uint8_t)bytes[jrl_rng_below(&rng, sizeof bytes - 1)];
+            else
+                memmove(copy.data + at, copy.data + at + len, (copy.len -= len) - at);
+        }
+        write_bytes("tokenizer.json", copy.data, copy.len);
+        err = (struct jrl_error){ 0 };
+        rc = jrl_tokenizer_open(&t, folder, &err);
+        assert_true(rc == JRL_OK || (rc == JRL_ERR_INPUT && err.text[0]));
+        if (rc == JRL_OK) {
+            struct jrl_tokens ids = { 0 };
+            struct jrl_buffer back = { 0 };
+
+            n_opened++;
+            assert_int_equal(jrl_tokenizer_encode(t, text, sizeof text - 1, true, &ids, &err), JRL_OK);
+            assert_int_equal(jrl_tokenizer_decode(t, ids.ids, ids.n, false, &back, &err), JRL_OK);
+            jrl_tokens_release(&ids);
+            jrl_buffer_release(&back);
+        }
+        jrl_tokenizer_free(t);
+        jrl_buffer_release(&copy);
+    }
+    assert_in_range(n_opened, 1, 3000);
+    jrl_buffer_release(&whole);
+    free(path);
+}
+
+struct worker { const struct jrl_tokenizer *t; const char *text; size_t len; struct jrl_tokens ids; };
+
+static void *encode_often(void *ctx)
+{
+    struct worker *w = ctx;
+    struct jrl_error err = { 0 };
+
+    for (int i = 0; i < 300; i++) {
+        w->ids.n = 0;
+        if (jrl_tokenizer_encode(w->t, w->text, w->len, true, &w->ids, &err) < 0)
+            return ctx;
+    }
+    return NULL;
+}
+
+/* One tokenizer, several threads: the cache is shared and must not show. */
+static void several_threads(void **state)
+{
+    struct jrl_error err = { 0 };
+    struct jrl_buffer text = { 0 };
+    struct jrl_tokenizer *t;
+    struct worker w[4] = { 0 };
+    pthread_t threads[4];
+    char *family = jrl_path_join(getenv("JRL_TOP") ? getenv("JRL_TOP") : ".", "tests/golden/tokenizer/qwen2");
+
+    (void)state;
+    assert_int_equal(jrl_tokenizer_open(&t, family, &err), JRL_OK);
+    for (int i = 0; i < 200; i++)
+        jrl_buffer_printf(&text, "word%d and $x^{%d}$, ", i, i * i);
+    for (int i = 0; i < 4; i++) {
+        w[i] = (struct worker){ .t = t, .text = (const char *)text.data + i, .len = text.len - (size_t)i };
+        assert_int_equal(pthread_create(&threads[i], NULL, encode_often, &w[i]), 0);
+    }
+    for (int i = 0; i < 4; i++) {
+        struct jrl_tokens alone = { 0 };
+        void *failed;
+
+        assert_int_equal(pthread_join(threads[i], &failed), 0);
+        assert_null(failed);
+        assert_int_equal(jrl_tokenizer_encode(t, w[i].text, w[i].len, true, &alone, &err), JRL_OK);
+        assert_int_equal(alone.n, w[i].ids.n);
+        assert_memory_equal(alone.ids, w[i].ids.ids, alone.n * sizeof *alone.ids);
+        jrl_tokens_release(&alone);
+        jrl_tokens_release(&w[i].ids);
+    }
+    jrl_buffer_release(&text);
+    jrl_tokenizer_free(t);
+    free(family);
+}
+
 static int remove_folder(void **state)
 {
     struct jrl_error err = { 0 };
@@ -277,7 +392,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bytes_there_and_back), cmocka_unit_test(tokens_do_not_cross_spans), cmocka_unit_test(bad_text_and_ids),
         cmocka_unit_test(cut_characters_are_repaired), cmocka_unit_test(refused_by_name), cmocka_unit_test(not_a_tokenizer),
-        cmocka_unit_test(cut_anywhere),
+        cmocka_unit_test(cut_anywhere), cmocka_unit_test(damaged_files), cmocka_unit_test(several_threads),
     };
 
     if (!mkdtemp(folder))
