@@ -1,5 +1,4 @@
 /* jrl-model - policy folders: make, info, cast, compare, hash. */
-#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -10,6 +9,7 @@
 #include "base/json.h"
 #include "kernels/attention.h"
 #include "model/make.h"
+#include "model/shape.h"
 #include "text/tokenizer.h"
 #include "tool/cli.h"
 #include "tool/log.h"
@@ -18,22 +18,6 @@ struct config {
     const char *output, *arch, *shape, *config, *tokenizer, *dtype;
     int64_t seed;
     bool json;
-};
-
-struct shape {
-    int64_t dim, layers, heads, kv_heads, head_dim, mlp, positions, vocab, tied;
-    double theta, eps;
-};
-
-static const struct preset {
-    const char *name;
-    const char *arch;
-    struct shape shape;
-} presets[] = {
-    { "smollm2-135m", "llama", { 576, 30, 9, 3, 64, 1536, 8192, 49152, 1, 100000, 1e-5 } },
-    { "smollm2-360m", "llama", { 960, 32, 15, 5, 64, 2560, 8192, 49152, 1, 100000, 1e-5 } },
-    { "qwen2.5-0.5b", "qwen2", { 896, 24, 14, 2, 64, 4864, 32768, 151936, 1, 1000000, 1e-6 } },
-    { "deepseek-r1-distill-qwen-1.5b", "qwen2", { 1536, 28, 12, 2, 128, 8960, 131072, 151936, 0, 10000, 1e-6 } },
 };
 
 /* Resources that all verbs share. */
@@ -45,92 +29,28 @@ struct run {
 
 /* ---- make ------------------------------------------------------------------------------------------------ */
 
-static const struct preset *find_preset(const char *name, size_t len)
+static int check_vocab(struct run *run, int64_t vocab, int64_t n_ids)
 {
-    for (size_t i = 0; i < sizeof(presets) / sizeof(presets[0]); i++)
-        if (strlen(presets[i].name) == len && memcmp(presets[i].name, name, len) == 0)
-            return &presets[i];
-    return NULL;
+    return vocab >= n_ids ? JRL_OK
+                          : jrl_fail(&run->err, JRL_ERR_USAGE, "the tokenizer has ids up to %" PRId64 ", the vocabulary of the model only %" PRId64 " rows",
+                                     n_ids - 1, vocab);
 }
 
-/* "dim=96" of a --shape list into the field of that name. */
-static void set_field(struct shape *shape, const char *item, size_t len)
+/* The config.json of --shape and --arch. */
+static int make_config(struct run *run, int64_t n_ids, int64_t eos, struct jrl_buffer *out)
 {
-    const struct { const char *name; int64_t *value; double max; } fields[] = {
-        { "dim", &shape->dim, 65536 },           { "layers", &shape->layers, 1024 },    { "heads", &shape->heads, 1024 },
-        { "kv-heads", &shape->kv_heads, 1024 },  { "head-dim", &shape->head_dim, 256 }, { "mlp", &shape->mlp, 1048576 },
-        { "positions", &shape->positions, 16777216 }, { "vocab", &shape->vocab, 16777216 }, { "tied", &shape->tied, 1 },
-    };
-    const char *equals = memchr(item, '=', len);
-    char *text = jrl_xstrndup(item, len), *end = NULL;
+    struct jrl_shape shape;
+    int rc = jrl_shape_parse(&shape, run->cfg->shape ? run->cfg->shape : "", &run->err);
 
-    for (size_t i = 0; equals && i < sizeof(fields) / sizeof(fields[0]); i++) {
-        const size_t name_len = (size_t)(equals - item);
-        const char *digits = text + name_len + 1;
-
-        if (strlen(fields[i].name) != name_len || memcmp(fields[i].name, item, name_len) != 0)
-            continue;
-        errno = 0;
-        *fields[i].value = strtoll(digits, &end, 10);
-        if (*digits < '0' || *digits > '9' || *end || errno || (double)*fields[i].value > fields[i].max ||
-            *fields[i].value < (fields[i].value == &shape->tied ? 0 : 1))
-            jrl_cli_fail("--shape: '%s' is not a number from 1 to %.0f", text, fields[i].max);
-        free(text);
-        return;
-    }
-    jrl_cli_fail("--shape: '%s' is neither NAME=NUMBER nor a known shape; names are dim, layers, heads, kv-heads, head-dim, mlp, "
-                 "positions, vocab, tied; known shapes smollm2-135m, smollm2-360m, qwen2.5-0.5b, deepseek-r1-distill-qwen-1.5b", text);
-}
-
-/* Returns the architecture. */
-static const char *parse_shape(struct shape *shape, const struct config *cfg)
-{
-    const char *arch = cfg->arch;
-
-    *shape = (struct shape){ .dim = 128, .layers = 4, .heads = 4, .kv_heads = 2, .mlp = 384, .positions = 2048, .tied = 1, .theta = 10000, .eps = 1e-6 };
-    for (const char *item = cfg->shape ? cfg->shape : ""; *item;) {
-        const size_t len = strcspn(item, ",");
-        const struct preset *preset = find_preset(item, len);
-
-        if (preset && item != cfg->shape)
-            jrl_cli_fail("--shape: the known shape '%s' comes first", preset->name);
-        if (preset) {
-            *shape = preset->shape;
-            arch = jrl_cli_given("arch") ? cfg->arch : preset->arch;
-        } else {
-            set_field(shape, item, len);
-        }
-        item += len + (item[len] == ',');
-    }
-    if (!shape->head_dim && shape->dim % shape->heads != 0)
-        jrl_cli_fail("--shape: dim %" PRId64 " is no multiple of heads %" PRId64 ": give head-dim", shape->dim, shape->heads);
-    if (!shape->head_dim)
-        shape->head_dim = shape->dim / shape->heads;
-    if (shape->heads % shape->kv_heads != 0)
-        jrl_cli_fail("--shape: heads %" PRId64 " is no multiple of kv-heads %" PRId64, shape->heads, shape->kv_heads);
-    if (shape->head_dim % 2 != 0 || shape->head_dim > 256)
-        jrl_cli_fail("--shape: head-dim %" PRId64 " is not an even number up to 256", shape->head_dim);
-    return arch;
-}
-
-static void print_config(struct jrl_buffer *out, const struct shape *s, const char *arch, int64_t vocab, int64_t eos)
-{
-    const bool qwen2 = strcmp(arch, "qwen2") == 0;
-    char theta[32], eps[32];
-
-    jrl_format_f64(theta, s->theta);
-    jrl_format_f64(eps, s->eps);
-    jrl_buffer_printf(out, "{\n  \"architectures\": [\"%s\"],\n  \"model_type\": \"%s\",\n", qwen2 ? "Qwen2ForCausalLM" : "LlamaForCausalLM", arch);
-    jrl_buffer_printf(out, "  \"vocab_size\": %" PRId64 ",\n  \"hidden_size\": %" PRId64 ",\n  \"intermediate_size\": %" PRId64 ",\n", vocab, s->dim, s->mlp);
-    jrl_buffer_printf(out, "  \"num_hidden_layers\": %" PRId64 ",\n  \"num_attention_heads\": %" PRId64 ",\n  \"num_key_value_heads\": %" PRId64 ",\n",
-                      s->layers, s->heads, s->kv_heads);
-    jrl_buffer_printf(out, "  \"head_dim\": %" PRId64 ",\n  \"hidden_act\": \"silu\",\n  \"max_position_embeddings\": %" PRId64 ",\n", s->head_dim, s->positions);
-    jrl_buffer_printf(out, "  \"rms_norm_eps\": %s,\n  \"rope_theta\": %s,\n  \"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": %s},\n", eps, theta, theta);
-    jrl_buffer_printf(out, "  %s,\n", qwen2 ? "\"use_sliding_window\": false,\n  \"sliding_window\": null" : "\"attention_bias\": false,\n  \"mlp_bias\": false");
-    jrl_buffer_printf(out, "  \"attention_dropout\": 0.0,\n  \"initializer_range\": 0.02,\n  \"tie_word_embeddings\": %s,\n", s->tied ? "true" : "false");
-    jrl_buffer_printf(out, "  \"bos_token_id\": null,\n  \"eos_token_id\": ");
-    jrl_buffer_printf(out, eos < 0 ? "null" : "%" PRId64, eos);
-    jrl_buffer_printf(out, ",\n  \"torch_dtype\": \"float32\"\n}\n");
+    if (rc < 0)
+        return rc;
+    if (jrl_cli_given("arch"))
+        shape.arch = strcmp(run->cfg->arch, "qwen2") == 0 ? JRL_ARCH_QWEN2 : JRL_ARCH_LLAMA;
+    if (!shape.vocab)
+        shape.vocab = n_ids;
+    if ((rc = check_vocab(run, shape.vocab, n_ids)) == JRL_OK)
+        jrl_shape_config(out, &shape, eos);
+    return rc;
 }
 
 /* The tokenizer of a new policy: a copy, or the bytes. */
@@ -181,43 +101,28 @@ static int look_at_tokenizer(struct run *run, int64_t *n_ids, int64_t *eos)
     return JRL_OK;
 }
 
-static int check_vocab(struct run *run, int64_t vocab, int64_t n_ids)
-{
-    return vocab >= n_ids ? JRL_OK
-                          : jrl_fail(&run->err, JRL_ERR_USAGE, "the tokenizer has ids up to %" PRId64 ", the vocabulary of the model only %" PRId64 " rows",
-                                     n_ids - 1, vocab);
-}
-
 static int run_make(struct run *run, char **args)
 {
     const struct config *cfg = run->cfg;
     const enum jrl_dtype dtype = strcmp(cfg->dtype, "f32") == 0 ? JRL_F32 : JRL_BF16;
     struct companions companions = { cfg, -1 };
+    const char *where = cfg->config ? cfg->config : "--shape";
     struct jrl_model_config parsed;
     struct jrl_buffer text = { 0 };
     char id[JRL_DIGEST_SIZE];
-    struct shape shape;
-    const char *arch = NULL;
     int64_t n_ids;
     int rc;
 
     (void)args;
-    if (!cfg->config)
-        arch = parse_shape(&shape, cfg);
     if ((rc = look_at_tokenizer(run, &n_ids, &companions.eos)) < 0)
         return rc;
-    if (!cfg->config && shape.vocab && (rc = check_vocab(run, shape.vocab, n_ids)) < 0)
-        return rc;
-    if (cfg->config)
-        rc = jrl_file_read(&text, cfg->config, (size_t)4 << 20, &run->err);
-    else
-        print_config(&text, &shape, arch, shape.vocab ? shape.vocab : n_ids, companions.eos);
+    rc = cfg->config ? jrl_file_read(&text, cfg->config, (size_t)4 << 20, &run->err) : make_config(run, n_ids, companions.eos, &text);
     if (rc == JRL_OK)
-        rc = jrl_config_parse(&parsed, (const char *)text.data, text.len, cfg->config ? cfg->config : "--shape", &run->err);
+        rc = jrl_config_parse(&parsed, (const char *)text.data, text.len, where, &run->err);
     if (rc == JRL_OK)
         rc = check_vocab(run, parsed.vocab, n_ids);
     if (rc == JRL_OK)
-        rc = jrl_policy_make(cfg->output, (const char *)text.data, text.len, cfg->config ? cfg->config : "--shape", (uint64_t)cfg->seed, dtype,
+        rc = jrl_policy_make(cfg->output, (const char *)text.data, text.len, where, (uint64_t)cfg->seed, dtype,
                              write_companions, &companions, run->dev, id, &run->err);
     if (rc == JRL_OK)
         jrl_log_info("made '%s', policy %s", cfg->output, id);

@@ -32,6 +32,7 @@ static const struct feature {
     { "quantization_config", NULL },
     { "compression_config", NULL },
     { "use_mrope", NULL },
+    { "rope_interleaved", NULL },
     { "use_qk_norm", NULL },
     { "qk_layernorm", NULL },
     { "attention_dropout", NULL },

@@ -26,9 +26,13 @@ void jrl_workspace_free(struct jrl_workspace *ws)
 
 int jrl_workspace_need(struct jrl_workspace *ws, enum jrl_scratch which, int64_t n, int64_t size_bytes, void *out, struct jrl_error *err)
 {
-    const size_t n_bytes = (size_t)n * (size_t)size_bytes;
+    const size_t old_bytes = ws->scratch[which].n_bytes;
+    size_t n_bytes = (size_t)n * (size_t)size_bytes;
     int rc;
 
+    /* A buffer that grows takes a quarter more, so that sizes creeping up do not touch fresh memory each time. */
+    if (old_bytes && old_bytes < n_bytes && n_bytes < old_bytes + old_bytes / 4)
+        n_bytes = old_bytes + old_bytes / 4;
     if (!ws->scratch[which].data || ws->scratch[which].n_bytes < n_bytes) {
         free(ws->scratch[which].data);
         ws->scratch[which].data = NULL;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/signals.h"
 #include "model/internal.h"
 #include "model/safetensors.h"
 
@@ -206,7 +207,7 @@ int jrl_policy_write_prepared(const char *dir, jrl_policy_prepare_fn *prepare, v
 {
     char *parent, *name, *temp, *weights = NULL;
     struct stat st;
-    int rc;
+    int rc, slot = -1;
 
     split_path(dir, &parent, &name);
     temp = jrl_xasprintf("%s/.%s.%ld.tmp", parent, name, (long)getpid());
@@ -216,11 +217,15 @@ int jrl_policy_write_prepared(const char *dir, jrl_policy_prepare_fn *prepare, v
     }
     if ((rc = jrl_make_folder(parent, err)) < 0)
         goto out;
+    /* A process of the same number that was killed may have left its folder: in a container that is likely. */
+    if ((rc = jrl_remove_tree(temp, err)) < 0)
+        goto out;
     if (mkdir(temp, 0777) != 0) {
         rc = jrl_fail_errno(err, JRL_ERR_RUN, "cannot create the folder '%s'", temp);
         goto out;
     }
     weights = jrl_path_join(temp, "model.safetensors");
+    slot = jrl_signals_register(weights); /* the one large file: a signal shall not leave it behind */
     if ((rc = prepare(prepare_ctx, temp, err)) < 0 || (rc = jrl_safetensors_write(weights, tensors, n_tensors, (const char *const[]){ "format", "pt", NULL }, err)) < 0 ||
         (rc = compute_id(temp, tensors, n_tensors, pool, id, err)) < 0 || (extra && (rc = extra(extra_ctx, temp, id, err)) < 0) ||
         (rc = jrl_policy_record_id(temp, id, err)) < 0 || (rc = jrl_fsync_folder(temp, err)) < 0)
@@ -230,10 +235,13 @@ int jrl_policy_write_prepared(const char *dir, jrl_policy_prepare_fn *prepare, v
         goto remove;
     }
     rc = jrl_fsync_folder(parent, err);
-    goto out;
+    goto forget;
 remove:
     if (jrl_remove_tree(temp, NULL) < 0)
         rc = jrl_fail_prefix(err, "left '%s' behind", temp);
+forget:
+    if (slot >= 0)
+        jrl_signals_forget(slot);
 out:
     free(parent);
     free(name);
