@@ -1,0 +1,180 @@
+/* bench_sampling.c - tokens per second of the sampling engine, and the share of what the machine could do: a step
+ * of decoding can be no faster than reading the weights once, nor than its products at the measured rate.
+ * Usage: bench_sampling POLICY [threads [prompt [response]]]. Make a policy with: jrl-model make --shape smollm2-135m -o DIR */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/memory.h"
+#include "kernels/matmul.h"
+#include "rollout/engine.h"
+
+static struct jrl_error error;
+static struct jrl_model model;
+
+static double now_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static void must(int rc)
+{
+    if (rc < 0) {
+        fprintf(stderr, "bench_sampling: error: %s\n", error.text);
+        exit(1);
+    }
+}
+
+struct reading {
+    const uint64_t *data;
+    int64_t words, parts;
+    uint64_t sums[1024];
+};
+
+#if defined(__x86_64__)
+__attribute__((target_clones("avx512f", "avx2", "default"), optimize("O3")))
+#endif
+static void read_part(void *ctx, int64_t part, int thread)
+{
+    struct reading *r = ctx;
+    uint64_t sum = 0;
+
+    for (int64_t i = r->words * part / r->parts; i < r->words * (part + 1) / r->parts; i++)
+        sum ^= r->data[i];
+    r->sums[thread & 1023] ^= sum;
+}
+
+/* Bytes per second of reading memory, over much more than the caches hold. */
+static double read_rate(void)
+{
+    struct reading r = { .words = (int64_t)1 << 27, .parts = 256 };
+    void *data = NULL;
+    double best = 0;
+
+    must(jrl_try_alloc(&data, (size_t)r.words, 8, "the benchmark", &error));
+    memset(data, 1, (size_t)r.words * 8);
+    r.data = data;
+    for (int i = 0; i < 5; i++) {
+        double start = now_seconds(), rate;
+
+        jrl_pool_run(jrl_device_pool(model.dev), r.parts, read_part, &r);
+        rate = (double)r.words * 8 / (now_seconds() - start);
+        best = rate > best ? rate : best;
+    }
+    free(data);
+    return best;
+}
+
+/* Operations per second of a large product. */
+static double product_rate(void)
+{
+    struct jrl_matmul p = { .dtype = model.dtype, .m = 512, .n = 1536, .k = 1536, .lda = 1536, .ldb = 1536, .ldc = 1536 };
+    void *a = NULL, *b = NULL, *c = NULL;
+    double best = 0;
+
+    must(jrl_try_alloc(&a, 512 * 1536, 4, "the benchmark", &error));
+    must(jrl_try_alloc(&b, 1536 * 1536, 4, "the benchmark", &error));
+    must(jrl_try_alloc(&c, 512 * 1536, 4, "the benchmark", &error));
+    p.a = a;
+    p.b = b;
+    p.c = c;
+    for (int i = 0; i < 30; i++) {
+        double start = now_seconds(), rate;
+
+        must(jrl_matmul_nt(model.dev, &p, &error));
+        rate = 2.0 * 512 * 1536 * 1536 / (now_seconds() - start);
+        best = rate > best ? rate : best;
+    }
+    free(a);
+    free(b);
+    free(c);
+    return best;
+}
+
+/* Weights that take part in a product for each token: all but a separate embedding table and the norms. */
+static double product_weights(void)
+{
+    const struct jrl_model_config *c = &model.config;
+    double q = (double)(c->n_heads * c->head_dim), kv = (double)(c->n_kv_heads * c->head_dim), dim = (double)c->dim;
+
+    return (double)c->n_layers * (dim * (2 * q + 2 * kv) + 3 * dim * (double)c->mlp_dim) + dim * (double)c->vocab;
+}
+
+static int rising(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+static void bench(int64_t batch, int64_t n_prompt, int64_t n_response, double bandwidth, double rate)
+{
+    struct jrl_sampling sampling = { .temperature = 1, .top_p = 1, .max_tokens = n_response };
+    struct jrl_engine_limits limits = { batch, 512, 0, n_prompt };
+    struct jrl_engine *e = NULL;
+    struct jrl_engine_stats before = { 0 }, after;
+    uint32_t *prompt = jrl_xcalloc((size_t)n_prompt, sizeof *prompt);
+    double *steps = jrl_xcalloc((size_t)(n_response + batch * n_prompt), sizeof *steps), start, all = now_seconds(), bound;
+    double read = product_weights() * (double)jrl_dtype_bytes(model.dtype) / bandwidth, work = 2 * product_weights() * (double)batch / rate;
+    int64_t n_steps = 0;
+    int rc;
+
+    must(jrl_engine_new(&e, &model, &sampling, &limits, &error));
+    for (int64_t i = 0; i < batch; i++) {
+        for (int64_t j = 0; j < n_prompt; j++)
+            prompt[j] = (uint32_t)((i * 31 + j * 7919) % model.config.vocab);
+        must(jrl_engine_add(e, (uint64_t)i, 0, prompt, n_prompt, 0, 1, NULL, &error));
+    }
+    for (;;) {
+        start = now_seconds();
+        must(rc = jrl_engine_step(e, &error));
+        if (rc == JRL_EOF)
+            break;
+        jrl_engine_stats(e, &after);
+        if (after.prefill_s == before.prefill_s && after.tokens - before.tokens == batch)
+            steps[n_steps++] = now_seconds() - start;
+        before = after;
+    }
+    all = now_seconds() - all;
+    qsort(steps, (size_t)n_steps, sizeof *steps, rising);
+    bound = read > work ? read : work;
+    printf("%5lld %9.1f %9.2f %9.2f %10.1f %9.2f %7.0f%% %9.3f %9.3f\n", (long long)batch, (double)(batch * n_response) / all, steps[0] * 1e3,
+           steps[n_steps / 2] * 1e3, (double)batch / steps[n_steps / 2], bound * 1e3, 100 * bound / steps[n_steps / 2], before.prefill_s,
+           before.choose_s);
+    fflush(stdout);
+    jrl_engine_free(e);
+    free(prompt);
+    free(steps);
+}
+
+int main(int argc, char **argv)
+{
+    static const int64_t batches[] = { 1, 8, 32, 64 };
+    const int64_t n_prompt = argc > 3 ? atoll(argv[3]) : 200, n_response = argc > 4 ? atoll(argv[4]) : 128;
+    struct jrl_policy *policy = NULL;
+    struct jrl_device *dev = NULL;
+    double bandwidth, rate;
+
+    if (argc < 2 || n_prompt < 1 || n_response < 2) {
+        fprintf(stderr, "usage: bench_sampling POLICY [threads [prompt [response]]]\n");
+        return 2;
+    }
+    must(jrl_device_open(&dev, "cpu", argc > 2 ? atoi(argv[2]) : 0, &error));
+    must(jrl_policy_open(&policy, argv[1], &error));
+    must(jrl_model_open(&model, dev, policy, "auto", n_prompt + n_response, &error));
+    bandwidth = read_rate();
+    rate = product_rate();
+    printf("%s, %d threads: reads %.1f GB/s, products %.2f TFLOP/s; prompts of %lld, responses of %lld tokens\n", jrl_device_path(dev),
+           jrl_pool_size(jrl_device_pool(dev)), bandwidth * 1e-9, rate * 1e-12, (long long)n_prompt, (long long)n_response);
+    printf("%5s %9s %9s %9s %10s %9s %8s %9s %9s\n", "batch", "tokens/s", "step ms", "median", "decode t/s", "bound ms", "of bound", "prefill s",
+           "choose s");
+    for (size_t i = 0; i < sizeof batches / sizeof *batches; i++)
+        bench(batches[i], n_prompt, n_response, bandwidth, rate);
+    jrl_model_close(&model);
+    jrl_policy_close(policy);
+    jrl_device_close(dev);
+    return 0;
+}
