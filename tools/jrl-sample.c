@@ -169,6 +169,7 @@ static int advance(struct sampler *s)
 
     if (rc < 0)
         return rc;
+    jrl_io_watch(s->io);
     show_progress(s);
     written = write_ready(s);
     return written < 0 ? written : rc;

@@ -147,6 +147,14 @@ void jrl_io_while_waiting(struct jrl_io *io, int (*work)(void *ctx), void *ctx)
     io->p->work_ctx = ctx;
 }
 
+void jrl_io_watch(struct jrl_io *io)
+{
+    struct pollfd out = { .fd = io->p->watch_output ? io->p->out_fd : -1 };
+
+    if (poll(&out, 1, 0) > 0 && (out.revents & (POLLERR | POLLHUP)))
+        raise(SIGPIPE);
+}
+
 int jrl_io_sleep(struct jrl_io *io, double seconds)
 {
     return wait_for(io, -1, (int)(seconds * 1000), &io->err);

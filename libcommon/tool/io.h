@@ -69,6 +69,9 @@ int jrl_io_flush(struct jrl_io *io) JRL_MUST_CHECK; /* end the block: the next s
  * returns JRL_OK, JRL_EOF when there is nothing to do but wait, or a failure that it put into io->err. */
 void jrl_io_while_waiting(struct jrl_io *io, int (*work)(void *ctx), void *ctx);
 
+/* For long work between two writes: ends the tool as by SIGPIPE when the output's reader has gone. Cheap. */
+void jrl_io_watch(struct jrl_io *io);
+
 /* Sleep at most SECONDS, for a tool that waits for something else than its input (a policy): what was
  * written is flushed, and when the output's reader goes, the tool ends at once as by SIGPIPE. */
 int jrl_io_sleep(struct jrl_io *io, double seconds) JRL_MUST_CHECK;

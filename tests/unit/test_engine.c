@@ -298,6 +298,27 @@ static void test_refusals(void **state)
     close_model(f);
 }
 
+/* Finite weights whose products overflow. */
+static void test_overflow(void **state)
+{
+    struct fixture f;
+    struct jrl_error err = { 0 };
+    struct jrl_sampling s = sampling_of(1, 1, 0);
+    struct jrl_engine *e;
+    const uint32_t prompt[3] = { 1, 2, 3 };
+
+    (void)state;
+    tiny_policy_make(&f.files, CONFIG, JRL_F32, 1e18);
+    open_model(&f, "auto", 1);
+    assert_int_equal(jrl_engine_new(&e, &f.model, &s, &(struct jrl_engine_limits){ 4, 10, 0, MAX_PROMPT }, &err), JRL_OK);
+    assert_int_equal(jrl_engine_add(e, 42, 0, prompt, 3, 0, 2, NULL, &err), JRL_OK);
+    assert_int_equal(jrl_engine_step(e, &err), JRL_ERR_INPUT);
+    assert_non_null(strstr(err.text, "uid 42 are not finite"));
+    jrl_engine_free(e);
+    close_model(&f);
+    tiny_policy_remove(&f.files);
+}
+
 static void test_pages(void **state)
 {
     struct jrl_error err = { 0 };
@@ -324,7 +345,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_invariance), cmocka_unit_test(test_invariance_bf16), cmocka_unit_test(test_seed),
-        cmocka_unit_test(test_equals_scoring), cmocka_unit_test(test_refusals), cmocka_unit_test(test_pages),
+        cmocka_unit_test(test_equals_scoring), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_overflow), cmocka_unit_test(test_pages),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);
