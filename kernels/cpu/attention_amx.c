@@ -56,6 +56,10 @@ static void load_queries(const struct jrl_attention_call *c, const struct jrl_at
 
     for (int64_t i = 0; i < QUERIES; i++) {
         const jrl_bf16 *from = (const jrl_bf16 *)c->q + (i < u->n ? jrl_query_at(c, u, i) : 0);
+        /* The rows of the next queries lie apart: the processor does not fetch them by itself. */
+        const char *next = (const char *)((const jrl_bf16 *)c->q + jrl_query_at(c, u, i + QUERIES));
+        for (int64_t b = 0; b < 2 * dim; b += 64)
+            _mm_prefetch(next + b, _MM_HINT_T0);
         for (int64_t d = 0; d < dim; d += 32)
             _mm512_store_si512(to + i * dim + d, i < u->n ? _mm512_loadu_si512(from + d) : _mm512_setzero_si512());
     }
@@ -201,11 +205,22 @@ static void weigh_values(const struct jrl_attention_call *c, const struct jrl_at
     jrl_memory_is_written();
 }
 
+static void store_lse(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, const float max[QUERIES],
+                      const float sums[QUERIES])
+{
+    float logs[QUERIES];
+
+    for (int i = 0; i < QUERIES; i++) /* all, so that the compiler makes one vector of it */
+        logs[i] = jrl_logf_inline(sums[i]);
+    for (int64_t i = 0; i < u->n; i++)
+        c->lse[jrl_query_lse_at(c, u, i)] = max[i] + logs[i];
+}
+
 static void attend(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, uint8_t *memory)
 {
     struct scratch s = lay_out(c, memory);
     int64_t dim = c->p->head_dim;
-    float sums[QUERIES], max;
+    float sums[QUERIES] = { 0 }, max[QUERIES];
 
     jrl_tiles_begin();
     load_queries(c, u, &s);
@@ -213,14 +228,13 @@ static void attend(const struct jrl_attention_call *c, const struct jrl_attentio
         score_prepared(c, u, &s);
     else
         score_pages(c, u, &s);
-    for (int64_t i = 0; i < u->n; i++) {
-        sums[i] = softmax(s.scores + i * s.stride, jrl_query_positions(c, u, i), u->n_blocks * BLOCK, c->scale, &max);
-        if (c->lse)
-            c->lse[jrl_query_lse_at(c, u, i)] = max + jrl_logf_inline(sums[i]);
-    }
+    for (int64_t i = 0; i < u->n; i++)
+        sums[i] = softmax(s.scores + i * s.stride, jrl_query_positions(c, u, i), u->n_blocks * BLOCK, c->scale, &max[i]);
     jrl_memory_is_written();
     weigh_values(c, u, &s);
     jrl_tiles_end();
+    if (c->lse)
+        store_lse(c, u, max, sums);
     for (int64_t i = 0; i < u->n; i++) {
         jrl_bf16 *out = (jrl_bf16 *)c->out + jrl_query_at(c, u, i);
         struct vec16 sum = vec_set(sums[i]);

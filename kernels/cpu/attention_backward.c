@@ -11,6 +11,7 @@
 #include "kernels/cpu/attention_cpu.h"
 
 #define BLOCK JRL_PAGE_TOKENS
+#define WHOLE_SEQUENCE ((int64_t)1 << 40) /* rows of a tile */
 
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -177,7 +178,14 @@ static void backward_part(void *ctx, int64_t part, int thread)
 {
     const struct jrl_attention_call *c = ctx;
 
-    c->path->backward(c, part / c->p->n_kv_heads, part % c->p->n_kv_heads, c->scratch + thread * c->scratch_bytes);
+    c->path->backward(c, c->tiles[part / c->p->n_kv_heads].seq, part % c->p->n_kv_heads, c->scratch + thread * c->scratch_bytes);
+}
+
+/* The longest first, so that no thread is left alone with it at the end. */
+static int longer_first(const void *a, const void *b)
+{
+    int64_t x = ((const struct jrl_attention_tile *)a)->n, y = ((const struct jrl_attention_tile *)b)->n;
+    return x < y ? 1 : x > y ? -1 : 0;
 }
 
 static int check_rows(const struct jrl_attention *p, struct jrl_error *err)
@@ -195,7 +203,7 @@ int jrl_attention_backward(struct jrl_device *dev, const struct jrl_attention *p
     struct jrl_pool *pool = jrl_device_pool(dev);
     struct jrl_attention_call c;
     void *scratch = NULL, *delta = NULL;
-    int rc = jrl_attention_call_init(&c, p, "attention_backward", JRL_PAGE_TOKENS, err);
+    int rc = jrl_attention_call_init(&c, p, "attention_backward", WHOLE_SEQUENCE, err);
 
     if (rc < 0 || (rc = check_rows(p, err)) < 0)
         goto out;
@@ -212,7 +220,8 @@ int jrl_attention_backward(struct jrl_device *dev, const struct jrl_attention *p
     if ((rc = jrl_device_scratch(&scratch, dev, JRL_SCRATCH_ATTENTION, (size_t)jrl_pool_size(pool), (size_t)c.scratch_bytes, err)) < 0)
         goto out;
     c.scratch = scratch;
-    jrl_pool_run(pool, p->n_seqs * p->n_kv_heads, backward_part, &c);
+    qsort(c.tiles, (size_t)c.n_tiles, sizeof *c.tiles, longer_first);
+    jrl_pool_run(pool, c.n_tiles * p->n_kv_heads, backward_part, &c);
     rc = jrl_attention_zero_padding(p, dqkv, c.qkv_width * (int64_t)sizeof(float), err);
 out:
     jrl_attention_call_release(&c);
