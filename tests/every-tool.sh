@@ -84,7 +84,7 @@ numbers_are_parsed_whole() {
 }
 help_to_full_disk() { exits 1 "$tool" --help > /dev/full 2> /dev/null; }
 foreign() { # BYTES-FILE: exit 3, one line that says what it looks like
-    fails_with 3 'looks like|no header|not a jrl stream|not valid JSON|line 1' t < "$1"
+    fails_with 3 'looks like|no header|not a jrl stream|not valid JSON|line 1|is a gzip file' t < "$1"
 }
 no_output_left() { # only what was there before; hidden temporary files count
     [ -z "$(find . -maxdepth 1 \( -name 'result*' -o -name '.result*' -o -name '.*.tmp' \) -print)" ] || { find . -maxdepth 1; return 1; }
@@ -101,6 +101,7 @@ header_only() {
     jrl-cat -n 0 "$inputs/$input" | jrl-check && jrl-cat -n 0 "$inputs/$input" > empty.jrl && exits "$header_only" t empty.jrl > out
 }
 full_disk() { exits 1 t "$inputs/$input" > /dev/full 2> err && grep -q 'No space left' err; }
+own_full_disk() { exits 1 t > /dev/full; }
 full_disk_named() { fails_with 1 'No space left' t -o /dev/full "$inputs/$input"; }
 
 # The reader of the output goes while the tool waits for input: the tool ends at once, by SIGPIPE.
@@ -179,7 +180,7 @@ every_tool() {
     ok "$tool: numbers are parsed whole" numbers_are_parsed_whole
     ok "$tool: help to a full disk" help_to_full_disk
     if [ "$class" = own ]; then
-        ok "$tool: full disk" exits 1 t > /dev/full
+        ok "$tool: full disk" own_full_disk
         ok "$tool: repeatable" eval 't > one && t > two && cmp one two'
         cd .. || exit 1
         return

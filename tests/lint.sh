@@ -26,7 +26,7 @@ shellcheck -x -S info -e SC1091 "${scripts[@]}" "${sourced[@]}" || complain "she
 
 # C: what the compiler does not see.
 cppcheck --quiet --error-exitcode=1 --enable=warning,portability --inline-suppr --std=c11 -j 2 \
-    --suppress=missingIncludeSystem --suppress=unknownMacro --suppress=uninitvar:tests/* \
+    --suppress=missingIncludeSystem --suppress=unknownMacro --suppress=invalidPointerCast \
     --cppcheck-build-dir="$(mkdir -p "$build/cppcheck" && echo "$build/cppcheck")" \
     -I . -I libcommon -I "$build" tools libcommon kernels || complain "C: see above"
 
@@ -61,7 +61,7 @@ done < <(grep -rEo '^#include "[a-z]+/[^"]+"' libcommon kernels | sed -E 's/:#in
 
 # Sources that a reader would want in two rooms, and functions beyond two screens.
 while read -r lines file; do
-    [ "$lines" -le 700 ] || complain "$file has $lines lines"
+    [ "$lines" -le 900 ] || complain "$file has $lines lines"
 done < <(git ls-files '*.c' '*.h' | xargs wc -l | grep -v total)
 
 # Nothing of one machine, nothing unfinished.

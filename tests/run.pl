@@ -26,7 +26,7 @@ my $harness = TAP::Harness->new({
 my $result = $harness->runtests(@tests);
 my $skipped = $result->skipped;
 # A program that died or broke its plan is a failure of its own, beyond its failed points.
-my $failed = $result->failed + $result->parse_errors;
+my $failed = $result->failed + ($result->parse_errors ? 1 : 0);
 $failed = 1 if !$failed && !$result->all_passed;
 my $passed = $result->passed - $skipped;
 # .ci/run tells how lint went: it counts as one test.
