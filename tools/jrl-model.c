@@ -307,12 +307,11 @@ static const struct verb {
 static const struct verb *choose_verb(const struct config *cfg, int n_args, char **args)
 {
     static const char *const own[] = { "output", "arch", "shape", "config", "tokenizer", "dtype", "seed", "json" };
-    const struct verb *verb = NULL;
+    const struct verb *verb = verbs, *end = verbs + sizeof(verbs) / sizeof(verbs[0]);
 
-    for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
-        if (strcmp(args[0], verbs[i].name) == 0)
-            verb = &verbs[i];
-    if (!verb)
+    while (verb < end && strcmp(args[0], verb->name) != 0)
+        verb++;
+    if (verb == end)
         jrl_cli_fail("'%s' is not one of make, info, cast, compare, hash", args[0]);
     if (n_args != 1 + verb->n_operands)
         jrl_cli_fail("%s wants %s%s", verb->name, verb->n_operands ? "the operands " : "no operands", verb->operands);

@@ -14,7 +14,7 @@
 #define PIECE_ELEMENTS ((int64_t)1 << 16)
 
 struct piece {
-    uint8_t *to;
+    void *to;
     int64_t n;
     uint64_t seed, stream;
     float deviation;
@@ -38,7 +38,7 @@ static void fill_piece(void *ctx, int64_t part, int thread)
     }
 }
 
-static void fill_ones(uint8_t *to, int64_t n, enum jrl_dtype dtype)
+static void fill_ones(void *to, int64_t n, enum jrl_dtype dtype)
 {
     for (int64_t i = 0; i < n; i++)
         if (dtype == JRL_F32)

@@ -121,14 +121,14 @@ static int chunk_buffers(struct jrl_head_chunk *chunk, const struct jrl_model *m
     if ((rc = jrl_workspace_need(ws, JRL_WS_HEAD_X, chunk->n * c->dim, 4, &chunk->x, err)) < 0 ||
         (rc = jrl_workspace_need(ws, JRL_WS_HEAD_NORMED, chunk->n * c->dim, jrl_dtype_bytes(model->dtype), &chunk->normed, err)) < 0 ||
         (rc = jrl_workspace_need(ws, JRL_WS_LOGITS, chunk->n * c->vocab, 4, &chunk->logits, err)) < 0 ||
-        (rc = jrl_workspace_need(ws, JRL_WS_STATS, chunk->n * 6, 4, &stats, err)) < 0)
+        (rc = jrl_workspace_need(ws, JRL_WS_TARGETS, chunk->n, sizeof(*chunk->targets), &chunk->targets, err)) < 0 ||
+        (rc = jrl_workspace_need(ws, JRL_WS_STATS, chunk->n * 5, 4, &stats, err)) < 0)
         return rc;
     chunk->logprob = stats;
     chunk->entropy = stats + chunk->n;
     chunk->lse = stats + 2 * chunk->n;
     chunk->dlogprob = stats + 3 * chunk->n;
     chunk->dentropy = stats + 4 * chunk->n;
-    chunk->targets = (uint32_t *)(stats + 5 * chunk->n);
     return JRL_OK;
 }
 
