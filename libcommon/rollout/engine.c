@@ -246,7 +246,7 @@ static int check_finite(const struct jrl_engine *e, struct jrl_error *err)
 {
     for (int64_t row = 0; row < e->n_logits; row++)
         if (!isfinite(e->row_sums[row].lse))
-            return jrl_fail(err, JRL_ERR_INPUT, "the logits after position %lld of the prompt with uid %llu are not finite: the policy's"
+            return jrl_fail(err, JRL_ERR_INPUT, "the logits after %lld tokens of the sequence with uid %llu are not finite: the policy's"
                             " weights are damaged or too large", (long long)e->fed[e->logits_span[row]]->n_tokens,
                             (unsigned long long)e->fed_group[e->logits_span[row]]->uid);
     return JRL_OK;
