@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Builds and runs one fuzz program with libFuzzer (clang and its compiler-rt are needed).
+# Usage: tests/fuzz/run.sh reader|json|where|... [SECONDS]    FUZZ_CC=clang-16 chooses another clang
+# Inputs that are worth keeping gather under build/fuzz/corpus.NAME; a crash leaves its input in build/fuzz.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+name=$1 seconds=${2:-60}
+cc=${FUZZ_CC:-}
+for candidate in clang clang-19 clang-16 clang-14; do
+    [ -n "$cc" ] || cc=$(command -v "$candidate") || cc=
+done
+out=build/fuzz
+mkdir -p "$out/corpus.$name"
+read -ra libraries <<< "$(pkg-config --cflags --libs msgpack libzstd jansson libxxhash libpcre2-8 libutf8proc)"
+rooms=(libcommon/base/*.c libcommon/stream/*.c libcommon/answer/*.c libcommon/text/*.c)
+"$cc" -g -O1 -std=gnu11 -D_GNU_SOURCE -fno-omit-frame-pointer -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
+    -pthread -I. -Ilibcommon "tests/fuzz/fuzz_$name.c" "${rooms[@]}" "${libraries[@]}" -lm -o "$out/fuzz_$name"
+seeds=()
+case $name in
+reader) seeds=(tests/golden/stream/good tests/golden/stream/bad) ;;
+json) split -l 1 -a 4 <(cat tests/golden/stream/good/values.jsonl) "$out/corpus.$name/seed." ;;
+where) printf "a == 1 and b != 'x' or c" > "$out/corpus.$name/seed" ;;
+esac
+ASAN_OPTIONS=allocator_may_return_null=1 exec "$out/fuzz_$name" -max_total_time="$seconds" -rss_limit_mb=1024 -timeout=10 \
+    -print_final_stats=1 -artifact_prefix="$out/" "$out/corpus.$name" "${seeds[@]}"
