@@ -1,14 +1,17 @@
 /* bench_model.c - tokens per second of training, scoring and decoding a policy, and how much of that time the
  * matrix products alone would take.
- * Usage: bench_model POLICY [threads [sequences [tokens]]]. Make a policy with: jrl-model make --shape smollm2-135m -o DIR */
+ * Usage: bench_model [threads [sequences [tokens [POLICY]]]]. Without POLICY: random weights of SmolLM2-135M's shape. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "base/file.h"
 #include "base/memory.h"
 #include "kernels/logprob.h"
 #include "kernels/matmul.h"
+#include "model/make.h"
+#include "model/shape.h"
 #include "model/train.h"
 
 static struct jrl_error error;
@@ -156,23 +159,53 @@ static void bench_decode(int64_t n, int64_t position)
     free(targets);
 }
 
+/* A policy with random weights in a folder of its own, removed at exit. */
+static char made_folder[] = "/tmp/jrl-bench-XXXXXX";
+
+static void remove_made(void)
+{
+    if (jrl_remove_tree(made_folder, NULL) < 0)
+        fprintf(stderr, "bench_model: left '%s' behind\n", made_folder);
+}
+
+static char *make_policy(struct jrl_device *dev)
+{
+    struct jrl_buffer config = { 0 };
+    char id[JRL_DIGEST_SIZE], *folder;
+    struct jrl_shape shape;
+
+    if (!mkdtemp(made_folder)) {
+        perror("bench_model: mkdtemp");
+        exit(1);
+    }
+    atexit(remove_made);
+    folder = jrl_path_join(made_folder, "policy");
+    must(jrl_shape_parse(&shape, "smollm2-135m", &error));
+    jrl_shape_config(&config, &shape, -1);
+    must(jrl_policy_make(folder, (const char *)config.data, config.len, "shape", 0, JRL_BF16, NULL, NULL, dev, id, &error));
+    jrl_buffer_release(&config);
+    return folder;
+}
+
 int main(int argc, char **argv)
 {
-    const int threads = argc > 2 ? atoi(argv[2]) : 0;
-    const int64_t n_seqs = argc > 3 ? atoll(argv[3]) : 8, n_tokens = argc > 4 ? atoll(argv[4]) : 512;
+    const int threads = argc > 1 ? atoi(argv[1]) : 0;
+    const int64_t n_seqs = argc > 2 ? atoll(argv[2]) : 8, n_tokens = argc > 3 ? atoll(argv[3]) : 512;
     struct jrl_policy *policy = NULL;
     struct jrl_device *dev = NULL;
     struct jrl_sequence *seqs;
     uint32_t *tokens;
+    char *folder;
     double start;
 
-    if (argc < 2 || n_seqs < 1 || n_tokens < 1) {
-        fprintf(stderr, "usage: bench_model POLICY [threads [sequences [tokens]]]\n");
+    if (argc > 5 || n_seqs < 1 || n_tokens < 2) {
+        fprintf(stderr, "usage: bench_model [threads [sequences [tokens [POLICY]]]]\n");
         return 2;
     }
     must(jrl_device_open(&dev, "cpu", threads, &error));
+    folder = argc > 4 ? jrl_xstrdup(argv[4]) : make_policy(dev);
     start = now_seconds();
-    must(jrl_policy_open(&policy, argv[1], &error));
+    must(jrl_policy_open(&policy, folder, &error));
     must(jrl_model_open(&model, dev, policy, "auto", n_tokens + 1, &error));
     printf("opened in %.3f s; %s, %d threads\n", now_seconds() - start, jrl_device_path(dev), jrl_pool_size(jrl_device_pool(dev)));
     ws = jrl_workspace_new();
@@ -185,6 +218,7 @@ int main(int argc, char **argv)
     bench_train(seqs, n_seqs, n_tokens);
     for (int64_t n = 1; n <= 64; n *= 8)
         bench_decode(n, n_tokens / 2);
+    free(folder);
     free(seqs);
     free(tokens);
     jrl_workspace_free(ws);
