@@ -45,8 +45,8 @@ static int check_ids(struct scorer *s, const char *key, const uint32_t *ids, siz
 {
     for (size_t i = 0; i < n; i++)
         if (ids[i] >= s->model.config.vocab)
-            return jrl_io_fail(s->io, JRL_ERR_INPUT, "field '%s': token id %u has no embedding row in '%s', which has %" PRId64, key, ids[i],
-                               s->cfg->policy, s->model.config.vocab);
+            return jrl_io_fail(s->io, JRL_ERR_INPUT, "field '%s': token id %u has no embedding row in '%s', which has %" PRId64,
+                               key, ids[i], s->cfg->policy, s->model.config.vocab);
     return JRL_OK;
 }
 
@@ -63,8 +63,8 @@ static int read_tokens(struct scorer *s, const struct jrl_record *rec, uint32_t 
     if (n_prompt == 0)
         return jrl_io_fail(s->io, JRL_ERR_INPUT, "field 'prompt_tokens' is empty: nothing to predict the response from");
     if ((int64_t)(n_prompt + n) - 1 > s->model.n_positions)
-        return jrl_io_fail(s->io, JRL_ERR_INPUT, "%zu prompt and %zu response tokens are more than the %" PRId64 " positions of '%s'", n_prompt,
-                           n, s->model.n_positions, s->cfg->policy);
+        return jrl_io_fail(s->io, JRL_ERR_INPUT, "%zu prompt and %zu response tokens are more than the %" PRId64 " positions of '%s'",
+                           n_prompt, n, s->model.n_positions, s->cfg->policy);
     *out = jrl_xmalloc((n_prompt + n) * sizeof **out);
     memcpy(*out, prompt, n_prompt * sizeof **out);
     memcpy(*out + n_prompt, response, n * sizeof **out);
@@ -126,7 +126,8 @@ static int flush_pack(struct scorer *s)
         s->entropies = jrl_xrealloc(s->entropies, (size_t)s->cap_scored, sizeof *s->entropies);
     }
     if (p->n_scored)
-        rc = jrl_score(&s->model, s->workspace, p->seqs, p->n, p->temperature, s->logprobs, s->cfg->entropies ? s->entropies : NULL, &s->io->err);
+        rc = jrl_score(&s->model, s->workspace, p->seqs, p->n, p->temperature, s->logprobs, s->cfg->entropies ? s->entropies : NULL,
+                       &s->io->err);
     for (int64_t i = 0; rc == JRL_OK && i < p->n; i++) {
         size_t n = (size_t)(p->seqs[i].n - p->seqs[i].n_prompt);
 
@@ -240,8 +241,8 @@ int main(int argc, char **argv)
         JRL_OPT_IO,
         JRL_OPT_END,
     };
-    const struct jrl_tool tool = { "jrl-logprob", "add the logprobs of each rollout's tokens under a policy", "--policy DIR --as NAME [options] [FILE]",
-                                   options, 0, 1 };
+    const struct jrl_tool tool = { "jrl-logprob", "add the logprobs of each rollout's tokens under a policy",
+                                   "--policy DIR --as NAME [options] [FILE]", options, 0, 1 };
     struct scorer s = { .cfg = &cfg };
     struct jrl_error err = { 0 };
     struct jrl_io io;

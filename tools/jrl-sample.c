@@ -144,8 +144,8 @@ static void show_progress(const struct sampler *s)
     double seconds = jrl_now() - s->started;
 
     jrl_engine_stats(s->engine, &stats);
-    jrl_progress("%" PRId64 " running, %" PRId64 " waiting, %" PRId64 " done, %" PRId64 " tokens, %.0f tokens/s", stats.running, stats.waiting,
-                 stats.done, stats.tokens, seconds > 0 ? (double)stats.tokens / seconds : 0);
+    jrl_progress("%" PRId64 " running, %" PRId64 " waiting, %" PRId64 " done, %" PRId64 " tokens, %.0f tokens/s", stats.running,
+                 stats.waiting, stats.done, stats.tokens, seconds > 0 ? (double)stats.tokens / seconds : 0);
 }
 
 /* At -v: what the engine did, for people who look for speed. */
@@ -200,7 +200,8 @@ static int take_resumed(struct sampler *s, const struct jrl_tokens *prompt)
     if (jrl_record_array(&s->resume.group.records[0], "prompt_tokens", JRL_ARRAY_U32, &tokens, &n, &s->io->err) < 0)
         return jrl_fail_prefix(&s->io->err, "'%s'", s->resume.path);
     if (n != prompt->n || memcmp(tokens, prompt->ids, n * 4) != 0)
-        return jrl_io_fail(s->io, JRL_ERR_INPUT, "cannot resume from '%s': this problem has other prompt tokens there", s->resume.path);
+        return jrl_io_fail(s->io, JRL_ERR_INPUT, "cannot resume from '%s': this problem has other prompt tokens there",
+                           s->resume.path);
     item = push(s, ITEM_TAKEN);
     item->group = s->resume.group;
     s->resume.group = (struct jrl_group){ 0 };
@@ -209,12 +210,13 @@ static int take_resumed(struct sampler *s, const struct jrl_tokens *prompt)
 
 static int add_problem(struct sampler *s, const struct jrl_record *rec, const struct jrl_group_key *key, struct jrl_tokens *prompt)
 {
+    uint64_t draw = key->has_draw ? (uint64_t)key->draw : 0;
     struct item *item;
     struct jrl_error err = { 0 };
 
     if (s->resume.path && jrl_resume_find(&s->resume, key) == JRL_OK)
         return take_resumed(s, prompt);
-    if (jrl_engine_add(s->engine, key->uid, key->has_draw ? (uint64_t)key->draw : 0, prompt->ids, (int64_t)prompt->n, 0, s->cfg->samples, NULL, &err) < 0)
+    if (jrl_engine_add(s->engine, key->uid, draw, prompt->ids, (int64_t)prompt->n, 0, s->cfg->samples, NULL, &err) < 0)
         return jrl_io_fail(s->io, err.status, "%s", err.text);
     item = push(s, ITEM_PROBLEM);
     jrl_record_copy(&item->problem, rec);
@@ -312,7 +314,8 @@ static int open_policy(struct sampler *s, struct config *cfg, struct jrl_error *
         jrl_log_warn("'%s' names no end token: every response runs to --max-tokens", cfg->policy);
     s->sampling.stop_ids = p->stop_ids;
     s->sampling.n_stop = p->n_stop;
-    return jrl_chat_model_load(p, jrl_common.device, (int)jrl_common.threads, jrl_common.dtype, cfg->max_prompt_tokens + cfg->max_tokens - 1, err);
+    return jrl_chat_model_load(p, jrl_common.device, (int)jrl_common.threads, jrl_common.dtype,
+                               cfg->max_prompt_tokens + cfg->max_tokens - 1, err);
 }
 
 static int open_engine(struct sampler *s, struct jrl_error *err)
@@ -339,9 +342,10 @@ static char *describe(const struct sampler *s)
 
     jrl_format_f64(temperature, cfg->greedy ? 1 : cfg->temperature);
     jrl_format_f64(top_p, cfg->top_p);
-    jrl_buffer_printf(&b, "policy=%s dtype=%s template=%s samples=%" PRId64 " greedy=%d temperature=%s top_p=%s top_k=%" PRId64 " seed=%" PRId64
-                      " max_tokens=%" PRId64 " entropies=%d stop=", s->policy.id, jrl_dtype_name(s->policy.model.dtype), s->policy.chat.format->name, cfg->samples,
-                      cfg->greedy, temperature, top_p, cfg->top_k, cfg->seed, cfg->max_tokens, cfg->entropies);
+    jrl_buffer_printf(&b, "policy=%s dtype=%s template=%s samples=%" PRId64 " greedy=%d temperature=%s top_p=%s top_k=%" PRId64,
+                      s->policy.id, jrl_dtype_name(s->policy.model.dtype), s->policy.chat.format->name, cfg->samples, cfg->greedy,
+                      temperature, top_p, cfg->top_k);
+    jrl_buffer_printf(&b, " seed=%" PRId64 " max_tokens=%" PRId64 " entropies=%d stop=", cfg->seed, cfg->max_tokens, cfg->entropies);
     for (int i = 0; i < s->sampling.n_stop; i++)
         jrl_buffer_printf(&b, "%s%u", i ? "," : "", s->policy.stop_ids[i]);
     return (char *)b.data;
@@ -396,8 +400,8 @@ static void check_options(struct config *cfg)
 
 int main(int argc, char **argv)
 {
-    struct config cfg = { .samples = 1, .max_tokens = DEFAULT_TOKENS, .max_prompt_tokens = DEFAULT_TOKENS, .batch = 64, .prefill_tokens = 512,
-                          .temperature = 1, .top_p = 1 };
+    struct config cfg = { .samples = 1, .max_tokens = DEFAULT_TOKENS, .max_prompt_tokens = DEFAULT_TOKENS, .batch = 64,
+                          .prefill_tokens = 512, .temperature = 1, .top_p = 1 };
     const struct jrl_option options[] = {
         JRL_OPT_STR(0, "policy", &cfg.policy, "DIR", "the model that answers, a Hugging Face directory"),
         JRL_OPT_INT(0, "samples", &cfg.samples, 1, JRL_MAX_SAMPLES, "N", "responses to each problem"),

@@ -25,7 +25,8 @@ static int check_header(struct jrl_resume *r, const char *sampling, struct jrl_e
     int rc = JRL_OK;
 
     if (jrl_record_str(jrl_reader_header(r->reader), "sampling", &text, &len, NULL) < 0)
-        return jrl_fail(err, JRL_ERR_INPUT, "cannot resume from '%s': its header has no 'sampling'; is it an output of jrl-sample?", r->path);
+        return jrl_fail(err, JRL_ERR_INPUT, "cannot resume from '%s': its header has no 'sampling'; is it an output of jrl-sample?",
+                        r->path);
     have = jrl_xstrndup(text, len);
     if (strcmp(have, sampling) != 0)
         rc = fail_difference(r->path, have, sampling, err);

@@ -44,8 +44,9 @@ static uint32_t argmax(const struct jrl_logits *l)
 
     while (l->blocks[block].max != l->sums.max)
         block++;
-    for (i = block * JRL_LOGITS_BLOCK; l->logits[i] != l->sums.max && i < block_end(l, block) - 1;)
-        i++;
+    for (i = block * JRL_LOGITS_BLOCK; i < block_end(l, block) - 1; i++)
+        if (l->logits[i] == l->sums.max)
+            break;
     return (uint32_t)i;
 }
 
@@ -138,8 +139,9 @@ static int falling(const void *a, const void *b)
 /* A bound on z below which no token is kept: the k-th largest maximum of a block has k tokens at or above it; and
  * tokens whose probabilities are below (1 - top_p) / vocab together hold less than 1 - top_p. The margins are beyond
  * what rounding can do. */
-static float bound_below(const struct jrl_logits *l, int64_t top_k, double top_p, float *maxima)
+static float bound_below(const struct jrl_logits *l, int64_t top_k, double top_p, void *scratch)
 {
+    float *maxima = scratch;
     int64_t n_blocks = jrl_logits_blocks(l->vocab);
 
     if (top_k == 0)
@@ -206,7 +208,7 @@ static int64_t drop_unlikely(uint64_t *keys, int64_t n, int64_t top_k, double to
 static int64_t keep(uint64_t *keys, const struct jrl_logits *l, float inv_temperature, int64_t top_k, double top_p)
 {
     double total = 1, sum = 0;
-    int64_t kept = 0, n = list_candidates(keys, l, inv_temperature, bound_below(l, top_k, top_p, (float *)keys));
+    int64_t kept = 0, n = list_candidates(keys, l, inv_temperature, bound_below(l, top_k, top_p, keys));
 
     n = drop_unlikely(keys, n, top_k, top_p);
     qsort(keys, (size_t)n, sizeof *keys, descending);

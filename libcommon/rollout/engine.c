@@ -119,7 +119,8 @@ static int check_prompt(const struct jrl_engine *e, const uint32_t *prompt, int6
     if (n_prompt < 1)
         return jrl_fail(err, JRL_ERR_INPUT, "the prompt has no tokens");
     if (n_prompt > e->limits.max_prompt_tokens)
-        return jrl_fail(err, JRL_ERR_INPUT, "the prompt has %lld tokens, more than %lld", (long long)n_prompt, (long long)e->limits.max_prompt_tokens);
+        return jrl_fail(err, JRL_ERR_INPUT, "the prompt has %lld tokens, more than %lld", (long long)n_prompt,
+                        (long long)e->limits.max_prompt_tokens);
     for (int64_t i = 0; i < n_prompt; i++)
         if (prompt[i] >= e->model->config.vocab)
             return jrl_fail(err, JRL_ERR_INPUT, "token %lld of the prompt, id %u, has no embedding row (the model has %lld)",
@@ -202,7 +203,8 @@ static void choose_part(void *ctx, int64_t part, int thread)
     struct jrl_engine *e = job->e;
     struct jrl_choice *c = &e->choices[part];
     int64_t vocab = e->model->config.vocab;
-    struct jrl_logits l = { job->logits + c->row * vocab, vocab, e->row_sums[c->row], e->block_sums + c->row * jrl_logits_blocks(vocab) };
+    struct jrl_logits l = { job->logits + c->row * vocab, vocab, e->row_sums[c->row],
+                            e->block_sums + c->row * jrl_logits_blocks(vocab) };
     struct jrl_draw d = { c->group->uid, c->group->draw, (uint32_t)(c->group->first_sample + c->sample->sample),
                           (uint32_t)(c->sample->n_tokens - c->group->n_prompt) };
 

@@ -126,7 +126,8 @@ static void test_equals_reference(void **state)
         for (int kind = 0; kind < 5; kind++)
             for (size_t c = 0; c < sizeof cuts / sizeof *cuts; c++)
                 for (uint32_t n = 0; n < 12; n++) {
-                    struct jrl_sampling s = { .temperature = n % 3 ? 0.6 + 0.2 * n : 1, .top_p = cuts[c].top_p, .top_k = cuts[c].top_k, .seed = n };
+                    struct jrl_sampling s = { .temperature = n % 3 ? 0.6 + 0.2 * n : 1, .top_p = cuts[c].top_p,
+                                              .top_k = cuts[c].top_k, .seed = n };
                     struct jrl_draw d = { 77, n / 2, n, 3 };
 
                     fill(logits, vocab, kind, &rng);
