@@ -65,6 +65,7 @@ killed() { # kill -9 of driver and tools
     sleep "$2"
     pkill -9 -s "$driver"
     wait "$driver"
+    [ ! -e "$1/lock" ] || flock -w 20 "$1/lock" true # the dead may hold it a moment longer
     quiet "$justrl" "${new[@]}" --steps 3 "$1" && same_weights whole "$1" 3 && steps_are "$1" "1 2 3 "
 }
 for t in 0.3 0.7 1.1; do ok "kill -9 after $t s" killed "kill-$t" "$t"; done
