@@ -52,7 +52,7 @@ while IFS=: read -r file include; do
     *) room=kernels ;;
     esac
     target=${include%%/*}
-    [ "$target" != "$room" ] && [ "$target" != base ] || continue
+    if [ "$target" = "$room" ] || [ "$target" = base ]; then continue; fi
     case " $(room_may_use "$room") " in
     *" $target "*) ;;
     *) complain "$file includes $include: room '$room' may use: base $(room_may_use "$room")" ;;
@@ -67,5 +67,5 @@ done < <(git ls-files '*.c' '*.h' | xargs wc -l | grep -v total)
 # Nothing of one machine, nothing unfinished.
 if git grep -nEw 'TODO|FIXME|XXX|HACK' -- . ':!tests/lint.sh'; then complain "unfinished: see above"; fi
 
-[ "$bad" = 0 ] && echo "lint: clean"
+if [ "$bad" = 0 ]; then echo "lint: clean"; fi
 exit "$bad"

@@ -4,7 +4,7 @@ set -u
 : "${JRL_TOP:=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)}"
 : "${JRL_BUILD:=$JRL_TOP/build/release}"
 PATH="$JRL_BUILD/bin:$PATH"
-SHARED="$JRL_TOP/../shared"   # real data sets, where they lie beside the project
+export SHARED="$JRL_TOP/../shared" # real data sets, where they lie beside the project
 export LC_ALL=C.UTF-8 TZ=UTC
 scratch=$(mktemp -d) || exit 1
 trap 'rm -rf "$scratch"' EXIT
