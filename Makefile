@@ -116,7 +116,7 @@ demo: all
 	pipelines/demo --out build/demo
 
 check-slow: all units
-	tests/slow/all.sh $(out)
+	tests/run.pl --build $(out) -j 1 tests/slow/*.sh
 
 bench: all $(benches)
 	@for b in $(benches); do "$$b" || exit 1; done
