@@ -313,7 +313,7 @@ static int64_t backward_bytes(const struct jrl_attention_call *c)
 
 static struct backward_scratch lay_out_backward(const struct jrl_attention_call *c, uint8_t *memory)
 {
-    struct backward_scratch s;
+    struct backward_scratch s = { 0 };
     float **parts[] = { &s.keys_t, &s.values_t, &s.keys, &s.values, &s.q, &s.dout };
     for (int i = 0; i < 6; i++)
         *parts[i] = (float *)memory + i * BLOCK * c->p->head_dim;

@@ -1,6 +1,7 @@
 /* json_in.c - JSON text as values: one pass, no tree. Containers are packed behind the place of their
  * head, which is put in front once their size is known. */
 #include <errno.h>
+#include <math.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -216,7 +217,7 @@ static int parse_number(struct parser *p)
     if (is_float) {
         double x = strtod(text, NULL);
 
-        if (x > 1.7976931348623157e308 || x < -1.7976931348623157e308)
+        if (isinf(x))
             return bad(p, "a number beyond float 64");
         jrl_pack_f64(p->out, x);
     } else if (text[0] == '-') {
