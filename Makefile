@@ -18,14 +18,13 @@ test_libraries := cmocka
 
 goals := $(or $(MAKECMDGOALS),all)
 ifneq ($(filter-out deps clean,$(goals)),)
+# The jobs for newcomers install what is missing; where that fails, what is really needed is named below.
+ifneq ($(filter demo check check-slow lint,$(goals)),)
+installed := $(shell tests/deps.sh >&2)
+endif
 pkg_missing := $(strip $(shell for l in $(libraries); do $(PKG_CONFIG) --exists $$l || echo $$l; done))
 ifneq ($(pkg_missing),)
-ifneq ($(filter demo check check-slow,$(goals)),)
-$(info jrl: missing $(pkg_missing): running make deps)
-ignored := $(shell tests/deps.sh >&2)
-else
 $(error $(shell tests/deps.sh --explain $(pkg_missing)))
-endif
 endif
 pkg_cflags := $(shell $(PKG_CONFIG) --cflags $(libraries))
 pkg_libs := $(shell $(PKG_CONFIG) --libs $(libraries))

@@ -23,6 +23,10 @@ fi
 
 packages="gcc make pkg-config git perl libmsgpack-dev libzstd-dev libjansson-dev libpcre2-dev libutf8proc-dev libxxhash-dev
 libcmocka-dev jq zstd mandoc shellcheck cppcheck gnuplot-nox python3-msgpack python3-numpy util-linux"
+if ! command -v dpkg-query > /dev/null; then
+    echo "deps: not a Debian system: install what these packages hold: $packages" >&2
+    exit 0
+fi
 missing=
 for p in $packages; do
     dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $p"
