@@ -2,13 +2,14 @@
  * backward. Sampler and trainer use the same pages and the same code, so a row's result depends on its
  * sequence alone: scores of all earlier positions; their maximum; p = exp(s - max) with l its sum in
  * position order by fixed lanes; p rounded to DTYPE; o = (P V) / l, contracted over positions in the
- * products' order, blocks counted from the sequence's first token. */
+ * products' order, blocks counted from the sequence's first token. The whole order: jrl-numerics(7). */
 #ifndef JRL_KERNELS_ATTENTION_H
 #define JRL_KERNELS_ATTENTION_H
 
 #include "kernels/device.h"
 
-/* A page holds K and V of JRL_PAGE_TOKENS positions for one layer, zero where not yet written:
+/* A page holds K and V of JRL_PAGE_TOKENS positions for one layer, zero where not yet written (jrl_qkv_rope clears
+ * a page when it writes its first position):
  *   K: [kv_heads][JRL_PAGE_TOKENS][head_dim] of DTYPE, then
  *   V: [kv_heads][JRL_PAGE_TOKENS/2][head_dim][2] of DTYPE (positions in pairs: the operand of P V).
  * jrl_page_bytes: its size for one layer. */
@@ -51,7 +52,8 @@ int jrl_attention_forward(struct jrl_device *dev, const struct jrl_attention *p,
 
 /* For sequences whose rows begin at position 0 and a first_row that is a multiple of 32. dout f32 [n_rows,
  * n_heads*head_dim]; dqkv f32 [n_rows, (n_heads + 2 n_kv_heads)*head_dim] set to the gradient before rotation
- * and bias (rotated back), 0 for padding rows. q, out, lse as the forward gave them. */
+ * and bias (rotated back), 0 for padding rows. q, out, lse as the forward gave them. Parts of the work are whole
+ * sequences by key-value head, so few long sequences do not fill many threads. */
 int jrl_attention_backward(struct jrl_device *dev, const struct jrl_attention *p, float *dqkv, const float *dout,
                            const void *q, const void *out, const float *lse, struct jrl_error *err) JRL_MUST_CHECK;
 

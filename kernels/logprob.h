@@ -5,9 +5,10 @@
 
 #include "kernels/device.h"
 
-/* With z = logits * inv_temperature (f32): lse[r] = log sum exp z (as max + log of the sum), logprob[r] =
- * z[target] - lse, entropy[r] = lse - sum softmax(z) z, in nats. logits: [rows, vocab] f32, row length ld.
- * Any output may be NULL. A row with a non-finite logit gives NaN in all its outputs. */
+/* With z = logits * inv_temperature (f32): lse[r] = max + log sum exp(z - max), logprob[r] = (z[target] - max) - the
+ * same log, which keeps the digits that lse has not, entropy[r] = lse - sum softmax(z) z, in nats. logits: [rows, vocab] f32,
+ * row length ld. Any output may be NULL; a target outside the vocabulary is an error where logprob is wanted. A row with a
+ * non-finite logit gives NaN in all its outputs. */
 int jrl_logprob(struct jrl_device *dev, float *logprob, float *entropy, float *lse, const float *logits, int64_t ld,
                 const uint32_t *targets, float inv_temperature, int64_t rows, int64_t vocab, struct jrl_error *err) JRL_MUST_CHECK;
 

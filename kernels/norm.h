@@ -4,7 +4,8 @@
 
 #include "kernels/device.h"
 
-/* x[r, :] = table[ids[r], :] as f32. table: [vocab, dim] of DTYPE. Ids are checked by the caller. */
+/* x[r, :] = table[ids[r], :] as f32. table: [vocab, dim] of DTYPE. Ids are checked by the caller;
+ * UINT32_MAX (padding) gives a row of zeros. */
 int jrl_embedding(struct jrl_device *dev, float *x, const void *table, enum jrl_dtype dtype, const uint32_t *ids,
                   int64_t rows, int64_t dim, struct jrl_error *err) JRL_MUST_CHECK;
 /* dtable[ids[r], :] += dx[r, :], rows in order. Rows with ids[r] == UINT32_MAX (padding) are skipped. */
