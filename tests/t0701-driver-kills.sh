@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A run whose driver and tools are killed together at a file operation, as a power cut would: it goes on to the same
-# weights, and metrics.jsonl has each step once. `all` as argument tries every operation (make check-slow).
+# weights, and metrics.jsonl has each step once. A handful of points; tests/slow/kill-campaign.sh tries them all.
 # shellcheck source=tests/tap.sh
 . "${JRL_TOP:-.}/tests/tap.sh"
 # shellcheck source=tests/kill.sh
@@ -39,15 +39,11 @@ killed() { # AT WHEN
     "${driver[@]}" run > again 2>&1 || { cat again; return 1; }
     same_run
 }
-if [ "${1:-}" = all ]; then
-    points=$(seq "$n")
-else
-    # One of each kind, late ones rather: the checkpoint's rename, the link, the metrics, the batch, the evaluation.
-    points=$(for what in 'rename .*policy/000002$' 'rename .*policy/latest$' 'write .*metrics.jsonl$' 'rename .*batches/000002.jrl$' \
-        'rename .*eval/000002.json$' 'rename .*/recipe$' 'symlink '; do
-        grep -nE "$what" log | tail -n 1 | cut -d: -f1
-    done | sort -nu)
-fi
+# One of each kind, late ones rather: the checkpoint's rename, the link, the batch, the evaluation, the recipe.
+points=$(for what in 'rename .*policy/000002$' 'rename .*policy/latest$' 'rename .*batches/000002.jrl$' 'rename .*eval/000002.json$' \
+    'rename .*/recipe$' 'symlink '; do
+    grep -nE "$what" log | tail -n 1 | cut -d: -f1
+done | sort -nu)
 for at in $points; do
     for when in before after; do ok "killed $when operation $at ($(sed -n "${at}s/^[0-9]* \([a-z]*\) .*/\1/p" log))" killed "$at" "$when"; done
 done
