@@ -1,0 +1,128 @@
+/* bench_update.c - the seconds of one training step by phase: opening a policy, forward and backward, the optimiser,
+ * writing, and opening again with the optimiser's state. What the passes spend their time on is bench_model's business.
+ * Usage: bench_update [threads [rollouts [tokens [POLICY]]]]. Without POLICY: random weights of SmolLM2-135M's shape. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/random.h"
+#include "learn/trainer.h"
+#include "model/make.h"
+#include "model/shape.h"
+
+#define N_PROMPT 64
+#define N_UPDATES 2
+
+static struct jrl_error error;
+static char folder[] = "/tmp/jrl-bench-XXXXXX";
+
+static void must(int rc)
+{
+    if (rc < 0) {
+        fprintf(stderr, "bench_update: error: %s\n", error.text);
+        exit(1);
+    }
+}
+
+static void remove_folder(void)
+{
+    if (jrl_remove_tree(folder, NULL) < 0)
+        fprintf(stderr, "bench_update: left '%s' behind\n", folder);
+}
+
+static char *make_policy(struct jrl_device *dev)
+{
+    struct jrl_buffer config = { 0 };
+    char id[JRL_DIGEST_SIZE], *path = jrl_path_join(folder, "policy");
+    struct jrl_shape shape;
+
+    must(jrl_shape_parse(&shape, "smollm2-135m", &error));
+    jrl_shape_config(&config, &shape, -1);
+    must(jrl_policy_make(path, (const char *)config.data, config.len, "shape", 0, JRL_BF16, NULL, NULL, dev, id, &error));
+    jrl_buffer_release(&config);
+    return path;
+}
+
+static struct jrl_example *make_examples(int64_t n, int64_t n_tokens, int64_t vocab)
+{
+    struct jrl_example *examples = jrl_xcalloc((size_t)n, sizeof(*examples));
+    struct jrl_rng rng;
+
+    jrl_rng_init(&rng, 1, 1);
+    for (int64_t i = 0; i < n; i++) {
+        struct jrl_example *e = &examples[i];
+
+        *e = (struct jrl_example){ .n_prompt = N_PROMPT, .n_response = n_tokens, .advantage = i % 2 ? 1 : -1 };
+        e->tokens = jrl_xcalloc((size_t)(N_PROMPT + n_tokens), sizeof(*e->tokens));
+        e->old_logprobs = jrl_xcalloc((size_t)n_tokens, sizeof(*e->old_logprobs));
+        for (int64_t j = 0; j < N_PROMPT + n_tokens; j++)
+            e->tokens[j] = (uint32_t)jrl_rng_below(&rng, (uint64_t)vocab);
+        for (int64_t j = 0; j < n_tokens; j++)
+            e->old_logprobs[j] = -11;
+    }
+    return examples;
+}
+
+static void line(const char *phase, double seconds)
+{
+    printf("update   %-22s %8.3f s\n", phase, seconds);
+}
+
+int main(int argc, char **argv)
+{
+    const int threads = argc > 1 ? atoi(argv[1]) : 0;
+    const int64_t n = argc > 2 ? atoll(argv[2]) : 16, n_tokens = argc > 3 ? atoll(argv[3]) : 448;
+    const struct jrl_trainer_settings settings = {
+        .objective = { JRL_OBJECTIVE_POLICY, 0.2, 0.28, 10, JRL_KL_K3, 0, 0 },
+        .optimizer = { .lr = 1e-6, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.1, .grad_clip = 1 },
+        .micro_tokens = 16384, .dtype = "auto",
+    };
+    struct jrl_train_state state = { .step = 1, .device = "cpu", .version = "bench" };
+    struct jrl_step_metrics m = { 0 };
+    struct jrl_example *examples;
+    struct jrl_trainer trainer;
+    struct jrl_device *dev = NULL;
+    char *policy, *next;
+    double start;
+
+    if (!mkdtemp(folder)) {
+        perror("bench_update: mkdtemp");
+        return 1;
+    }
+    atexit(remove_folder);
+    must(jrl_device_open(&dev, "cpu", threads, &error));
+    policy = argc > 4 ? jrl_xstrdup(argv[4]) : make_policy(dev);
+    next = jrl_path_join(folder, "next");
+    start = jrl_trainer_clock();
+    must(jrl_trainer_open(&trainer, dev, policy, &settings, &error));
+    printf("update   %lld threads, %s, %lld parameters, %d updates from %lld rollouts of %d + %lld tokens\n",
+           (long long)jrl_pool_size(jrl_device_pool(dev)), jrl_device_path(dev), (long long)trainer.n, N_UPDATES, (long long)n, N_PROMPT,
+           (long long)n_tokens);
+    line("open", jrl_trainer_clock() - start);
+    examples = make_examples(n, n_tokens, trainer.model.config.vocab);
+    for (int i = 0; i < N_UPDATES; i++) {
+        bool skipped;
+
+        m.seconds_train = m.seconds_optimizer = 0; /* the last update counts: the first one touches fresh memory */
+        must(jrl_trainer_minibatch(&trainer, examples, n, 1, 1e-6, &m, &skipped, &error));
+    }
+    line("forward and backward", m.seconds_train);
+    line("optimiser", m.seconds_optimizer);
+    printf("update   %.1f tokens/s\n", (double)(n * (N_PROMPT + n_tokens)) / (m.seconds_train + m.seconds_optimizer));
+    start = jrl_trainer_clock();
+    must(jrl_trainer_save(&trainer, next, &state, &m, &error));
+    line("write", jrl_trainer_clock() - start);
+    jrl_trainer_close(&trainer);
+    start = jrl_trainer_clock();
+    must(jrl_trainer_open(&trainer, dev, next, &settings, &error));
+    line("open with its state", jrl_trainer_clock() - start);
+    jrl_trainer_close(&trainer);
+    for (int64_t i = 0; i < n; i++)
+        jrl_example_release(&examples[i]);
+    free(examples);
+    free(policy);
+    free(next);
+    jrl_device_close(dev);
+    return 0;
+}
