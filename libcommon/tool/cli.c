@@ -31,7 +31,7 @@ static struct jrl_option all[MAX_OPTIONS]; /* the tool's own options, then the s
 static bool given[MAX_OPTIONS];
 static char *defaults[MAX_OPTIONS]; /* as text, for --help; NULL: none */
 static int n_all, n_own;
-static char **operand_list; /* kept to the end of the program */
+static char **operand_list __attribute__((used)); /* kept to the end of the program, where it is no leak */
 static bool want_help, want_version, has_threads;
 
 _Noreturn void jrl_cli_fail(const char *fmt, ...)
