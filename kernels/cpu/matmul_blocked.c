@@ -4,7 +4,7 @@
 
 #include "kernels/cpu/matmul_cpu.h"
 
-#define MAX_PANEL_BLOCKS 64 /* blocks of the contracted index in a panel: C is read and written once for each */
+#define MAX_PANEL_BLOCKS 32 /* blocks of the contracted index in a panel: C is read and written once for each */
 #define MAX_TILE (32 * 32)
 
 struct plan {

@@ -228,7 +228,7 @@ static void squares(void *ctx)
 
 static void bench_rows(struct jrl_device *dev, const struct machine *machine)
 {
-    struct rows_job t = { dev, (float *)machine->weights, (int64_t)machine->weights_bytes / 80 };
+    struct rows_job t = { dev, (float *)machine->weights, (int64_t)machine->weights_bytes / 20 };
     memset(machine->weights, 0, machine->weights_bytes);
     double bytes = (double)t.n * (4 * 4 + 3 * 4 + 2);
     printf("adamw: %.1f GB/s read and written\n", best_rate(adamw_step, &t, bytes) * 1e-9);
