@@ -7,7 +7,17 @@ sed -n '/^<!-- tour/,/^<!-- end of tour/p' "$readme" | sed '/^<!--/d; /^```/d' >
 ok "the tour is there" test -s tour.sh
 ok "every line of the tour runs" bash -euo pipefail tour.sh
 ok "and makes a second policy" test -f policy1/model.safetensors
-ok "the paper's run plans itself" sh -c "'$JRL_TOP/pipelines/justrl-deepseek' --policy policy0 --data p.jrl --plan run | grep -q 'kept by the run'"
+
+# The commands for a GPU machine, up to --plan, on a stand-in for the Hub's policy and two rows of the data set's layout.
+jrl-model make -q --shape dim=32,layers=1,heads=2,kv-heads=1,mlp=64,positions=32768 -o DeepSeek-R1-Distill-Qwen-1.5B
+for n in 1 2; do
+    printf '{"data_source":"math_dapo","prompt":[{"role":"user","content":"Solve the following math problem step by step. The last line of your response should be of the form Answer: $Answer (without quotes) where $Answer is the answer to the problem.\\n\\nWhat is %d + 1?\\n\\nRemember to put your answer on its own line after \\"Answer:\\"."}],"reward_model":{"ground_truth":"%d","style":"rule"}}\n' "$n" $((n + 1))
+done > dapo.jsonl
+sed -n '/^## The paper/,/^## What/p' "$readme" | sed -n '/^jrl-import/,/--plan run/p' | sed "s|pipelines/|$JRL_TOP/pipelines/|" > paper.sh
+ok "the paper's run: import and plan" sh -c "bash -euo pipefail paper.sh > plan.txt && grep -q 'kept by the run' plan.txt"
+imported() { jrl-view --fields problem,prompt dapo.jrl | head -n 1; }
+suffix='\n\nPlease reason step by step, and put your final answer within \\boxed{}.'
+ok "the problem is the row's without the instruction, then the suffix" test "$(imported)" = "{\"problem\":\"What is 1 + 1?\",\"prompt\":\"What is 1 + 1?$suffix\"}"
 ok "and so does the other" sh -c "'$JRL_TOP/pipelines/justrl-nemotron' --policy policy0 --data p.jrl --plan run | grep -q 'kept by the run'"
 
 # Every program the README names exists, and the other way round.

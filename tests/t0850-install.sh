@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# make install: programs, pages and pipelines in their places, and they work from there.
+. "$(dirname "$0")/tap.sh"
+
+build=$(basename "$JRL_BUILD")
+ok "make install" make -s -C "$JRL_TOP" "BUILD=$build" install "DESTDIR=$scratch/root" PREFIX=/usr
+for program in "$JRL_BUILD"/bin/*; do
+    name=$(basename "$program")
+    ok "$name and its page" test -x "root/usr/bin/$name" -a -f "root/usr/share/man/man1/$name.1"
+done
+ok "the format's page" test -f root/usr/share/man/man5/jrl-stream.5
+PATH="$scratch/root/usr/bin:/usr/bin:/bin"
+ok "jrl lists the family" sh -c 'jrl | grep -q jrl-sample'
+ok "jrl runs a member" sh -c 'jrl stat --version | grep -q "^jrl-stat "'
+ok "the driver runs from there" sh -c 'root/usr/share/jrl/pipelines/justrl --help | grep -q RUN'
+done_testing
