@@ -27,6 +27,9 @@ ok 'every bad file has a message' eval 'for f in "$golden"/bad/*.jrl; do grep -q
 ok 'cat a b is a stream' eval 'cat "$golden"/good/{values,batched,minimal,joined}.jrl > joined.jrl && jrl-check joined.jrl'
 ok 'jrl-cat a b has the same records' eval 'jrl-cat "$golden"/good/{values,batched,minimal,joined}.jrl | jrl-view --header | cmp - <(jrl-view --header joined.jrl)'
 
+# The stream that jrl-stream(5) spells out in hex.
+ok 'the example of jrl-stream(5) is a stream' eval 'sed -n "/^86  /,/^\.Ed/p" "$JRL_TOP/man/jrl-stream.5" | grep -oE "^([0-9a-f]{2} )+" | perl -ne "print pack q(H*), s/\s//gr" > example.jrl && cmp example.jrl "$golden/good/minimal.jrl"'
+
 if ! /usr/bin/python3 -c 'import msgpack' 2> /dev/null; then
     skip "Python's msgpack reads the same records" 'python3-msgpack is not installed'
 else
