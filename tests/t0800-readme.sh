@@ -10,6 +10,7 @@ ok "and makes a second policy" test -f policy1/model.safetensors
 
 # The commands for a GPU machine, up to --plan, on a stand-in for the Hub's policy and two rows of the data set's layout.
 jrl-model make -q --shape dim=32,layers=1,heads=2,kv-heads=1,mlp=64,positions=32768 -o DeepSeek-R1-Distill-Qwen-1.5B
+# shellcheck disable=SC2016 # the data set has a dollar
 for n in 1 2; do
     printf '{"data_source":"math_dapo","prompt":[{"role":"user","content":"Solve the following math problem step by step. The last line of your response should be of the form Answer: $Answer (without quotes) where $Answer is the answer to the problem.\\n\\nWhat is %d + 1?\\n\\nRemember to put your answer on its own line after \\"Answer:\\"."}],"reward_model":{"ground_truth":"%d","style":"rule"}}\n' "$n" $((n + 1))
 done > dapo.jsonl

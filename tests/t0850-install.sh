@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # make install: programs, pages and pipelines in their places, and they work from there.
-. "$(dirname "$0")/tap.sh"
+# shellcheck source=tests/tap.sh
+. "${JRL_TOP:-.}/tests/tap.sh"
 
 build=$(basename "$JRL_BUILD")
 ok "make install" make -s -C "$JRL_TOP" "BUILD=$build" install "DESTDIR=$scratch/root" PREFIX=/usr
