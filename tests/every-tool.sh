@@ -145,6 +145,9 @@ output_is_whole() { t -o result "$inputs/$input" > out && [ ! -s out ] && jrl-ch
 terminal_refused() { # a terminal as output (and where a stream is read, as input)
     exits 2 script -qec "'$tool' ${args[*]@Q} '$inputs/$input'" /dev/null < /dev/null > out
 }
+terminal_input_refused() {
+    exits 2 script -qec "'$tool' ${args[*]@Q} > /dev/null" /dev/null < /dev/null > out && grep -q 'is a terminal' out
+}
 repeatable() {
     local extra=()
     ! has_option no-provenance || [ "$tool" = jrl-cat ] || extra=(--no-provenance)
@@ -185,6 +188,7 @@ every_tool() {
         cd .. || exit 1
         return
     fi
+    ok "$tool: no input from a terminal" terminal_input_refused
     ok "$tool: empty input" fails_with 3 empty t < /dev/null
     printf 'nothing of ours\n' > text
     gzip -c text > text.gz

@@ -1,4 +1,6 @@
 /* jrl-check - read streams to their end and say nothing when they are whole. */
+#include <inttypes.h>
+
 #include "tool/io.h"
 
 static int check(const struct jrl_tool *tool, const char *operand)
@@ -13,6 +15,7 @@ static int check(const struct jrl_tool *tool, const char *operand)
     while (rc >= 0 && rc != JRL_EOF) {
         rc = jrl_reader_next(in, &rec, &io.err);
         io.n_in += rc == JRL_OK;
+        jrl_progress("%s: %" PRId64 " records", operand ? operand : "standard input", io.n_in);
     }
     jrl_record_release(&rec);
     jrl_io_close_input(in, fd);

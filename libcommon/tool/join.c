@@ -21,6 +21,7 @@ static int copy_event(struct jrl_io *io, const struct jrl_reader *in, int event,
     if (event == JRL_BATCH)
         return jrl_io_write_batch(io, jrl_reader_batch(in));
     io->n_in++;
+    jrl_progress("%" PRId64 " records", io->n_in);
     return jrl_io_write(io, rec);
 }
 

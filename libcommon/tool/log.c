@@ -150,15 +150,18 @@ void jrl_log_warn_summary(void)
 
 void jrl_progress(const char *fmt, ...)
 {
-    bool terminal = isatty(STDERR_FILENO) && tcgetpgrp(STDERR_FILENO) == getpgrp();
     double now = jrl_now();
+    bool terminal;
     va_list args;
 
     if (jrl_common.progress_set ? !jrl_common.progress : jrl_common.verbose < 0)
         return;
     if (last_progress < 0) /* the first line waits its turn: short runs say nothing */
         last_progress = now;
-    if (now - last_progress < (terminal ? TERMINAL_INTERVAL_S : PLAIN_INTERVAL_S))
+    if (now - last_progress < TERMINAL_INTERVAL_S)
+        return;
+    terminal = isatty(STDERR_FILENO) && tcgetpgrp(STDERR_FILENO) == getpgrp();
+    if (!terminal && now - last_progress < PLAIN_INTERVAL_S)
         return;
     last_progress = now;
     va_start(args, fmt);
