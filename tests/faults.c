@@ -5,6 +5,7 @@
  *   JRL_FAULTS_UNDER=DIR    count only calls on paths under this folder (absolute, links resolved)
  *   JRL_FAULTS_LOG=FILE     append "NUMBER CALL PATH [SECOND PATH]" for each counted call
  *   JRL_FAULTS_AT=N         kill at call N ...
+ *   JRL_FAULTS_MATCH=TEXT   ... or at the first call whose "CALL PATH [SECOND PATH]" contains this
  *   JRL_FAULTS_WHEN=before|after   ... before it is made (default) or after
  *   JRL_FAULTS_KILL=process|session   the caller alone (default) or its whole session, as a power cut would
  *
@@ -29,7 +30,7 @@
 #include <unistd.h>
 
 static _Atomic uint64_t *counter;
-static const char *under;
+static const char *under, *match;
 static size_t under_len;
 static int log_fd = -1;
 static uint64_t kill_at;
@@ -55,6 +56,7 @@ __attribute__((constructor)) static void start(void)
         log_fd = fcntl(fd, F_DUPFD_CLOEXEC, 200); /* out of the way of shells, which use small numbers */
         close(fd);
     }
+    match = getenv("JRL_FAULTS_MATCH");
     kill_at = at ? strtoull(at, NULL, 10) : 0;
     kill_after = when && !strcmp(when, "after");
     kill_session = who && !strcmp(who, "session");
@@ -126,7 +128,7 @@ static bool note(const char *call, const char *path, const char *second)
     if (log_fd >= 0)
         syscall(SYS_write, log_fd, line, (size_t)n);
     errno = saved;
-    return number == kill_at;
+    return number == kill_at || (match && strstr(line, match));
 }
 
 static void die(void)
