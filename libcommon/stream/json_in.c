@@ -2,46 +2,35 @@
  * head, which is put in front once their size is known. */
 #include <errno.h>
 #include <math.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/utf8.h"
-#include "stream/json.h"
+#include "stream/json_parser.h"
 
-struct parser {
-    const char *text;
-    size_t at, len;
-    bool tags;
-    int depth;
-    struct jrl_buffer *out;
-    struct jrl_buffer scratch; /* a string, unescaped */
-    struct jrl_error *err;
-};
+static int parse_value(struct jrl_parser *p);
 
-static int parse_value(struct parser *p);
-
-static int bad(struct parser *p, const char *what)
+int jrl_parser_bad(struct jrl_parser *p, const char *what)
 {
     return jrl_fail(p->err, JRL_ERR_INPUT, "column %zu: %s", p->at + 1, what);
 }
 
-static void skip_space(struct parser *p)
+void jrl_parser_skip_space(struct jrl_parser *p)
 {
     while (p->at < p->len && (p->text[p->at] == ' ' || p->text[p->at] == '\t' || p->text[p->at] == '\n' || p->text[p->at] == '\r'))
         p->at++;
 }
 
 /* The next byte that is not space, or -1. */
-static int peek(struct parser *p)
+int jrl_parser_peek(struct jrl_parser *p)
 {
-    skip_space(p);
+    jrl_parser_skip_space(p);
     return p->at < p->len ? (unsigned char)p->text[p->at] : -1;
 }
 
-static bool take(struct parser *p, char c)
+bool jrl_parser_take(struct jrl_parser *p, char c)
 {
-    if (peek(p) != c)
+    if (jrl_parser_peek(p) != c)
         return false;
     p->at++;
     return true;
@@ -73,7 +62,7 @@ bool jrl_base64_decode(const char *text, size_t len, struct jrl_buffer *out)
     return pad == 0 || (x & (pad == 1 ? 3u : 15u)) == 0;
 }
 
-static int hex4(struct parser *p, uint32_t *out)
+static int hex4(struct jrl_parser *p, uint32_t *out)
 {
     *out = 0;
     for (int i = 0; i < 4; i++, p->at++) {
@@ -81,14 +70,14 @@ static int hex4(struct parser *p, uint32_t *out)
         int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 
         if (digit < 0)
-            return bad(p, "\\u needs four hex digits");
+            return jrl_parser_bad(p, "\\u needs four hex digits");
         *out = *out << 4 | (uint32_t)digit;
     }
     return JRL_OK;
 }
 
 /* Behind "\u": one code point, of one escape or of a surrogate pair. */
-static int unescape_unicode(struct parser *p)
+static int unescape_unicode(struct jrl_parser *p)
 {
     uint32_t c, low;
     int rc = hex4(p, &c);
@@ -97,20 +86,20 @@ static int unescape_unicode(struct parser *p)
         return rc;
     if (c >= 0xd800 && c < 0xe000) {
         if (c >= 0xdc00 || p->at + 1 >= p->len || p->text[p->at] != '\\' || p->text[p->at + 1] != 'u')
-            return bad(p, "half a surrogate pair");
+            return jrl_parser_bad(p, "half a surrogate pair");
         p->at += 2;
         rc = hex4(p, &low);
         if (rc < 0)
             return rc;
         if (low < 0xdc00 || low > 0xdfff)
-            return bad(p, "half a surrogate pair");
+            return jrl_parser_bad(p, "half a surrogate pair");
         c = 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00);
     }
     jrl_utf8_append(&p->scratch, c);
     return JRL_OK;
 }
 
-static int unescape(struct parser *p)
+static int unescape(struct jrl_parser *p)
 {
     static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
     char c = ++p->at < p->len ? p->text[p->at] : '\0';
@@ -120,13 +109,13 @@ static int unescape(struct parser *p)
     if (c == 'u')
         return unescape_unicode(p);
     if (!found)
-        return bad(p, "unknown escape in a string");
+        return jrl_parser_bad(p, "unknown escape in a string");
     jrl_buffer_append_byte(&p->scratch, (uint8_t)to[found - from]);
     return JRL_OK;
 }
 
 /* The string at the cursor, unescaped into scratch. */
-static int parse_string(struct parser *p)
+int jrl_parser_string(struct jrl_parser *p)
 {
     int rc;
 
@@ -139,17 +128,17 @@ static int parse_string(struct parser *p)
             p->at++;
         if (jrl_utf8_valid_len(p->text + start, p->at - start) < p->at - start) {
             p->at = start + jrl_utf8_valid_len(p->text + start, p->at - start);
-            return bad(p, "not UTF-8");
+            return jrl_parser_bad(p, "not UTF-8");
         }
         jrl_buffer_append(&p->scratch, p->text + start, p->at - start);
         if (p->at == p->len)
-            return bad(p, "a string has no end");
+            return jrl_parser_bad(p, "a string has no end");
         if (p->text[p->at] == '"') {
             p->at++;
             return JRL_OK;
         }
         if (p->text[p->at] != '\\')
-            return bad(p, "a control character in a string");
+            return jrl_parser_bad(p, "a control character in a string");
         rc = unescape(p);
         if (rc < 0)
             return rc;
@@ -157,7 +146,7 @@ static int parse_string(struct parser *p)
 }
 
 /* The length of the number at the cursor by JSON's grammar, 0 when it is none. */
-static size_t number_len(const struct parser *p, bool *is_float)
+static size_t number_len(const struct jrl_parser *p, bool *is_float)
 {
     const char *start = p->text + p->at, *s = start, *end = p->text + p->len, *digits;
 
@@ -191,14 +180,12 @@ static size_t number_len(const struct parser *p, bool *is_float)
     return (size_t)(s - start);
 }
 
-#define NUMBER_DIGITS 400 /* more than any double needs exactly written out near 1 */
-
 /* The number at the cursor as text with an end, for strtod and friends; NULL: not a number. */
-static const char *number_text(struct parser *p, char copy[NUMBER_DIGITS + 1], bool *is_float)
+const char *jrl_parser_number(struct jrl_parser *p, char copy[JRL_NUMBER_DIGITS + 1], bool *is_float)
 {
     size_t len = number_len(p, is_float);
 
-    if (len == 0 || len > NUMBER_DIGITS)
+    if (len == 0 || len > JRL_NUMBER_DIGITS)
         return NULL;
     memcpy(copy, p->text + p->at, len);
     copy[len] = '\0';
@@ -206,37 +193,37 @@ static const char *number_text(struct parser *p, char copy[NUMBER_DIGITS + 1], b
     return copy;
 }
 
-static int parse_number(struct parser *p)
+static int parse_number(struct jrl_parser *p)
 {
-    char text[NUMBER_DIGITS + 1];
+    char text[JRL_NUMBER_DIGITS + 1];
     bool is_float;
 
-    if (!number_text(p, text, &is_float))
-        return bad(p, "not a number");
+    if (!jrl_parser_number(p, text, &is_float))
+        return jrl_parser_bad(p, "not a number");
     errno = 0;
     if (is_float) {
         double x = strtod(text, NULL);
 
         if (isinf(x))
-            return bad(p, "a number beyond float 64");
+            return jrl_parser_bad(p, "a number beyond float 64");
         jrl_pack_f64(p->out, x);
     } else if (text[0] == '-') {
         long long x = strtoll(text, NULL, 10);
 
         if (errno == ERANGE)
-            return bad(p, "an integer below -2^63");
+            return jrl_parser_bad(p, "an integer below -2^63");
         jrl_pack_i64(p->out, x);
     } else {
         unsigned long long x = strtoull(text, NULL, 10);
 
         if (errno == ERANGE)
-            return bad(p, "an integer above 2^64 - 1");
+            return jrl_parser_bad(p, "an integer above 2^64 - 1");
         jrl_pack_u64(p->out, x);
     }
     return JRL_OK;
 }
 
-static bool take_word(struct parser *p, const char *word)
+static bool take_word(struct jrl_parser *p, const char *word)
 {
     size_t len = strlen(word);
 
@@ -247,7 +234,7 @@ static bool take_word(struct parser *p, const char *word)
 }
 
 /* Put the head of a list or map of N in front of the bytes packed since START. */
-static void put_head(struct parser *p, size_t start, size_t n, bool map)
+static void put_head(struct jrl_parser *p, size_t start, size_t n, bool map)
 {
     struct jrl_buffer head = { 0 };
     struct jrl_buffer *out = p->out;
@@ -263,21 +250,21 @@ static void put_head(struct parser *p, size_t start, size_t n, bool map)
     jrl_buffer_release(&head);
 }
 
-static int parse_list(struct parser *p)
+static int parse_list(struct jrl_parser *p)
 {
     size_t start = p->out->len, n = 0;
     int rc;
 
     p->at++;
-    if (!take(p, ']')) {
+    if (!jrl_parser_take(p, ']')) {
         do {
             rc = parse_value(p);
             if (rc < 0)
                 return rc;
             n++;
-        } while (take(p, ','));
-        if (!take(p, ']'))
-            return bad(p, "expected ',' or ']'");
+        } while (jrl_parser_take(p, ','));
+        if (!jrl_parser_take(p, ']'))
+            return jrl_parser_bad(p, "expected ',' or ']'");
     }
     put_head(p, start, n, false);
     return JRL_OK;
@@ -293,7 +280,7 @@ static int compare_keys(const void *a, const void *b)
 }
 
 /* A key that stands twice in the N pairs packed since START. */
-static int check_keys(struct parser *p, size_t start, size_t n)
+static int check_keys(struct jrl_parser *p, size_t start, size_t n)
 {
     const uint8_t *cursor = p->out->data + start;
     struct jrl_value *keys;
@@ -317,215 +304,13 @@ static int check_keys(struct parser *p, size_t start, size_t n)
     return rc;
 }
 
-static const char *const array_tags[] = { "$u8", "$i32", "$u32", "$i64", "$f32", "$f64" };
-
-/* A special float in quotes: its bits, or false. */
-static bool special_bits(const struct jrl_buffer *text, bool is_f32, uint64_t *bits)
-{
-    char copy[24] = "", *end;
-
-    if (text->len >= sizeof copy)
-        return false;
-    memcpy(copy, text->data, text->len);
-    if (strcmp(copy, "NaN") == 0)
-        *bits = is_f32 ? 0x7fc00000u : 0x7ff8000000000000u;
-    else if (strcmp(copy, "Infinity") == 0)
-        *bits = is_f32 ? 0x7f800000u : 0x7ff0000000000000u;
-    else if (strcmp(copy, "-Infinity") == 0)
-        *bits = is_f32 ? 0xff800000u : 0xfff0000000000000u;
-    else if (strncmp(copy, "NaN:", 4) == 0 && strlen(copy) == (is_f32 ? 12 : 20) && copy[4] != '-' && copy[4] != '+') {
-        *bits = strtoull(copy + 4, &end, 16);
-        return *end == '\0' && (is_f32 ? (*bits & 0x7fffffffu) > 0x7f800000u : (*bits & INT64_MAX) > 0x7ff0000000000000u);
-    } else {
-        return false;
-    }
-    return true;
-}
-
-/* One element of a number array (or a scalar float 32) appended as its little-endian bytes. */
-static int parse_element(struct parser *p, int type, struct jrl_buffer *data)
-{
-    static const int64_t low[] = { 0, 0, INT32_MIN, 0, INT64_MIN }, high[] = { 0, UINT8_MAX, INT32_MAX, UINT32_MAX, INT64_MAX };
-    bool is_f32 = type == JRL_ARRAY_F32, is_float;
-    char text[NUMBER_DIGITS + 1];
-    uint64_t bits;
-    long long x;
-    double d;
-    float f;
-    int rc;
-
-    if (peek(p) == '"' && type >= JRL_ARRAY_F32) {
-        rc = parse_string(p);
-        if (rc < 0)
-            return rc;
-        if (!special_bits(&p->scratch, is_f32, &bits))
-            return bad(p, "expected a number, \"NaN\", \"Infinity\" or \"-Infinity\"");
-        jrl_buffer_append(data, &bits, is_f32 ? 4 : 8);
-        return JRL_OK;
-    }
-    if (!number_text(p, text, &is_float))
-        return bad(p, "expected a number");
-    if (type < JRL_ARRAY_F32) {
-        errno = 0;
-        x = strtoll(text, NULL, 10);
-        if (is_float || errno == ERANGE || x < low[type] || x > high[type])
-            return bad(p, "not an integer of the array's type");
-        jrl_buffer_append(data, &x, jrl_array_element_bytes((enum jrl_array_type)type));
-    } else if (is_f32) {
-        f = strtof(text, NULL);
-        if (__builtin_isinf(f))
-            return bad(p, "a number beyond float 32");
-        jrl_buffer_append(data, &f, sizeof f);
-    } else {
-        d = strtod(text, NULL);
-        if (__builtin_isinf(d))
-            return bad(p, "a number beyond float 64");
-        jrl_buffer_append(data, &d, sizeof d);
-    }
-    return JRL_OK;
-}
-
-static int parse_array_elements(struct parser *p, int type, struct jrl_buffer *data)
-{
-    int rc;
-
-    p->at++;
-    if (take(p, ']'))
-        return JRL_OK;
-    do {
-        rc = parse_element(p, type, data);
-        if (rc < 0)
-            return rc;
-    } while (take(p, ','));
-    return take(p, ']') ? JRL_OK : bad(p, "expected ',' or ']'");
-}
-
-/* Behind {"$f32": and its kin. */
-static int parse_array(struct parser *p, int type)
-{
-    struct jrl_buffer data = { 0 };
-    uint32_t bits;
-    int rc;
-
-    if (peek(p) == '[') {
-        rc = parse_array_elements(p, type, &data);
-        if (rc == JRL_OK)
-            jrl_pack_array(p->out, (enum jrl_array_type)type, data.data, data.len / jrl_array_element_bytes((enum jrl_array_type)type));
-    } else if (type == JRL_ARRAY_F32) {
-        rc = parse_element(p, type, &data);
-        if (rc == JRL_OK) {
-            /* By its bits: passing a signalling NaN as a float may change it. */
-            memcpy(&bits, data.data, 4);
-            bits = __builtin_bswap32(bits);
-            jrl_buffer_append_byte(p->out, 0xca);
-            jrl_buffer_append(p->out, &bits, 4);
-        }
-    } else {
-        rc = bad(p, "expected '['");
-    }
-    jrl_buffer_release(&data);
-    return rc;
-}
-
-static int parse_base64(struct parser *p, struct jrl_buffer *data)
-{
-    int rc;
-
-    if (peek(p) != '"')
-        return bad(p, "expected base64 in quotes");
-    rc = parse_string(p);
-    if (rc < 0)
-        return rc;
-    return jrl_base64_decode((const char *)p->scratch.data, p->scratch.len, data) ? JRL_OK : bad(p, "not base64");
-}
-
-static int parse_ext(struct parser *p)
-{
-    struct jrl_buffer data = { 0 };
-    char text[NUMBER_DIGITS + 1];
-    bool is_float = true;
-    long type;
-    int rc;
-
-    if (!take(p, '[') || (skip_space(p), !number_text(p, text, &is_float)) || is_float)
-        return bad(p, "expected [type, base64]");
-    type = strtol(text, NULL, 10);
-    if (type < -128 || type > 127 || (type > 0 && jrl_array_element_bytes((enum jrl_array_type)type)) || !take(p, ','))
-        return bad(p, "expected [type, base64], type -128 to 127 and none of the number arrays'");
-    rc = parse_base64(p, &data);
-    if (rc == JRL_OK && !take(p, ']'))
-        rc = bad(p, "expected ']'");
-    if (rc == JRL_OK)
-        jrl_pack_ext(p->out, (int)type, data.data, data.len);
-    jrl_buffer_release(&data);
-    return rc;
-}
-
-static int parse_bytes(struct parser *p, bool is_str)
-{
-    struct jrl_buffer data = { 0 };
-    int rc = parse_base64(p, &data);
-
-    if (rc == JRL_OK && is_str)
-        jrl_pack_str(p->out, (const char *)data.data, data.len);
-    else if (rc == JRL_OK)
-        jrl_pack_bin(p->out, data.data, data.len);
-    jrl_buffer_release(&data);
-    return rc;
-}
-
-static int parse_num(struct parser *p)
-{
-    uint64_t bits;
-    int rc;
-
-    if (peek(p) != '"')
-        return bad(p, "expected \"NaN\", \"Infinity\" or \"-Infinity\"");
-    rc = parse_string(p);
-    if (rc < 0)
-        return rc;
-    if (!special_bits(&p->scratch, false, &bits))
-        return bad(p, "expected \"NaN\", \"Infinity\" or \"-Infinity\"");
-    bits = __builtin_bswap64(bits);
-    jrl_buffer_append_byte(p->out, 0xcb);
-    jrl_buffer_append(p->out, &bits, 8);
-    return JRL_OK;
-}
-
-/* Behind the key of a tagged form, which scratch holds: the value and the closing brace. */
-static int parse_tagged(struct parser *p)
-{
-    char tag[8] = "";
-    int rc = 1;
-
-    if (p->scratch.len < sizeof tag)
-        memcpy(tag, p->scratch.data, p->scratch.len);
-    if (!take(p, ':'))
-        return bad(p, "expected ':'");
-    for (int type = 1; type <= 6; type++) {
-        if (strcmp(tag, array_tags[type - 1]) == 0)
-            rc = parse_array(p, type);
-    }
-    if (strcmp(tag, "$num") == 0)
-        rc = parse_num(p);
-    else if (strcmp(tag, "$ext") == 0)
-        rc = parse_ext(p);
-    else if (strcmp(tag, "$bin") == 0 || strcmp(tag, "$str") == 0)
-        rc = parse_bytes(p, tag[1] == 's');
-    if (rc == 1)
-        return bad(p, "unknown tag; a key that begins with '$' is written '$$'");
-    if (rc < 0)
-        return rc;
-    return take(p, '}') ? JRL_OK : bad(p, "expected '}' behind a tagged value");
-}
-
-static bool key_begins(const struct parser *p, const char *start)
+static bool key_begins(const struct jrl_parser *p, const char *start)
 {
     return p->scratch.len >= strlen(start) && memcmp(p->scratch.data, start, strlen(start)) == 0;
 }
 
 /* The key in scratch as it is in the map. */
-static int pack_key(struct parser *p)
+static int pack_key(struct jrl_parser *p)
 {
     const char *key = p->scratch.len ? (const char *)p->scratch.data : "";
     struct jrl_buffer data = { 0 };
@@ -537,7 +322,7 @@ static int pack_key(struct parser *p)
     } else {
         if (!key_begins(p, "$str:") || !jrl_base64_decode(key + 5, p->scratch.len - 5, &data)) {
             jrl_buffer_release(&data);
-            return bad(p, "a key that begins with '$' is written '$$'");
+            return jrl_parser_bad(p, "a key that begins with '$' is written '$$'");
         }
         jrl_pack_str(p->out, (const char *)data.data, data.len);
         jrl_buffer_release(&data);
@@ -545,69 +330,69 @@ static int pack_key(struct parser *p)
     return JRL_OK;
 }
 
-static int parse_map(struct parser *p)
+static int parse_map(struct jrl_parser *p)
 {
     size_t start = p->out->len, n = 0;
     int rc;
 
     p->at++;
-    if (take(p, '}')) {
+    if (jrl_parser_take(p, '}')) {
         put_head(p, start, 0, true);
         return JRL_OK;
     }
     do {
-        if (peek(p) != '"')
-            return bad(p, "expected a key in quotes");
-        rc = parse_string(p);
+        if (jrl_parser_peek(p) != '"')
+            return jrl_parser_bad(p, "expected a key in quotes");
+        rc = jrl_parser_string(p);
         if (rc < 0)
             return rc;
         if (p->tags && n == 0 && key_begins(p, "$") && !key_begins(p, "$$") && !key_begins(p, "$str:"))
-            return parse_tagged(p);
+            return jrl_parser_tagged(p);
         rc = pack_key(p);
         if (rc < 0)
             return rc;
-        if (!take(p, ':'))
-            return bad(p, "expected ':'");
+        if (!jrl_parser_take(p, ':'))
+            return jrl_parser_bad(p, "expected ':'");
         rc = parse_value(p);
         if (rc < 0)
             return rc;
         n++;
-    } while (take(p, ','));
-    if (!take(p, '}'))
-        return bad(p, "expected ',' or '}'");
+    } while (jrl_parser_take(p, ','));
+    if (!jrl_parser_take(p, '}'))
+        return jrl_parser_bad(p, "expected ',' or '}'");
     rc = check_keys(p, start, n);
     if (rc == JRL_OK)
         put_head(p, start, n, true);
     return rc;
 }
 
-static int parse_container(struct parser *p, bool map)
+static int parse_container(struct jrl_parser *p, bool map)
 {
     int rc;
 
     if (p->depth == JRL_MAX_DEPTH)
-        return bad(p, "deeper than 64 levels");
+        return jrl_parser_bad(p, "deeper than 64 levels");
     p->depth++;
     rc = map ? parse_map(p) : parse_list(p);
     p->depth--;
     return rc;
 }
 
-static int parse_value(struct parser *p)
+static int parse_value(struct jrl_parser *p)
 {
-    int c = peek(p), rc;
+    int c = jrl_parser_peek(p), rc;
 
     switch (c) {
     case '{':
     case '[':
         return parse_container(p, c == '{');
     case '"':
-        rc = parse_string(p);
+        rc = jrl_parser_string(p);
         if (rc == JRL_OK)
             jrl_pack_str(p->out, p->scratch.len ? (const char *)p->scratch.data : "", p->scratch.len);
         return rc;
     case -1:
-        return bad(p, "the text ends too early");
+        return jrl_parser_bad(p, "the text ends too early");
     default:
         break;
     }
@@ -620,17 +405,17 @@ static int parse_value(struct parser *p)
     else if (c == '-' || (c >= '0' && c <= '9'))
         return parse_number(p);
     else
-        return bad(p, "not a JSON value");
+        return jrl_parser_bad(p, "not a JSON value");
     return JRL_OK;
 }
 
 int jrl_json_to_value(const char *text, size_t len, bool tags, struct jrl_buffer *out, struct jrl_error *err)
 {
-    struct parser p = { .text = text, .len = len, .tags = tags, .out = out, .err = err };
+    struct jrl_parser p = { .text = text, .len = len, .tags = tags, .out = out, .err = err };
     int rc = parse_value(&p);
 
-    if (rc == JRL_OK && peek(&p) != -1)
-        rc = bad(&p, "something follows the value");
+    if (rc == JRL_OK && jrl_parser_peek(&p) != -1)
+        rc = jrl_parser_bad(&p, "something follows the value");
     jrl_buffer_release(&p.scratch);
     return rc;
 }
