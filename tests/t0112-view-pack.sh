@@ -136,6 +136,7 @@ ok 'stat: counts' jq -e '.records == 4 and .segments == 1 and .groups == 2 and .
 ok 'stat: fields' jq -e '.fields | .tokens.length_mean == 4 and .tokens.records == 2 and .reward.nan == 1 and .pred.types == "nil,str" and .correct.mean == 0.75' stat.json
 ok 'stat: mean leaves NaN out' jq -e '.fields.reward | .min == -1 and .max == 1 and (.mean * 3 - 1 | fabs) < 1e-12' stat.json
 ok 'stat: table' eval 'jrl-stat r.jrl | grep -Eq "^correct +bool +100.0%  value +0.75 +0 +1"'
+ok 'stat: a field of NaN only' eval 'echo "{\"a\":{\"\$num\":\"NaN\"}}" | jrl-pack | jrl-stat | grep -Eq "^a +f64 +100.0% +1 NaN"'
 ok 'stat: batches' eval 'jrl-stat -j b.jrl | jq -e ".batches == 1 and .first_batch == 1 and .last_batch == 1"'
 ok 'stat: many fields are bounded' eval 'jq -cn "range(30) as \$i | [range(100) | {key: \"k\(\$i * 100 + .)\", value: 1}] | from_entries" | jrl-pack | jrl-stat -j | jq -e "(.fields | length) == 1024 and .other_fields == 1976"'
 

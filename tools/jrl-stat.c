@@ -65,7 +65,7 @@ static void put_json(const struct jrl_summary *s, const struct jrl_reader *in, s
 
 static void put_field_line(const struct jrl_summary *s, const struct jrl_field_summary *f, struct jrl_buffer *out)
 {
-    const struct jrl_moments *m = f->values.n ? &f->values : &f->lengths;
+    const struct jrl_moments *m = f->values.n || f->values.n_nan ? &f->values : &f->lengths;
     struct jrl_buffer types = { 0 }, key = { 0 };
 
     jrl_summary_types(f, &types);
