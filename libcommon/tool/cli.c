@@ -32,6 +32,7 @@ static bool given[MAX_OPTIONS];
 static char *defaults[MAX_OPTIONS]; /* as text, for --help; NULL: none */
 static int n_all, n_own;
 static char **operand_list __attribute__((used)); /* kept to the end of the program, where it is no leak */
+static const char **list_items[MAX_OPTIONS] __attribute__((used)); /* the same, of JRL_OPT_LIST */
 static bool want_help, want_version, has_threads;
 
 _Noreturn void jrl_cli_fail(const char *fmt, ...)
@@ -215,6 +216,7 @@ static void set_value(int i, const char *label, const char *text)
         list = o->value;
         list->items = jrl_xrealloc(list->items, (size_t)list->n + 1, sizeof *list->items);
         list->items[list->n++] = text;
+        list_items[i] = list->items;
         break;
     default:
         abort();
