@@ -21,7 +21,7 @@ if [ "${1:-}" = --explain ]; then
     exit 0
 fi
 
-packages="gcc make pkg-config git perl libmsgpack-dev libzstd-dev libjansson-dev libpcre2-dev libutf8proc-dev libxxhash-dev
+packages="gcc libc6-dev make pkg-config git perl procps bsdextrautils libmsgpack-dev libzstd-dev libjansson-dev libpcre2-dev libutf8proc-dev libxxhash-dev
 libcmocka-dev jq zstd mandoc shellcheck cppcheck gnuplot-nox python3-msgpack python3-numpy util-linux"
 if ! command -v dpkg-query > /dev/null; then
     echo "deps: not a Debian system: install what these packages hold: $packages" >&2
