@@ -61,7 +61,7 @@ benches := $(patsubst %.c,$(out)/%,$(sort $(wildcard tests/bench/*.c)))
 library := $(out)/libjrl.a
 faults := $(out)/tests/faults.so
 
-.PHONY: all deps check check-slow lint bench demo install clean units FORCE
+.PHONY: all deps reference check check-slow lint bench demo install clean units FORCE
 .SECONDARY:
 all: $(tools)
 
@@ -107,6 +107,10 @@ deps:
 
 check: all units
 	tests/run.pl --build $(out)
+
+# What some tests compare with, from PyPI; they are skipped without it.
+reference:
+	tests/reference/get.sh
 
 lint: all
 	tests/lint.sh $(out)

@@ -14,6 +14,7 @@ $ENV{JRL_BUILD} = abs_path($build);
 $ENV{JRL_TOP}   = abs_path('.');
 $ENV{PATH}      = "$ENV{JRL_BUILD}/bin:$ENV{PATH}";
 $ENV{LC_ALL}    = 'C.UTF-8';
+$ENV{JRL_PYTHON} //= "$ENV{JRL_TOP}/build/reference/bin/python" if -x 'build/reference/bin/python';
 $ENV{TZ}        = 'UTC';
 delete @ENV{qw(JRL_THREADS JRL_ZSTD_LEVEL JRL_DISABLE JRL_LOG)};
 

@@ -45,7 +45,7 @@ static struct jrl_tokenizer *open_family(const char *family)
 
         path = folder ? jrl_xstrdup(folder) : top_path("build/smollm2");
         if (access(path, F_OK) < 0) {
-            print_message("SmolLM2's own vocabulary is not here: skipped (tests/reference/smollm2_to_hf.py makes build/smollm2)\n");
+            print_message("SmolLM2's own vocabulary is not here: skipped (make reference)\n");
             free(path);
             skip();
         }
