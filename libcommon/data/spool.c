@@ -52,25 +52,13 @@ void jrl_spool_free(struct jrl_spool *spool)
 static int begin_writing(struct jrl_spool *s, struct jrl_error *err)
 {
     struct jrl_record header = { 0 };
-    struct jrl_buffer list = { 0 };
     int rc;
 
     if ((rc = jrl_writer_new(&s->writer, s->fd, s->name, FAST_LEVEL, err)) < 0)
         return rc;
-    jrl_record_set_str(&header, "jrl", "header", 6);
-    jrl_record_set_str(&header, "format", "jrl-stream", 10);
-    jrl_pack_list(&list, 2);
-    jrl_pack_i64(&list, 1);
-    jrl_pack_i64(&list, 0);
-    jrl_record_set_value(&header, "version", (struct jrl_value){ list.data, list.len });
-    jrl_record_set_str(&header, "kind", "rollout", 7);
-    list.len = 0;
-    jrl_pack_list(&list, 0);
-    jrl_record_set_value(&header, "requires", (struct jrl_value){ list.data, list.len });
-    jrl_record_set_value(&header, "prog", (struct jrl_value){ list.data, list.len });
+    jrl_header_init(&header, "rollout");
     rc = jrl_writer_header(s->writer, &header, err);
     jrl_record_release(&header);
-    jrl_buffer_release(&list);
     return rc;
 }
 

@@ -26,6 +26,19 @@ struct jrl_writer {
     int64_t n_records, segment_first, batch_first;
 };
 
+void jrl_header_init(struct jrl_record *header, const char *kind)
+{
+    static const uint8_t version[] = { 0x92, 1, 0 }, empty[] = { 0x90 };
+
+    jrl_record_clear(header);
+    jrl_record_set_str(header, "jrl", "header", 6);
+    jrl_record_set_str(header, "format", "jrl-stream", 10);
+    jrl_record_set_value(header, "version", (struct jrl_value){ version, sizeof version });
+    jrl_record_set_str(header, "kind", kind, strlen(kind));
+    jrl_record_set_value(header, "requires", (struct jrl_value){ empty, sizeof empty });
+    jrl_record_set_value(header, "prog", (struct jrl_value){ empty, sizeof empty });
+}
+
 int jrl_writer_new(struct jrl_writer **out, int fd, const char *name, int level, struct jrl_error *err)
 {
     struct jrl_writer *w = jrl_xcalloc(1, sizeof *w);

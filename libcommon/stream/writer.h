@@ -7,6 +7,10 @@
 
 struct jrl_writer;
 
+/* Make *header a header with the keys that every one has: format, version, KIND ("problem", "rollout"), an empty
+ * `requires` and an empty `prog`. */
+void jrl_header_init(struct jrl_record *header, const char *kind);
+
 /* FD is borrowed. LEVEL: zstd level 1..19, or 0 for plain msgpack. */
 int jrl_writer_new(struct jrl_writer **out, int fd, const char *name, int level, struct jrl_error *err) JRL_MUST_CHECK;
 void jrl_writer_free(struct jrl_writer *w); /* accepts NULL; writes nothing */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "stream/writer.h"
 
 #define ID_SIZE 17
 
@@ -150,17 +151,10 @@ static void set_fields(struct jrl_record *to, const struct jrl_record *from)
 void jrl_provenance_header(struct jrl_record *header, const struct jrl_tool *tool, const struct jrl_record *const inputs[],
                            int n_inputs, const char *kind, const struct jrl_record *extra, const struct jrl_record *notes)
 {
-    static const uint8_t version[] = { 0x92, 1, 0 }, no_words[] = { 0x90 };
     struct jrl_buffer prog = { 0 };
     struct chain chain = { 0 };
 
-    jrl_record_clear(header);
-    jrl_record_set_str(header, "jrl", "header", 6);
-    jrl_record_set_str(header, "format", "jrl-stream", 10);
-    jrl_record_set_value(header, "version", (struct jrl_value){ version, sizeof version });
-    jrl_record_set_str(header, "kind", "problem", 7);
-    jrl_record_set_value(header, "requires", (struct jrl_value){ no_words, sizeof no_words });
-    jrl_record_set_value(header, "prog", (struct jrl_value){ no_words, sizeof no_words });
+    jrl_header_init(header, "problem");
     /* Keys we do not know come from a higher minor version or another tool; so does that version. */
     for (int i = n_inputs - 1; i >= 0; i--)
         set_fields(header, inputs[i]);

@@ -88,19 +88,6 @@ static void make_problem(struct jrl_record *rec, struct jrl_rng *rng, int64_t i)
     jrl_record_set_i64(rec, "draw", i);
 }
 
-static void set_header(struct jrl_record *h)
-{
-    static const uint8_t version[] = { 0x92, 1, 0 }, empty[] = { 0x90 };
-
-    jrl_record_clear(h);
-    jrl_record_set_str(h, "jrl", "header", 6);
-    jrl_record_set_str(h, "format", "jrl-stream", 10);
-    jrl_record_set_value(h, "version", (struct jrl_value){ version, 3 });
-    jrl_record_set_str(h, "kind", "rollout", 7);
-    jrl_record_set_value(h, "requires", (struct jrl_value){ empty, 1 });
-    jrl_record_set_value(h, "prog", (struct jrl_value){ empty, 1 });
-}
-
 /* Write the records of an open reader to fd, as a filter does that changes one field. */
 static double write_records(int from, int fd, int level)
 {
@@ -219,7 +206,7 @@ static void make(int fd, int64_t target_bytes, void (*make_one)(struct jrl_recor
 
     jrl_rng_init(&rng, 1, 0);
     must(jrl_writer_new(&w, fd, "bench", 0, &err), &err);
-    set_header(&rec);
+    jrl_header_init(&rec, "rollout");
     must(jrl_writer_header(w, &rec, &err), &err);
     for (int64_t i = 0; n_bytes < target_bytes; i++) {
         make_one(&rec, &rng, i);

@@ -14,19 +14,6 @@
 #include "stream/reader.h"
 #include "stream/writer.h"
 
-static void set_header(struct jrl_record *h)
-{
-    static const uint8_t version[] = { 0x92, 1, 0 }, empty[] = { 0x90 };
-
-    jrl_record_clear(h);
-    jrl_record_set_str(h, "jrl", "header", 6);
-    jrl_record_set_str(h, "format", "jrl-stream", 10);
-    jrl_record_set_value(h, "version", (struct jrl_value){ version, 3 });
-    jrl_record_set_str(h, "kind", "problem", 7);
-    jrl_record_set_value(h, "requires", (struct jrl_value){ empty, 1 });
-    jrl_record_set_value(h, "prog", (struct jrl_value){ empty, 1 });
-}
-
 /* An unnamed file with N_SEGMENTS segments of 3 batches of N records, every third flushed. */
 static int make_stream(int level, int n_segments, int n)
 {
@@ -40,7 +27,7 @@ static int make_stream(int level, int n_segments, int n)
     unlink(path);
     assert_int_equal(jrl_writer_new(&w, fd, "test", level, NULL), JRL_OK);
     for (int s = 0; s < n_segments; s++) {
-        set_header(&rec);
+        jrl_header_init(&rec, "problem");
         assert_int_equal(jrl_writer_header(w, &rec, NULL), JRL_OK);
         for (int i = 0; i < 3 * n; i++) {
             jrl_record_clear(&rec);

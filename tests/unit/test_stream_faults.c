@@ -17,24 +17,11 @@ struct stream {
     int n;
 };
 
-static void set_header(struct jrl_record *h)
-{
-    static const uint8_t version[] = { 0x92, 1, 0 }, empty[] = { 0x90 };
-
-    jrl_record_clear(h);
-    jrl_record_set_str(h, "jrl", "header", 6);
-    jrl_record_set_str(h, "format", "jrl-stream", 10);
-    jrl_record_set_value(h, "version", (struct jrl_value){ version, 3 });
-    jrl_record_set_str(h, "kind", "problem", 7);
-    jrl_record_set_value(h, "requires", (struct jrl_value){ empty, 1 });
-    jrl_record_set_value(h, "prog", (struct jrl_value){ empty, 1 });
-}
-
 static void write_records(struct stream *s, struct jrl_writer *w, struct jrl_record *rec, int n, bool batched)
 {
     float x[20];
 
-    set_header(rec);
+    jrl_header_init(rec, "problem");
     assert_int_equal(jrl_writer_header(w, rec, NULL), JRL_OK);
     for (int i = 0; i < n; i++) {
         jrl_record_clear(rec);
