@@ -10,11 +10,13 @@ complain() {
     bad=1
 }
 
-# Man pages: mandoc's own warnings, and one page a tool.
+# Man pages: mandoc's own warnings, and one page a tool with the options its table has.
 mandoc -Tlint -Wwarning man/*.[157] || complain "man pages: see above"
+PATH="$PWD/$build/bin:$PATH"
 for tool in tools/*.c; do
     name=$(basename "$tool" .c)
     [ -f "man/$name.1" ] || complain "$tool has no man/$name.1"
+    perl tests/pages.pl "$name" "man/$name.1" || complain "$name: help and page differ"
 done
 
 # Shell: everything with a shell's first line, and the files that are sourced.
