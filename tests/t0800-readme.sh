@@ -19,7 +19,16 @@ ok "the paper's run: import and plan" sh -c "bash -euo pipefail paper.sh > plan.
 imported() { jrl-view --fields problem,prompt dapo.jrl | head -n 1; }
 suffix='\n\nPlease reason step by step, and put your final answer within \\boxed{}.'
 ok "the problem is the row's without the instruction, then the suffix" test "$(imported)" = "{\"problem\":\"What is 1 + 1?\",\"prompt\":\"What is 1 + 1?$suffix\"}"
-ok "and so does the other" sh -c "'$JRL_TOP/pipelines/justrl-nemotron' --policy policy0 --data p.jrl --plan run | grep -q 'kept by the run'"
+ok "and so does the other recipe" sh -c "'$JRL_TOP/pipelines/justrl-nemotron' --policy policy0 --data p.jrl --plan run | grep -q 'kept by the run'"
+
+# The real model on a CPU: one step of it on a stand-in and two rows.
+mkdir build
+jrl-model make -q --shape dim=32,layers=1,heads=2,kv-heads=1,mlp=64,positions=1024 -o build/smollm2
+printf '{"question":"What is %d + 1?","answer":"So\\n#### %d"}\n' 1 2 2 3 > gsm8k-train.jsonl
+smollm2=$(grep '^pipelines/smollm2' "$readme")
+small='--steps 1 --batch-size 2 --samples 2 --max-tokens 8'
+ok "SmolLM2's run on a stand-in" bash -euo pipefail -c "$JRL_TOP/${smollm2% run} $small smol"
+ok "made its step" test -f smol/policy/000001/model.safetensors
 
 # Every program the README names exists, and the other way round.
 # shellcheck disable=SC2016 # backquotes of the README's text
