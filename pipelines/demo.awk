@@ -1,7 +1,8 @@
 # demo.awk - the demo's problems: column addition, as JSON lines.
 # Variables: kind=problems|examples, part=train|test, count, seed, slip, digits (of level 1; level 2 has one more).
 # `examples` adds a worked response by a teacher who gets each column sum wrong with probability `slip` and
-# carries on from it. The parts are disjoint by construction: a test problem has (7 a + b) mod 10 = 0.
+# carries on from it. The parts are disjoint by construction: a test problem has (7 a + b) mod 13 = 0,
+# which no digit decides alone.
 
 function random(n) { # 0..n-1 (Park and Miller's generator; exact in a double)
     state = state * 16807 % 2147483647
@@ -32,7 +33,7 @@ BEGIN {
         n = digits + level - 1
         a = operand(n)
         b = operand(n)
-        if (((7 * a + b) % 10 == 0) != (part == "test")) continue
+        if (((7 * a + b) % 13 == 0) != (part == "test")) continue
         problem = "What is " a " + " b "?"
         if (part == "test" && problem in seen) continue
         seen[problem]
