@@ -154,14 +154,16 @@ static void *worker_main(void *arg)
 
 static void open_job(struct jrl_pool *pool, int64_t first, int64_t n, void (*fn)(void *, int64_t, int), void *ctx)
 {
-    uint64_t job = (uint64_t)(job_of(atomic_load(&pool->ticket)) + 1u) << PART_BITS;
-    atomic_store(&pool->ticket, job | PARTS_CLOSED);
+    uint32_t last = job_of(atomic_load(&pool->ticket));
+    /* Closed under the last job's number: a worker that saw the new number now would find nothing to take, and
+     * wait for the job after it. */
+    atomic_store(&pool->ticket, (uint64_t)last << PART_BITS | PARTS_CLOSED);
     atomic_store(&pool->fn, fn);
     atomic_store(&pool->ctx, ctx);
     atomic_store(&pool->first_part, first);
     atomic_store(&pool->n_parts, n);
     atomic_store(&pool->n_done, 0);
-    atomic_store(&pool->ticket, job);
+    atomic_store(&pool->ticket, (uint64_t)(last + 1u) << PART_BITS);
     if (atomic_load(&pool->n_sleeping) > 0) {
         pthread_mutex_lock(&pool->lock);
         pthread_cond_broadcast(&pool->work);

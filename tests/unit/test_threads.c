@@ -1,10 +1,13 @@
 /* test_threads.c - the compute pool: every part exactly once, in order, on threads that flush denormals;
  * late wakers, many small jobs, and refusals. */
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -102,6 +105,37 @@ static void test_denormals(void **state)
     }
 }
 
+struct meeting {
+    _Atomic int here;
+    bool missed;
+};
+
+/* Each part waits until all three are under way at once. */
+static void meet(void *ctx, int64_t part, int thread)
+{
+    struct meeting *m = ctx;
+    time_t start = time(NULL);
+    (void)part;
+    (void)thread;
+    atomic_fetch_add(&m->here, 1);
+    while (atomic_load(&m->here) < 3 && time(NULL) - start < 20)
+        sched_yield();
+    if (atomic_load(&m->here) < 3)
+        m->missed = true;
+}
+
+static void test_workers_miss_no_job(void **state)
+{
+    struct jrl_pool *pool = pool_of(3);
+    (void)state;
+    for (int i = 0; i < 2000; i++) {
+        struct meeting m = { 0 };
+        jrl_pool_run(pool, 3, meet, &m);
+        assert_false(m.missed);
+    }
+    jrl_pool_free(pool);
+}
+
 static void test_sizes(void **state)
 {
     struct jrl_error err = { 0 };
@@ -120,7 +154,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_part_once), cmocka_unit_test(test_many_jobs), cmocka_unit_test(test_denormals),
-        cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_workers_miss_no_job), cmocka_unit_test(test_sizes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
