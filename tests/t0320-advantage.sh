@@ -76,6 +76,11 @@ ok 'a sample twice' spoiled 'group of uid 0, draw 0: sample 1 comes twice' '3s/"
 ok 'a group twice' spoiled 'group of uid 0, draw 0 comes twice' '5,8s/"draw":1/"draw":0/'
 ok 'two problems in one group' spoiled 'group of uid 0, draw 0 is mixed: a member has uid 9' '3s/"uid":0/"uid":9/'
 ok 'two sizes in one group' spoiled "group of uid 0, draw 0 is mixed: field 'samples' is 4 in one member and 8 in another" '3s/"samples":4/"samples":8/'
+# shellcheck disable=SC2016 # a policy id is made of the draw, then of the sample
+ok 'rollouts may name their policy' bash -c 'sed -E "s/\"draw\":([0-9])/&,\"policy\":\"p\1\"/" two.jsonl | jrl-pack | jrl-advantage > /dev/null'
+ok 'two policies in one group' spoiled "record 3: group of uid 0, draw 0 is mixed: field 'policy' is aa in one member and bb in another" '1,2s/"reward"/"policy":"aa",&/;3,4s/"reward"/"policy":"bb",&/'
+ok 'a policy in one member only' spoiled "record 3: group of uid 0, draw 0 is mixed: field 'policy' is in one member and not in another" '3s/"reward"/"policy":"bb",&/'
+ok 'a policy that is no text' spoiled "record 1: field 'policy' is an integer" '1s/"reward"/"policy":5,&/'
 ok 'no reward' spoiled "record 3: field 'reward' is missing; jrl-verify" '3s/"reward"/"points"/'
 # shellcheck disable=SC2016 # $num is a key
 ok 'a reward that is no number' spoiled "record 3: field 'reward' is not a finite number" '3s/"reward":-?1/"reward":{"$num":"NaN"}/'

@@ -45,6 +45,7 @@ void jrl_group_release(struct jrl_group *g)
         jrl_record_release(&g->records[i]);
     free(g->records);
     free(g->seen);
+    jrl_buffer_release(&g->policy);
     memset(g, 0, sizeof(*g));
 }
 
@@ -102,6 +103,32 @@ static int check_member(const struct jrl_group *g, const struct jrl_group_key *k
     return JRL_OK;
 }
 
+/* Advantages compare responses of one policy: a group put together from two runs is none. */
+static int check_policy(struct jrl_group *g, const struct jrl_record *rec, struct jrl_error *err)
+{
+    const bool has_policy = jrl_record_find(rec, "policy") != NULL;
+    char name[JRL_GROUP_NAME_SIZE];
+    const char *policy = "";
+    size_t len = 0;
+    int rc;
+
+    if (has_policy && (rc = jrl_record_str(rec, "policy", &policy, &len, err)) < 0)
+        return rc;
+    if (g->n == 0) {
+        g->has_policy = has_policy;
+        g->policy.len = 0;
+        jrl_buffer_append(&g->policy, policy, len);
+        return JRL_OK;
+    }
+    jrl_group_key_name(&g->key, name);
+    if (has_policy != g->has_policy)
+        return jrl_fail(err, JRL_ERR_INPUT, "group of %s is mixed: field 'policy' is in one member and not in another", name);
+    if (len != g->policy.len || (len && memcmp(policy, g->policy.data, len) != 0))
+        return jrl_fail(err, JRL_ERR_INPUT, "group of %s is mixed: field 'policy' is %.64s in one member and %.*s in another", name,
+                        jrl_buffer_str(&g->policy), len < 64 ? (int)len : 64, policy);
+    return JRL_OK;
+}
+
 int jrl_group_add(struct jrl_group *g, const struct jrl_record *rec, struct jrl_error *err)
 {
     struct jrl_group_key key;
@@ -117,7 +144,7 @@ int jrl_group_add(struct jrl_group *g, const struct jrl_record *rec, struct jrl_
         return incomplete(g, err);
     if (g->n == 0 && (rc = begin(g, &key, samples, err)) < 0)
         return rc;
-    if ((rc = check_member(g, &key, sample, samples, err)) < 0)
+    if ((rc = check_member(g, &key, sample, samples, err)) < 0 || (rc = check_policy(g, rec, err)) < 0)
         return rc;
     if (!g->keys_only && g->n == g->cap) {
         int64_t cap = g->cap ? 2 * g->cap : 8;

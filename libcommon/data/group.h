@@ -36,13 +36,15 @@ struct jrl_group {
     int64_t cap;                /* of records */
     bool *seen;                 /* [samples] which sample numbers have come */
     bool follows;               /* a whole group came before in this batch: `key` is its key while this one is empty */
+    bool has_policy;            /* the members name the policy that responded: `policy`, the same for all */
+    struct jrl_buffer policy;
 };
 void jrl_group_release(struct jrl_group *g);
 void jrl_group_clear(struct jrl_group *g); /* empty again; keeps the memory for the next group */
 
 /* Add a copy of one rollout. JRL_ERR_INPUT, with a message that names the group: a field is missing or out of range, the
- * record belongs to another group while this one is incomplete, disagrees on `samples` or `uid`, repeats a sample, or begins
- * the draw of the group before once more. */
+ * record belongs to another group while this one is incomplete, disagrees on `samples`, `uid` or `policy`, repeats a sample, or
+ * begins the draw of the group before once more. */
 int jrl_group_add(struct jrl_group *g, const struct jrl_record *rec, struct jrl_error *err) JRL_MUST_CHECK;
 static inline bool jrl_group_complete(const struct jrl_group *g) { return g->n > 0 && g->n == g->samples; }
 

@@ -73,6 +73,43 @@ static void test_spoiled_groups_are_named(void **state)
     refuses("group of uid 5 is incomplete", -1, 4, 5, 3, 1, 4);
 }
 
+/* Members of policies A and B (NULL: the field is missing). */
+static int add_two_policies(const char *a, const char *b, struct jrl_error *err)
+{
+    const char *policies[] = { a, b };
+    struct jrl_group g = { 0 };
+    int rc = JRL_OK;
+
+    for (int64_t i = 0; i < 2 && rc == JRL_OK; i++) {
+        struct jrl_record rec = { 0 };
+
+        jrl_record_set_u64(&rec, "uid", 5);
+        jrl_record_set_i64(&rec, "sample", i);
+        jrl_record_set_i64(&rec, "samples", 2);
+        if (policies[i])
+            jrl_record_set_str(&rec, "policy", policies[i], strlen(policies[i]));
+        rc = jrl_group_add(&g, &rec, err);
+        jrl_record_release(&rec);
+    }
+    jrl_group_release(&g);
+    return rc;
+}
+
+static void test_one_policy(void **state)
+{
+    static const char *const bad[][2] = { { "a", "b" }, { "a", "ab" }, { "a", NULL }, { NULL, "a" }, { NULL, "" } };
+
+    (void)state;
+    assert_int_equal(add_two_policies(NULL, NULL, NULL), JRL_OK);
+    assert_int_equal(add_two_policies("a", "a", NULL), JRL_OK);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct jrl_error err = { 0 };
+
+        assert_int_equal(add_two_policies(bad[i][0], bad[i][1], &err), JRL_ERR_INPUT);
+        assert_non_null(strstr(err.text, "group of uid 5 is mixed: field 'policy' is"));
+    }
+}
+
 static void test_bad_first_member(void **state)
 {
     static const int64_t bad[][2] = { { 0, 0 }, { 0, -1 }, { 0, 65537 }, { -1, 4 }, { 4, 4 }, { INT64_MIN, 4 } };
@@ -144,6 +181,7 @@ int main(void)
         cmocka_unit_test(test_two_groups_of_one_problem), cmocka_unit_test(test_spoiled_groups_are_named),
         cmocka_unit_test(test_bad_first_member),          cmocka_unit_test(test_open_group_at_the_end),
         cmocka_unit_test(test_a_group_that_comes_twice),  cmocka_unit_test(test_missing_fields),
+        cmocka_unit_test(test_one_policy),
     };
     return cmocka_run_group_tests_name("group", tests, NULL, NULL);
 }
