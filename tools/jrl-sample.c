@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/json.h"
+#include "base/decimal.h"
 #include "base/memory.h"
 #include "data/batch.h"
 #include "data/prompt.h"

@@ -1,9 +1,10 @@
 /* jrl-stat - sum up a stream: records, batches, groups, fields. */
 #include <inttypes.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "base/json.h"
+#include "base/decimal.h"
 #include "stream/json.h"
 #include "stream/summary.h"
 #include "tool/io.h"

@@ -1,8 +1,7 @@
-/* json.c - jansson with messages that name file and key, and the shortest text of a float. */
+/* json.c - jansson with messages that name file and key. */
 #include "base/json.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,48 +90,4 @@ int jrl_json_get_str(const json_t *object, const char *key, const char **out, co
         return jrl_fail(err, JRL_ERR_INPUT, "'%s': '%s' is not a string", where, key);
     *out = json_string_value(value);
     return JRL_OK;
-}
-
-static int format_special(char out[32], double value)
-{
-    return snprintf(out, 32, "%s", isnan(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity");
-}
-
-static int keep_float(char out[32], int len)
-{
-    if (!strpbrk(out, ".e")) {
-        memcpy(out + len, ".0", 3);
-        len += 2;
-    }
-    return len;
-}
-
-/* A decimal of 15 digits (6 for a float) survives the trip through a normal double, so fewer digits
- * need no try of their own: %g drops the zeros. Subnormal numbers hold fewer digits. */
-int jrl_format_f64(char out[32], double value)
-{
-    int len = 0;
-
-    if (!isfinite(value))
-        return format_special(out, value);
-    for (int digits = fabs(value) < 2.3e-308 ? 1 : 15; digits <= 17; digits++) {
-        len = snprintf(out, 32, "%.*g", digits, value);
-        if (strtod(out, NULL) == value)
-            break;
-    }
-    return keep_float(out, len);
-}
-
-int jrl_format_f32(char out[32], float value)
-{
-    int len = 0;
-
-    if (!isfinite(value))
-        return format_special(out, value);
-    for (int digits = fabsf(value) < 1.2e-38f ? 1 : 6; digits <= 9; digits++) {
-        len = snprintf(out, 32, "%.*g", digits, (double)value);
-        if (strtof(out, NULL) == value)
-            break;
-    }
-    return keep_float(out, len);
 }

@@ -21,9 +21,4 @@ int jrl_json_get_bool(const json_t *object, const char *key, bool *out, const ch
 /* *out borrowed from the object. */
 int jrl_json_get_str(const json_t *object, const char *key, const char **out, const char *where, struct jrl_error *err) JRL_MUST_CHECK;
 
-/* The shortest decimal text that reads back as the same double, with '.' or 'e' so that it stays a
- * float; NaN and infinities as "NaN", "Infinity", "-Infinity" without quotes. Returns its length. */
-int jrl_format_f64(char out[32], double value);
-int jrl_format_f32(char out[32], float value); /* shortest that reads back as the same float */
-
 #endif

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/json.h"
+#include "base/decimal.h"
 
 /* The value of KEY in a map; keys that are not strings never match. */
 static bool map_find(struct jrl_value map, const char *key, size_t key_len, struct jrl_value *out)

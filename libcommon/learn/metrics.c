@@ -3,7 +3,7 @@
 
 #include <math.h>
 
-#include "base/json.h"
+#include "base/decimal.h"
 
 void jrl_metrics_example(struct jrl_step_metrics *m, const struct jrl_example *e)
 {

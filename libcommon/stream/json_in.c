@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/decimal.h"
 #include "base/utf8.h"
 #include "stream/json_parser.h"
 
@@ -180,7 +181,7 @@ static size_t number_len(const struct jrl_parser *p, bool *is_float)
     return (size_t)(s - start);
 }
 
-/* The number at the cursor as text with an end, for strtod and friends; NULL: not a number. */
+/* The number at the cursor as text with an end; NULL: not a number. */
 const char *jrl_parser_number(struct jrl_parser *p, char copy[JRL_NUMBER_DIGITS + 1], bool *is_float)
 {
     size_t len = number_len(p, is_float);
@@ -202,7 +203,7 @@ static int parse_number(struct jrl_parser *p)
         return jrl_parser_bad(p, "not a number");
     errno = 0;
     if (is_float) {
-        double x = strtod(text, NULL);
+        double x = jrl_parse_f64(text);
 
         if (isinf(x))
             return jrl_parser_bad(p, "a number beyond float 64");

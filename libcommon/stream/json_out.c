@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/json.h"
+#include "base/decimal.h"
 #include "base/utf8.h"
 #include "stream/json.h"
 

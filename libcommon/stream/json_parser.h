@@ -24,7 +24,7 @@ bool jrl_parser_take(struct jrl_parser *p, char c); /* past it when it is next *
 /* The string at the cursor, unescaped into scratch. */
 int jrl_parser_string(struct jrl_parser *p) JRL_MUST_CHECK;
 
-/* The number at the cursor as text with an end, for strtod and friends; NULL: not a number. */
+/* The number at the cursor as text with an end; NULL: not a number. */
 const char *jrl_parser_number(struct jrl_parser *p, char copy[JRL_NUMBER_DIGITS + 1], bool *is_float);
 
 /* Behind the key of a tagged form, which scratch holds: the value and the closing brace. */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/decimal.h"
 #include "stream/json_parser.h"
 
 static const char *const array_tags[] = { "$u8", "$i32", "$u32", "$i64", "$f32", "$f64" };
@@ -30,6 +31,24 @@ static bool special_bits(const struct jrl_buffer *text, bool is_f32, uint64_t *b
     return true;
 }
 
+/* The text of a JSON integer; false beyond 64 bits. */
+static bool read_integer(const char *text, long long *x)
+{
+    const bool negative = *text == '-';
+    const size_t len = strlen(text);
+
+    if (len > 18) {
+        errno = 0;
+        *x = strtoll(text, NULL, 10);
+        return errno != ERANGE;
+    }
+    *x = 0;
+    for (text += negative; *text; text++)
+        *x = 10 * *x + (*text - '0');
+    *x = negative ? -*x : *x;
+    return true;
+}
+
 /* One element of a number array (or a scalar float 32) appended as its little-endian bytes. */
 static int parse_element(struct jrl_parser *p, int type, struct jrl_buffer *data)
 {
@@ -54,18 +73,16 @@ static int parse_element(struct jrl_parser *p, int type, struct jrl_buffer *data
     if (!jrl_parser_number(p, text, &is_float))
         return jrl_parser_bad(p, "expected a number");
     if (type < JRL_ARRAY_F32) {
-        errno = 0;
-        x = strtoll(text, NULL, 10);
-        if (is_float || errno == ERANGE || x < low[type] || x > high[type])
+        if (is_float || !read_integer(text, &x) || x < low[type] || x > high[type])
             return jrl_parser_bad(p, "not an integer of the array's type");
         jrl_buffer_append(data, &x, jrl_array_element_bytes((enum jrl_array_type)type));
     } else if (is_f32) {
-        f = strtof(text, NULL);
+        f = jrl_parse_f32(text);
         if (__builtin_isinf(f))
             return jrl_parser_bad(p, "a number beyond float 32");
         jrl_buffer_append(data, &f, sizeof f);
     } else {
-        d = strtod(text, NULL);
+        d = jrl_parse_f64(text);
         if (__builtin_isinf(d))
             return jrl_parser_bad(p, "a number beyond float 64");
         jrl_buffer_append(data, &d, sizeof d);

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/json.h"
+#include "base/decimal.h"
 #include "base/memory.h"
 #include "base/signals.h"
 #include "base/threads.h"

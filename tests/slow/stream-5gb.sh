@@ -8,7 +8,7 @@ limit_kib=65536 steps=${1:-800}
 # Records of some 100 kB: text, tokens, log-probabilities; 64 to a batch; 800 batches are 5 GB.
 perl -e 'srand 1; for my $i (0 .. 99) {
     print qq({"uid":$i,"sample":0,"text":"), join(" ", map { int rand 100000 } 1 .. 9000), qq(","tokens":{"\$u32":[),
-        join(",", map { int rand 150000 } 1 .. 6000), qq(]},"logprobs":{"\$f32":[), join(",", map { -int(rand 4096) / 1024 } 1 .. 6000), qq(]}}\n) }' |
+        join(",", map { int rand 150000 } 1 .. 6000), qq(]},"logprobs":{"\$f32":[), join(",", map { log(rand() + 1e-9) } 1 .. 6000), qq(]}}\n) }' |
     jrl-pack --kind problem -o some.jrl
 generate() { jrl-batch --compress none --batch-size 64 --steps "$steps" some.jrl; }
 
@@ -34,9 +34,7 @@ ok 'jrl-check' flat check
 ok 'through jrl-cat, compressed, and jrl-stat' eval 'generate | peak cat.kib jrl-cat | peak stat.kib jrl-stat -j > stat.json && jq -e ".records == 64 * '"$steps"'" stat.json'
 ok 'jrl-cat' flat cat
 ok 'jrl-stat' flat stat
-# A quarter of it: some twelve times slower, as JSON.
-quarter=$((steps / 4 + 1))
-ok 'a quarter through jrl-view and jrl-pack' eval 'steps=$quarter; generate | peak view.kib jrl-view --header | peak pack.kib jrl-pack --compress none --no-provenance | jrl-stat -j | jq -e ".records == 64 * '"$quarter"' and .batches == '"$quarter"'"'
+ok 'as JSON through jrl-view and jrl-pack, to the same bytes' eval 'generate | peak view.kib jrl-view --header | peak pack.kib jrl-pack --compress none --no-provenance | cmp - <(generate)'
 ok 'jrl-view' flat view
 ok 'jrl-pack' flat pack
 ok 'through jrl-cat -n 1 --drain' eval 'generate | peak drain.kib jrl-cat -n 1 --drain | jrl-check'

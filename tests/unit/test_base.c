@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "base/decimal.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/json.h"
@@ -151,6 +152,79 @@ static void test_number_texts(void **state)
     }
 }
 
+/* The definition of the short text, by libc alone. */
+static void format_by_libc(char out[32], float x)
+{
+    for (int digits = fabsf(x) < 1.2e-38f ? 1 : 6; digits <= 9; digits++) {
+        snprintf(out, 32, "%.*g", digits, (double)x);
+        if (strtof(out, NULL) == x)
+            break;
+    }
+    if (!strpbrk(out, ".e"))
+        strcat(out, ".0");
+}
+
+static void check_f32(uint32_t bits)
+{
+    char out[32], want[32];
+    float x, y;
+    int len;
+
+    memcpy(&x, &bits, sizeof x);
+    len = jrl_format_f32(out, x);
+    assert_int_equal(len, strlen(out));
+    format_by_libc(want, x);
+    assert_string_equal(out, want);
+    y = jrl_parse_f32(out);
+    assert_memory_equal(&x, &y, sizeof x);
+}
+
+/* Every exponent, both signs, around powers of two, and random bits in between: log-probabilities by their thousands. */
+static void test_f32_texts(void **state)
+{
+    struct jrl_rng rng;
+
+    (void)state;
+    jrl_rng_init(&rng, 5, 5);
+    for (uint32_t top = 0; top < 0x1ff; top++) {
+        if ((top & 0xff) == 0xff)
+            continue;
+        for (uint32_t low = 0; low < 20; low++) {
+            check_f32((top << 23) + low);
+            check_f32((top << 23) + 0x7fffff - low);
+        }
+        for (int i = 0; i < (((top & 0xff) > 110 && (top & 0xff) < 146) ? 4000 : 50); i++)
+            check_f32((top << 23) + (uint32_t)jrl_rng_below(&rng, 1 << 23));
+    }
+}
+
+/* Texts of any length as libc reads them; those half-way between two floats too. */
+static void test_parse_texts(void **state)
+{
+    static const char *const texts[] = { "0", "-0", "-0.0", "0.1", "16777217", "16777219", "-16777217.0", "16777217.000000001", "1e-400", "-1e-400", "3.4028235677973366e38",
+                                         "3.4028235e38", "1e39", "999999999999999", "9999999999999999", "0.000000000000001", "1.17549435e-38", "1e-45", "7e-46", "123456789012.345", "5e-324" };
+    struct jrl_rng rng;
+    char text[40];
+
+    (void)state;
+    jrl_rng_init(&rng, 6, 6);
+    for (size_t i = 0; i < 100000 + sizeof texts / sizeof *texts; i++) {
+        double x, want;
+        float f, want_f;
+
+        if (i < 100000)
+            snprintf(text, sizeof text, "%.*g", (int)jrl_rng_below(&rng, 18) + 1, (double)((float)jrl_rng_below(&rng, 1 << 26) / (float)(1 << jrl_rng_below(&rng, 30))));
+        else
+            snprintf(text, sizeof text, "%s", texts[i - 100000]);
+        x = jrl_parse_f64(text);
+        want = strtod(text, NULL);
+        f = jrl_parse_f32(text);
+        want_f = strtof(text, NULL);
+        assert_memory_equal(&x, &want, sizeof x);
+        assert_memory_equal(&f, &want_f, sizeof f);
+    }
+}
+
 static void test_json(void **state)
 {
     static const char text[] = "{\"n\": 5, \"x\": 2.5, \"s\": \"t\", \"b\": true, \"nil\": null}";
@@ -230,6 +304,7 @@ int main(void)
         cmocka_unit_test(test_hostile_allocation),  cmocka_unit_test(test_philox_known_answers),
         cmocka_unit_test(test_rng),                 cmocka_unit_test(test_hash),
         cmocka_unit_test(test_number_texts),        cmocka_unit_test(test_json),
+        cmocka_unit_test(test_f32_texts),          cmocka_unit_test(test_parse_texts),
         cmocka_unit_test(test_files),
     };
 
