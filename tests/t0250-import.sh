@@ -1,5 +1,5 @@
 # jrl-import: every layout, identity, suffix, duplicates, token limit, bad input; the published data sets where they are.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2016 # dollars of the page's lines
 . "$(dirname "$0")/tap.sh"
 
 view() { jrl-import -q "$@" | jrl-view; }
@@ -185,24 +185,41 @@ ok 'a policy without use' fails_with 2 "'--policy' has no effect" jrl-import --p
 ok 'a template without a policy' fails_with 2 "'--template' has no effect" jrl-import --template chatml set-1.jsonl
 ok 'responses are not de-duplicated' fails_with 2 "does not go with '--format=responses'" jrl-import --format responses --dedup trim one.jsonl
 
-# The page's line for Parquet, where a Python with pyarrow is (JRL_PYTHON).
+# The page's two lines for Parquet, where a Python with pyarrow is (JRL_PYTHON) and, beside it, DuckDB's program.
 python=${JRL_PYTHON:-python3}
-{
-    printf 'set -eu\n'
-    sed -n "/^python3 -c 'import json/,/> data.jsonl$/p" "$JRL_TOP/man/jrl-import.1" | sed "s|^python3|\"\$PYTHON\"|"
-} > parquet.sh
-ok 'the page shows a line for pyarrow' grep -q 'pyarrow.*as parquet' parquet.sh
-if [ ! -d "$SHARED/data/parquet" ]; then
-    skip 'Parquet by way of pyarrow' 'no ../shared/data/parquet'
-elif ! "$python" -c 'import pyarrow' 2> /dev/null; then
-    skip 'Parquet by way of pyarrow' 'no pyarrow; JRL_PYTHON names a Python that has it'
-else
+duckdb=$(dirname "$(command -v "$python")")/duckdb
+example() { sed -n '/^\.Ss Parquet/,/^\.Ed/p' "$JRL_TOP/man/jrl-import.1" | sed -n "/^$1/,\$p" | sed '/data.jsonl/q'; }
+example "python3 -c 'import json" | sed 's|^python3|"$PYTHON"|' > pyarrow.sh
+example 'duckdb -c' | sed 's|^duckdb|"$DUCKDB"|' > duckdb.sh
+ok 'the page shows a line for pyarrow' grep -q 'pyarrow.*as parquet' pyarrow.sh
+ok 'the page shows a line for DuckDB' grep -q '^"$DUCKDB" -c "COPY (FROM .data.parquet.) TO .data.jsonl. (FORMAT json)"$' duckdb.sh
+# converted WAY: data.parquet becomes data.jsonl by the page's line
+converted() {
+    rm -f data.jsonl
+    PYTHON=$python DUCKDB=$duckdb bash -eu "$1.sh" > way.log 2>&1 || { cat way.log; return 1; }
+    [ -s data.jsonl ]
+}
+# The rows of an import, as verl and DAPO have them: nested lists and maps, text of every kind, a whole number.
+printf '%s\n' '{"data_source":"d","prompt":[{"content":"Caf\u00e9 \\(x\\) \"q\"\n\t\u4e2d \ud83d\ude00","role":"user"}],"ability":"A","reward_model":{"ground_truth":"34","style":"rule"},"extra_info":{"index":9007199254740993,"flag":true,"half":0.5}}' \
+    '{"data_source":"d","prompt":[{"content":"Q","role":"user"}],"ability":"B","reward_model":{"ground_truth":"\\frac{1}{2}","style":"rule"},"extra_info":{"index":-1,"flag":false,"half":1e-7}}' > verl.jsonl
+for way in pyarrow duckdb; do
+    if ! "$python" -c 'import pyarrow' 2> /dev/null || { [ "$way" = duckdb ] && [ ! -x "$duckdb" ]; }; then
+        skip "Parquet by way of $way" 'no pyarrow, or no DuckDB beside it: make reference; JRL_PYTHON names another Python'
+        continue
+    fi
+    "$python" -c 'import json, pyarrow as pa, pyarrow.parquet as p; p.write_table(pa.Table.from_pylist([json.loads(l) for l in open("verl.jsonl")]), "data.parquet")'
+    ok "Parquet by way of $way" converted "$way"
+    ok '... gives the same records' cmp <(view --source s data.jsonl) <(view --source s verl.jsonl)
+    if [ ! -d "$SHARED/data/parquet" ]; then
+        skip "the published files by way of $way" 'no ../shared/data/parquet'
+        continue
+    fi
     for name in aime24 math500; do
-        cp "$SHARED/data/parquet/$name.parquet" data.parquet
-        PYTHON=$python bash parquet.sh
-        ok "Parquet by way of pyarrow: $name" cmp <(view --source s data.jsonl) <(view --source s "$SHARED/data/benchmarks/$name.jsonl")
+        cp -f "$SHARED/data/parquet/$name.parquet" data.parquet
+        ok "Parquet by way of $way: $name" converted "$way"
+        ok '... gives the records of its JSON lines' cmp <(view --source s data.jsonl) <(view --source s "$SHARED/data/benchmarks/$name.jsonl")
     done
-fi
+done
 
 # The published data sets.
 # counts FILE RECORDS [OPTIONS...]

