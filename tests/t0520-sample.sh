@@ -45,7 +45,7 @@ ok 'one response at a time' same_records --batch 1
 ok 'three, prompts in small pieces' same_records --batch 3 --prefill-tokens 5
 ok 'a prompt token a step, two threads' same_records --prefill-tokens 1 --threads 2
 long() { jrl-sample --policy policy --samples 16 --max-tokens 250 --batch 512 "$@" problems.jrl; }
-long --cache-mib 1 -v -o forgetful.jrl 2> forgetful.log
+long --memory 10M -v -o forgetful.jrl 2> forgetful.log
 ok 'a cache that is too small for all' grep -Eq '[1-9][0-9]* preempted' forgetful.log
 ok '... gives the same' cmp <(long | jrl-view) <(jrl-view forgetful.jrl)
 ok 'the plain loops' env JRL_DISABLE=amx,avx512,avx2 jrl-sample --policy policy --max-tokens 20 "${letters[@]}" --samples 3 --entropies problems.jrl -o plain.jrl

@@ -6,8 +6,10 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "model/plan.h"
 #include "model/train.h"
 #include "tool/io.h"
+#include "tool/memory.h"
 
 struct config {
     const char *policy, *as;
@@ -31,6 +33,9 @@ struct scorer {
     struct jrl_policy *policy;
     struct jrl_model model;
     struct jrl_workspace *workspace;
+    struct jrl_pass_plan pass;
+    struct jrl_memory_plan plan;
+    int64_t max_rows; /* of a sequence, as the memory allows */
     char id[JRL_DIGEST_SIZE];
     char *logprobs_key, *entropies_key;
     struct pack pack;
@@ -156,6 +161,11 @@ static int add_rollout(struct scorer *s, const struct jrl_record *rec)
     if ((rc = read_temperature(s, rec, &temperature)) < 0 || (rc = read_tokens(s, rec, &tokens, &seq)) < 0)
         return rc;
     rows = jrl_sequence_rows(seq.n);
+    if (rows > s->max_rows) {
+        free(tokens);
+        return jrl_io_fail(s->io, JRL_ERR_USAGE, "prompt and response have %" PRId64 " tokens, the memory is enough for %" PRId64
+                           ": more --memory is needed", seq.n, s->max_rows + 1);
+    }
     if (p->n && (p->rows + rows > s->cfg->micro_tokens || temperature != p->temperature) && (rc = flush_pack(s)) < 0) {
         free(tokens);
         return rc;
@@ -192,15 +202,43 @@ static int run(struct scorer *s)
 
 /* ---- start and end ---- */
 
+static void plan_rows(void *ctx, int64_t n_rows, struct jrl_memory_plan *plan)
+{
+    struct scorer *s = ctx;
+
+    *plan = (struct jrl_memory_plan){ .n = 0 };
+    s->pass.n_rows = n_rows;
+    jrl_plan_model(plan, s->policy, s->pass.dtype, 0);
+    jrl_plan_pass(plan, &s->pass);
+}
+
+static int plan_memory(struct scorer *s, struct jrl_error *err)
+{
+    const int64_t memory = jrl_memory_allowed();
+    char help[120] = "more --memory or a smaller policy is needed";
+    int rc;
+
+    s->pass = (struct jrl_pass_plan){ .config = jrl_policy_config(s->policy), .dev = s->dev, .kind = JRL_PASS_SCORE };
+    if ((rc = jrl_model_dtype(&s->pass.dtype, s->pass.config, jrl_common.dtype, err)) < 0)
+        return rc;
+    s->max_rows = jrl_plan_most_rows(plan_rows, s, memory, s->cfg->micro_tokens > s->pass.config->max_positions ? s->cfg->micro_tokens
+                                                                                                              : s->pass.config->max_positions);
+    if (s->max_rows > 0)
+        snprintf(help, sizeof help, "--micro-tokens %" PRId64 " fits", s->max_rows);
+    plan_rows(s, s->cfg->micro_tokens, &s->plan);
+    return jrl_plan_report(&s->plan, memory, jrl_plan_check(&s->plan, memory, help, err), err);
+}
+
 static int open_policy(struct scorer *s, struct jrl_error *err)
 {
     int rc;
 
     if ((rc = jrl_policy_open(&s->policy, s->cfg->policy, err)) < 0 ||
         (rc = jrl_device_open(&s->dev, jrl_common.device, (int)jrl_common.threads, err)) < 0 ||
-        (rc = jrl_policy_id(s->policy, jrl_device_pool(s->dev), s->id, err)) < 0)
+        (rc = plan_memory(s, err)) < 0 || (rc = jrl_policy_id(s->policy, jrl_device_pool(s->dev), s->id, err)) < 0)
         return rc;
     s->workspace = jrl_workspace_new();
+    jrl_workspace_expect(s->workspace, &s->pass);
     return jrl_model_open(&s->model, s->dev, s->policy, jrl_common.dtype, 0, err);
 }
 
@@ -257,7 +295,9 @@ int main(int argc, char **argv)
     s.entropies_key = jrl_xasprintf("%s_entropies", cfg.as);
     jrl_io_open_filter(&io, &tool, n_args ? args[0] : NULL, NULL);
     jrl_io_note(&io, "policy", s.id);
-    rc = jrl_io_finish(&io, run(&s));
+    rc = run(&s);
+    jrl_memory_report(&s.plan);
+    rc = jrl_io_finish(&io, rc);
     close_all(&s);
     return rc;
 }

@@ -10,14 +10,15 @@
 #include "data/prompt.h"
 #include "data/resume.h"
 #include "rollout/chat_model.h"
-#include "rollout/engine.h"
+#include "rollout/plan.h"
 #include "tool/io.h"
+#include "tool/memory.h"
 
 #define DEFAULT_TOKENS 1024 /* of a prompt and of a response, where the model has room for them */
 
 struct config {
     const char *policy, *template, *shard_text, *resume;
-    int64_t samples, max_tokens, max_prompt_tokens, max_rejected, batch, prefill_tokens, cache_mib, seed, top_k;
+    int64_t samples, max_tokens, max_prompt_tokens, max_rejected, batch, prefill_tokens, seed, top_k;
     double temperature, top_p;
     bool greedy, entropies;
     struct jrl_list stop;
@@ -41,6 +42,8 @@ struct sampler {
     struct jrl_io *io;
     struct jrl_chat_model policy;
     struct jrl_sampling sampling;
+    struct jrl_engine_limits limits;
+    struct jrl_memory_plan plan;
     struct jrl_engine *engine;
     struct jrl_resume resume;
     struct item *head, **tail;
@@ -300,6 +303,22 @@ static int resolve_lengths(struct config *cfg, int64_t positions, struct jrl_err
     return JRL_OK;
 }
 
+/* The cache gets what the memory leaves. */
+static int plan_memory(struct sampler *s, struct jrl_error *err)
+{
+    const struct config *cfg = s->cfg;
+    struct jrl_engine_plan p = { .policy = s->policy.policy, .config = jrl_policy_config(s->policy.policy), .dev = s->policy.dev,
+                                 .limits = { cfg->batch, cfg->prefill_tokens, 0, cfg->max_prompt_tokens }, .max_tokens = cfg->max_tokens };
+    const int64_t memory = jrl_memory_allowed();
+    int rc = jrl_model_dtype(&p.dtype, p.config, jrl_common.dtype, err);
+
+    if (rc < 0)
+        return rc;
+    jrl_engine_plan(&s->plan, &p, memory);
+    s->limits = p.limits;
+    return jrl_plan_report(&s->plan, memory, jrl_engine_plan_check(&s->plan, &p, memory, err), err);
+}
+
 static int open_policy(struct sampler *s, struct config *cfg, struct jrl_error *err)
 {
     struct jrl_chat_model *p = &s->policy;
@@ -314,14 +333,14 @@ static int open_policy(struct sampler *s, struct config *cfg, struct jrl_error *
         jrl_log_warn("'%s' names no end token: every response runs to --max-tokens", cfg->policy);
     s->sampling.stop_ids = p->stop_ids;
     s->sampling.n_stop = p->n_stop;
-    return jrl_chat_model_load(p, jrl_common.device, (int)jrl_common.threads, jrl_common.dtype,
-                               cfg->max_prompt_tokens + cfg->max_tokens - 1, err);
+    if ((rc = jrl_chat_model_device(p, jrl_common.device, (int)jrl_common.threads, err)) < 0 || (rc = plan_memory(s, err)) < 0)
+        return rc;
+    return jrl_chat_model_load(p, jrl_common.dtype, jrl_engine_positions(&s->limits, cfg->max_tokens), err);
 }
 
 static int open_engine(struct sampler *s, struct jrl_error *err)
 {
     const struct config *cfg = s->cfg;
-    struct jrl_engine_limits limits = { cfg->batch, cfg->prefill_tokens, cfg->cache_mib << 20, cfg->max_prompt_tokens };
 
     s->sampling.temperature = cfg->temperature;
     s->sampling.top_p = cfg->top_p;
@@ -330,7 +349,7 @@ static int open_engine(struct sampler *s, struct jrl_error *err)
     s->sampling.seed = (uint64_t)cfg->seed;
     s->sampling.max_tokens = cfg->max_tokens;
     s->sampling.entropies = cfg->entropies;
-    return jrl_engine_new(&s->engine, &s->policy.model, &s->sampling, &limits, err);
+    return jrl_engine_new(&s->engine, &s->policy.model, &s->sampling, &s->limits, err);
 }
 
 /* All that decides what the records of a given input are, for --resume to compare: words "name=value". */
@@ -380,6 +399,7 @@ static int sample(struct sampler *s, struct jrl_io *io, const char *operand, con
         jrl_io_while_waiting(io, advance_idle, s);
         rc = run(s);
         sum_up(s);
+        jrl_memory_report(&s->plan);
     }
     free(sampling);
     return jrl_io_finish(io, rc);
@@ -420,7 +440,6 @@ int main(int argc, char **argv)
         JRL_OPT_STR(0, "shard", &cfg.shard_text, "I/N", "answer every N-th problem from the I-th (from 0); slurm: both from srun's environment"),
         JRL_OPT_INT(0, "batch", &cfg.batch, 1, 65536, "N", "responses computed together"),
         JRL_OPT_INT(0, "prefill-tokens", &cfg.prefill_tokens, 1, 1e9, "N", "prompt tokens computed in a step besides"),
-        JRL_OPT_INT(0, "cache-mib", &cfg.cache_mib, 0, 1e9, "N", "memory for keys and values; 0: what is needed, at most half of what is free"),
         JRL_OPT_COMPUTE,
         JRL_OPT_IO,
         JRL_OPT_END,

@@ -4,9 +4,11 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "learn/plan.h"
 #include "learn/step.h"
 #include "text/chat.h"
 #include "tool/io.h"
+#include "tool/memory.h"
 #include "tool/stop.h"
 
 struct config {
@@ -22,6 +24,7 @@ struct run {
     const struct config *cfg;
     struct jrl_device *dev;
     struct jrl_trainer trainer;
+    struct jrl_memory_plan plan;
     struct jrl_step step;
     struct jrl_chat chat;
     struct jrl_tokenizer *tokenizer;
@@ -76,7 +79,7 @@ static int take(struct run *r, struct jrl_io *io, const struct jrl_record *rec)
     if (r->cfg->trainer.objective.kind == JRL_OBJECTIVE_NLL && !jrl_record_find(rec, "tokens") && (rc = open_text(r, &io->err)) < 0)
         return rc;
     rc = jrl_step_add(&r->step, rec, &io->err);
-    if (rc == JRL_ERR_INPUT)
+    if (rc == JRL_ERR_INPUT || rc == JRL_ERR_USAGE)
         (void)jrl_io_fail_here(io);
     warn_skipped(r);
     jrl_progress("step %lld: %lld rollouts", (long long)r->step.k, (long long)r->step.metrics.n_examples);
@@ -164,11 +167,16 @@ static int report(struct run *r, struct jrl_io *io, int metrics_fd)
 
 static int start(struct run *r, struct jrl_error *err)
 {
+    struct jrl_trainer_settings settings = r->cfg->trainer;
+    const int64_t memory = jrl_memory_allowed();
     int rc;
 
     r->start = jrl_trainer_clock();
-    if ((rc = jrl_device_open(&r->dev, jrl_common.device, (int)jrl_common.threads, err)) < 0 ||
-        (rc = jrl_trainer_open(&r->trainer, r->dev, r->cfg->policy, &r->cfg->trainer, err)) < 0)
+    if ((rc = jrl_device_open(&r->dev, jrl_common.device, (int)jrl_common.threads, err)) < 0)
+        return rc;
+    rc = jrl_trainer_plan_check(&r->plan, &settings.max_rows, r->dev, r->cfg->policy, &settings, memory, err);
+    if ((rc = jrl_plan_report(&r->plan, memory, rc, err)) < 0 ||
+        (rc = jrl_trainer_open(&r->trainer, r->dev, r->cfg->policy, &settings, err)) < 0)
         return rc;
     if (r->trainer.state.present && !r->trainer.resumed)
         jrl_log_info("'%s' has no optimizer/: fresh optimiser state", r->cfg->policy);
@@ -269,7 +277,7 @@ int main(int argc, char **argv)
 
     n_args = jrl_cli_parse(&tool, argc, argv, &args);
     resolve(&cfg);
-    if (cfg.metrics && (metrics_fd = open(cfg.metrics, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666)) < 0) {
+    if (cfg.metrics && !jrl_common.plan && (metrics_fd = open(cfg.metrics, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666)) < 0) {
         (void)jrl_fail_errno(&err, JRL_ERR_RUN, "cannot open '%s'", cfg.metrics);
         jrl_die(&err);
     }
@@ -278,6 +286,7 @@ int main(int argc, char **argv)
     jrl_io_open_sink(&io, &tool, n_args ? args[0] : NULL);
     if ((rc = learn(&r, &io)) == JRL_OK && (rc = save(&r, &io)) == JRL_OK)
         rc = report(&r, &io, metrics_fd);
+    jrl_memory_report(&r.plan);
     jrl_log_warn_summary();
     status = jrl_io_finish(&io, rc);
     if (rc == JRL_OK && status == 0 && jrl_stop_signal()) {

@@ -193,6 +193,17 @@ const struct jrl_attention_path *jrl_attention_path_for(const struct jrl_device 
     return &jrl_attention_plain;
 }
 
+int64_t jrl_attention_memory(const struct jrl_device *dev, const struct jrl_attention *p, int64_t n_positions, bool backward)
+{
+    const struct jrl_attention_path *path = jrl_attention_path_for(dev, p);
+    const struct jrl_attention_call c = { .p = p, .path = path, .group = p->n_heads / p->n_kv_heads,
+                                          .max_positions = (n_positions + JRL_PAGE_TOKENS - 1) / JRL_PAGE_TOKENS * JRL_PAGE_TOKENS };
+    const int64_t there = path->forward_bytes(&c), back = backward ? path->backward_bytes(&c) : 0;
+    const int64_t scratch = ((there > back ? there : back) + 63) / 64 * 64 * jrl_pool_size(dev->pool);
+
+    return scratch + (backward ? p->n_rows * p->n_heads * (int64_t)sizeof(float) : 0);
+}
+
 /* One key-value head of a tile, page by page of its rows: rows of one page share their blocks, so a block that
  * a row does not reach takes no part in it. */
 static void forward_part(void *ctx, int64_t part, int thread)

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/file.h"
+#include "learn/plan.h"
 
 double jrl_trainer_clock(void)
 {
@@ -41,6 +42,13 @@ static int open_state(struct jrl_trainer *t, const char *dir, struct jrl_error *
     return JRL_OK;
 }
 
+static void expect_passes(struct jrl_trainer *t)
+{
+    const struct jrl_pass_plan pass = jrl_trainer_pass(&t->model.config, t->model.dtype, t->dev, t->settings.micro_tokens);
+
+    jrl_workspace_expect(t->workspace, &pass);
+}
+
 int jrl_trainer_open(struct jrl_trainer *t, struct jrl_device *dev, const char *dir, const struct jrl_trainer_settings *settings,
                      struct jrl_error *err)
 {
@@ -53,6 +61,7 @@ int jrl_trainer_open(struct jrl_trainer *t, struct jrl_device *dev, const char *
         goto out;
     t->n_parameters = jrl_config_parameters(&t->model.config, &t->parameters, &t->n);
     t->workspace = jrl_workspace_new();
+    expect_passes(t);
     if ((rc = jrl_try_alloc(&t->weights, (size_t)t->n, (size_t)jrl_dtype_bytes(t->model.dtype), "weights", err)) < 0 ||
         (rc = jrl_optimizer_init(&t->optimizer, &settings->optimizer, t->parameters, t->n_parameters, t->n, err)) < 0 ||
         (rc = jrl_weights_load(&t->model, t->policy, t->weights, t->optimizer.master, err)) < 0 ||
@@ -85,6 +94,9 @@ int jrl_trainer_check(const struct jrl_trainer *t, const struct jrl_example *e, 
     if (n > c->max_positions)
         return jrl_fail(err, JRL_ERR_INPUT, "prompt and response have %lld tokens, the policy has %lld positions", (long long)n,
                         (long long)c->max_positions);
+    if (t->settings.max_rows && jrl_sequence_rows(n) > t->settings.max_rows)
+        return jrl_fail(err, JRL_ERR_USAGE, "prompt and response have %lld tokens, the memory is enough for %lld: more --memory is needed",
+                        (long long)n, (long long)t->settings.max_rows + 1);
     for (int64_t i = 0; i < n; i++)
         if (e->tokens[i] >= c->vocab)
             return jrl_fail(err, JRL_ERR_INPUT, "token %u at place %lld has no row in the policy's embedding of %lld", e->tokens[i],

@@ -14,6 +14,7 @@ struct jrl_trainer_settings {
     struct jrl_aggregate aggregate;
     struct jrl_optimizer_settings optimizer;
     int64_t micro_tokens;  /* rows of one pass (jrl_sequence_rows); a longer sequence stands alone. Changes no bit */
+    int64_t max_rows;      /* of a sequence, as the memory allows (plan.h); 0: any */
     bool fresh;            /* ignore optimizer/ and the step count of the policy */
     const char *dtype;     /* of jrl_model_open */
 };
@@ -39,7 +40,8 @@ int jrl_trainer_open(struct jrl_trainer *t, struct jrl_device *dev, const char *
                      struct jrl_error *err) JRL_MUST_CHECK;
 void jrl_trainer_close(struct jrl_trainer *t); /* safe on a zeroed one */
 
-/* Does the model have a row for every token, and a position for the last one? JRL_ERR_INPUT says what not. */
+/* Does the model have a row for every token, and a position for the last one? JRL_ERR_INPUT says what not. JRL_ERR_USAGE:
+ * the sequence is longer than the memory allows. */
 int jrl_trainer_check(const struct jrl_trainer *t, const struct jrl_example *e, struct jrl_error *err) JRL_MUST_CHECK;
 
 /* One update from these examples (at one temperature); counted in *m. *skipped: the gradient was not finite. */

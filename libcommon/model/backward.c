@@ -108,15 +108,21 @@ static int mlp_rows_backward(struct jrl_pass *pass, const struct jrl_layer *laye
     return jrl_rmsnorm_backward(m->dev, dx, g->mlp_norm, s->dnormed, x, layer->mlp_norm, m->dtype, m->config.norm_eps, n_rows, dim, err);
 }
 
+int64_t jrl_mlp_backward_rows(const struct jrl_model_config *config, int64_t n_rows)
+{
+    const int64_t most = MLP_ELEMENTS / config->mlp_dim / 32 * 32;
+
+    return most < 32 ? 32 : most < n_rows ? most : n_rows;
+}
+
 static int mlp_backward(struct jrl_pass *pass, const struct jrl_layer *layer, struct jrl_layer_gradients *g, const float *x, float *dx,
                         struct jrl_error *err)
 {
     const int64_t dim = pass->model->config.dim;
-    int64_t most = MLP_ELEMENTS / pass->model->config.mlp_dim / 32 * 32;
+    const int64_t most = jrl_mlp_backward_rows(&pass->model->config, pass->n_rows);
     struct mlp_scratch scratch;
     int rc;
 
-    most = most < 32 ? 32 : most < pass->n_rows ? most : pass->n_rows;
     rc = mlp_scratch_init(&scratch, pass, most, err);
     for (int64_t at = 0; rc == JRL_OK && at < pass->n_rows; at += most) {
         const int64_t n = pass->n_rows - at < most ? pass->n_rows - at : most;

@@ -30,9 +30,10 @@ int jrl_workspace_need(struct jrl_workspace *ws, enum jrl_scratch which, int64_t
     size_t n_bytes = (size_t)n * (size_t)size_bytes;
     int rc;
 
-    /* A buffer that grows takes a quarter more, so that sizes creeping up do not touch fresh memory each time. */
+    /* A buffer that grows takes a quarter more, so that sizes creeping up do not touch fresh memory each time; but no
+     * more than the plan says. */
     if (old_bytes && old_bytes < n_bytes && n_bytes < old_bytes + old_bytes / 4)
-        n_bytes = old_bytes + old_bytes / 4;
+        n_bytes = ws->expected[which] >= n_bytes && ws->expected[which] < old_bytes + old_bytes / 4 ? ws->expected[which] : old_bytes + old_bytes / 4;
     if (!ws->scratch[which].data || ws->scratch[which].n_bytes < n_bytes) {
         free(ws->scratch[which].data);
         ws->scratch[which].data = NULL;
@@ -170,10 +171,16 @@ static int mlp_rows(struct jrl_pass *pass, const struct jrl_layer *layer, float 
     return jrl_matmul_nt(m->dev, &down, err);
 }
 
+int64_t jrl_mlp_rows(const struct jrl_model_config *config, int64_t n_rows)
+{
+    (void)config;
+    return n_rows < MLP_ROWS ? n_rows : MLP_ROWS;
+}
+
 int jrl_mlp_block(struct jrl_pass *pass, const struct jrl_layer *layer, float *x, struct jrl_error *err)
 {
     const struct jrl_model_config *c = &pass->model->config;
-    const int64_t most = pass->n_rows < MLP_ROWS ? pass->n_rows : MLP_ROWS;
+    const int64_t most = jrl_mlp_rows(c, pass->n_rows);
     float *gate = NULL, *up = NULL;
     void *act = NULL;
     int rc;

@@ -83,20 +83,28 @@ static bool usable_in_place(const struct jrl_tensor *t, enum jrl_dtype dtype)
     return t->dtype == dtype && (uintptr_t)t->data % (uintptr_t)jrl_dtype_bytes(dtype) == 0;
 }
 
+int64_t jrl_model_owned_bytes(const struct jrl_policy *policy, enum jrl_dtype dtype)
+{
+    int64_t n = 0;
+
+    for (int64_t i = 0; i < jrl_policy_n_tensors(policy); i++) {
+        const struct jrl_tensor *t = jrl_policy_tensor(policy, i);
+
+        n += usable_in_place(t, dtype) ? 0 : (t->n_elements + 31) / 32 * 32;
+    }
+    return n * jrl_dtype_bytes(dtype);
+}
+
 /* Fills p->data: into the mapping where type and alignment allow, else into model->owned. */
 static int place_weights(struct jrl_model *model, const struct jrl_policy *policy, struct places *p, struct jrl_error *err)
 {
-    const int64_t bytes = jrl_dtype_bytes(model->dtype);
-    int64_t n_owned = 0;
+    const int64_t bytes = jrl_dtype_bytes(model->dtype), n_owned = jrl_model_owned_bytes(policy, model->dtype);
     uint8_t *to;
     int rc;
 
-    for (int64_t i = 0; i < p->n; i++)
-        if (!usable_in_place(jrl_policy_tensor(policy, i), model->dtype))
-            n_owned += (p->parameters[i].n_elements + 31) / 32 * 32;
     if (n_owned == 0)
         model->owned = NULL;
-    else if ((rc = jrl_try_alloc(&model->owned, (size_t)n_owned, (size_t)bytes, "converted weights", err)) < 0)
+    else if ((rc = jrl_try_alloc(&model->owned, (size_t)n_owned, 1, "converted weights", err)) < 0)
         return rc;
     to = model->owned;
     for (int64_t i = 0; i < p->n; i++) {
@@ -127,14 +135,14 @@ static int check_finite(const struct jrl_policy *policy, struct jrl_device *dev,
     return rc;
 }
 
-static int choose_dtype(struct jrl_model *model, const char *name, struct jrl_error *err)
+int jrl_model_dtype(enum jrl_dtype *out, const struct jrl_model_config *config, const char *name, struct jrl_error *err)
 {
     if (strcmp(name, "auto") == 0)
-        model->dtype = model->config.dtype == JRL_F32 ? JRL_F32 : JRL_BF16;
+        *out = config->dtype == JRL_F32 ? JRL_F32 : JRL_BF16;
     else if (strcmp(name, "bf16") == 0)
-        model->dtype = JRL_BF16;
+        *out = JRL_BF16;
     else if (strcmp(name, "f32") == 0)
-        model->dtype = JRL_F32;
+        *out = JRL_F32;
     else
         return jrl_fail(err, JRL_ERR_USAGE, "dtype '%s' is not one of auto, bf16, f32", name);
     return JRL_OK;
@@ -166,7 +174,7 @@ int jrl_model_open(struct jrl_model *model, struct jrl_device *dev, struct jrl_p
 
     *model = (struct jrl_model){ .config = *jrl_policy_config(policy), .dev = dev };
     places_init(&places, &model->config);
-    if ((rc = choose_dtype(model, dtype_name, err)) < 0 || (rc = make_rope(model, n_positions, err)) < 0 ||
+    if ((rc = jrl_model_dtype(&model->dtype, &model->config, dtype_name, err)) < 0 || (rc = make_rope(model, n_positions, err)) < 0 ||
         (rc = check_finite(policy, dev, err)) < 0 || (rc = place_weights(model, policy, &places, err)) < 0) {
         jrl_model_close(model);
         goto out;

@@ -29,6 +29,10 @@ struct jrl_model {
 int jrl_model_open(struct jrl_model *model, struct jrl_device *dev, struct jrl_policy *policy, const char *dtype_name,
                    int64_t n_positions, struct jrl_error *err) JRL_MUST_CHECK;
 void jrl_model_close(struct jrl_model *model); /* safe on a zeroed model */
+/* What DTYPE_NAME means for such a model. JRL_ERR_USAGE for another word. */
+int jrl_model_dtype(enum jrl_dtype *out, const struct jrl_model_config *config, const char *dtype_name, struct jrl_error *err) JRL_MUST_CHECK;
+/* Bytes of the weights that cannot be used where they lie. */
+int64_t jrl_model_owned_bytes(const struct jrl_policy *policy, enum jrl_dtype dtype);
 
 /* Some next positions of one sequence: tokens[0..n-1] stand at positions start.. of it. pages: the sequence's
  * page table (attention.h); a page holds all layers, layer i at i * jrl_page_bytes(). Pages for the new

@@ -3,6 +3,7 @@
 #ifndef JRL_MODEL_WORKSPACE_H
 #define JRL_MODEL_WORKSPACE_H
 
+#include "model/plan.h"
 #include "model/train.h"
 
 enum jrl_scratch {
@@ -19,7 +20,19 @@ enum jrl_scratch {
 
 struct jrl_workspace {
     struct { void *data; size_t n_bytes; } scratch[JRL_WS_COUNT];
+    size_t expected[JRL_WS_COUNT]; /* bytes the largest pass needs; 0: not known */
 };
+
+/* The plan of a pass: each buffer's rows, and the item of the memory plan that counts it. A buffer that is new here
+ * is new in plan.c. */
+enum jrl_need_part { JRL_NEED_KEPT, JRL_NEED_ROWS, JRL_NEED_MLP, JRL_NEED_HEAD, JRL_NEED_PARTS };
+struct jrl_scratch_need { enum jrl_need_part part; int64_t n_rows, row_bytes; };
+struct jrl_scratch_needs { struct jrl_scratch_need of[JRL_WS_COUNT]; };
+void jrl_scratch_plan(struct jrl_scratch_needs *needs, const struct jrl_pass_plan *pass);
+
+/* Rows of the MLP computed together, forward and backward, in a pass over n_rows rows. */
+int64_t jrl_mlp_rows(const struct jrl_model_config *config, int64_t n_rows);
+int64_t jrl_mlp_backward_rows(const struct jrl_model_config *config, int64_t n_rows);
 
 /* *out: memory of n elements of SIZE bytes, 64-byte aligned, contents anything; valid until the next
  * request for the same purpose. */

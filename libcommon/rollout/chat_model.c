@@ -37,15 +37,16 @@ int jrl_chat_model_add_stop(struct jrl_chat_model *m, const char *token, struct 
     return add_stop(m, (uint32_t)id, err);
 }
 
-int jrl_chat_model_load(struct jrl_chat_model *m, const char *device, int n_threads, const char *dtype_name, int64_t n_positions,
-                        struct jrl_error *err)
+int jrl_chat_model_device(struct jrl_chat_model *m, const char *device, int n_threads, struct jrl_error *err)
 {
-    int rc;
+    return jrl_device_open(&m->dev, device, n_threads, err);
+}
 
-    if ((rc = jrl_device_open(&m->dev, device, n_threads, err)) < 0 ||
-        (rc = jrl_policy_id(m->policy, jrl_device_pool(m->dev), m->id, err)) < 0)
-        return rc;
-    return jrl_model_open(&m->model, m->dev, m->policy, dtype_name, n_positions, err);
+int jrl_chat_model_load(struct jrl_chat_model *m, const char *dtype_name, int64_t n_positions, struct jrl_error *err)
+{
+    int rc = jrl_policy_id(m->policy, jrl_device_pool(m->dev), m->id, err);
+
+    return rc < 0 ? rc : jrl_model_open(&m->model, m->dev, m->policy, dtype_name, n_positions, err);
 }
 
 void jrl_chat_model_close(struct jrl_chat_model *m)

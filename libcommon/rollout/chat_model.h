@@ -24,9 +24,9 @@ struct jrl_chat_model {
 int jrl_chat_model_open(struct jrl_chat_model *m, const char *dir, const char *template, struct jrl_error *err) JRL_MUST_CHECK;
 /* One more token that ends a response, by its text. JRL_ERR_USAGE when the tokenizer has none like it. */
 int jrl_chat_model_add_stop(struct jrl_chat_model *m, const char *token, struct jrl_error *err) JRL_MUST_CHECK;
-/* Then the device, the policy's id and the weights. */
-int jrl_chat_model_load(struct jrl_chat_model *m, const char *device, int n_threads, const char *dtype_name, int64_t n_positions,
-                        struct jrl_error *err) JRL_MUST_CHECK;
+/* Then the device, which a memory plan needs; then the policy's id and the weights. */
+int jrl_chat_model_device(struct jrl_chat_model *m, const char *device, int n_threads, struct jrl_error *err) JRL_MUST_CHECK;
+int jrl_chat_model_load(struct jrl_chat_model *m, const char *dtype_name, int64_t n_positions, struct jrl_error *err) JRL_MUST_CHECK;
 void jrl_chat_model_close(struct jrl_chat_model *m);
 
 #endif

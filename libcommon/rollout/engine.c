@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "kernels/logprob.h"
 #include "rollout/choose.h"
+#include "rollout/plan.h"
 #include "rollout/sequence.h"
 
 static double seconds(void)
@@ -22,29 +23,29 @@ static double seconds(void)
 
 static int64_t positions(const struct jrl_engine *e)
 {
-    /* the last token of a response is never fed */
-    return e->limits.max_prompt_tokens + e->sampling.max_tokens - 1;
+    return jrl_engine_positions(&e->limits, e->sampling.max_tokens);
 }
 
 static int make_cache(struct jrl_engine *e, struct jrl_error *err)
 {
-    int64_t page_bytes = jrl_model_page_bytes(e->model), one = jrl_pages_for(positions(e)), n;
+    int64_t page_bytes = jrl_model_page_bytes(e->model), one = jrl_pages_for(positions(e));
+    int64_t n = e->limits.cache_bytes ? e->limits.cache_bytes / page_bytes : one * e->limits.max_seqs + 1; /* as plan.c */
 
-    if (e->limits.cache_bytes) {
-        n = e->limits.cache_bytes / page_bytes;
-    } else {
-        int64_t affordable = (int64_t)(jrl_memory_available() / 2) / page_bytes;
-
-        /* one more: a partly filled prompt page that waiting samples hold while a running one has its copy */
-        n = one * e->limits.max_seqs + 1;
-        n = n <= affordable ? n : affordable;
-    }
     if (n < one)
         return jrl_fail(err, JRL_ERR_USAGE, "the KV cache has room for %lld positions, but a prompt of %lld and a response of %lld tokens"
                         " need %lld (%lld MiB): more cache or shorter limits are needed", (long long)(n * JRL_PAGE_TOKENS),
                         (long long)e->limits.max_prompt_tokens, (long long)e->sampling.max_tokens, (long long)(one * JRL_PAGE_TOKENS),
                         (long long)(one * page_bytes >> 20) + 1);
     return jrl_pages_init(&e->pages, n, (size_t)page_bytes, err);
+}
+
+static void expect_steps(struct jrl_engine *e)
+{
+    const struct jrl_engine_plan plan = { .config = &e->model->config, .dtype = e->model->dtype, .dev = e->model->dev, .limits = e->limits,
+                                          .max_tokens = e->sampling.max_tokens };
+    const struct jrl_pass_plan pass = jrl_engine_pass(&plan);
+
+    jrl_workspace_expect(e->workspace, &pass);
 }
 
 int jrl_engine_new(struct jrl_engine **out, const struct jrl_model *model, const struct jrl_sampling *sampling,
@@ -63,6 +64,7 @@ int jrl_engine_new(struct jrl_engine **out, const struct jrl_model *model, const
     if (rc == JRL_OK)
         rc = make_cache(e, err);
     e->workspace = jrl_workspace_new();
+    expect_steps(e);
     e->spans = jrl_xcalloc(n, sizeof *e->spans);
     e->fed = jrl_xcalloc(n, sizeof *e->fed);
     e->fed_group = jrl_xcalloc(n, sizeof *e->fed_group);

@@ -32,7 +32,7 @@ struct jrl_engine;
 
 /* max_seqs: responses decoded together; prefill_tokens: tokens of prompts (and of preempted responses) a step may take
  * besides; max_prompt_tokens: of one prompt; cache_bytes: KV memory, at least what one sequence of full length needs, 0:
- * what max_seqs of them need, but at most half of the memory that is available. */
+ * what max_seqs of them need (jrl_engine_plan says what the memory allows). */
 struct jrl_engine_limits { int64_t max_seqs, prefill_tokens, cache_bytes, max_prompt_tokens; };
 
 /* The model and what sampling points at are borrowed until jrl_engine_free. JRL_ERR_USAGE when a prompt and a response

@@ -1,39 +1,11 @@
 /* pages.c - pages of the KV cache in one reserved range of addresses. */
 #include "rollout/pages.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "base/memory.h"
-
-/* The first number after WORD in a small file; SIZE_MAX when it is not there. */
-static size_t number_in(const char *path, const char *word)
-{
-    FILE *f = fopen(path, "r");
-    char line[256];
-    size_t number = SIZE_MAX;
-
-    while (f && fgets(line, sizeof line, f))
-        if (strncmp(line, word, strlen(word)) == 0 && sscanf(line + strlen(word), "%zu", &number) == 1)
-            break;
-    if (f)
-        fclose(f);
-    return number;
-}
-
-size_t jrl_memory_available(void)
-{
-    size_t kib = number_in("/proc/meminfo", "MemAvailable:");
-    size_t limit = number_in("/sys/fs/cgroup/memory.max", ""), used = number_in("/sys/fs/cgroup/memory.current", "");
-    size_t available = kib == SIZE_MAX ? (size_t)1 << 30 : kib << 10;
-
-    if (limit == SIZE_MAX || used == SIZE_MAX)
-        return available;
-    limit = limit > used ? limit - used : 0;
-    return limit < available ? limit : available;
-}
 
 int jrl_pages_init(struct jrl_pages *p, int64_t n_pages, size_t page_bytes, struct jrl_error *err)
 {

@@ -17,9 +17,6 @@ struct jrl_pages {
     int64_t n_free_list, n_fresh; /* fresh: never taken, so still zero */
 };
 
-/* Bytes of memory this process may still take: what the system has available, less where its cgroup allows less. */
-size_t jrl_memory_available(void);
-
 int jrl_pages_init(struct jrl_pages *p, int64_t n_pages, size_t page_bytes, struct jrl_error *err) JRL_MUST_CHECK;
 void jrl_pages_release(struct jrl_pages *p); /* safe on a zeroed one */
 

@@ -71,6 +71,8 @@ static void add_shared(int mask, bool threads, bool compute)
         add((struct jrl_option)JRL_OPT_STR(0, "device", &c->device, "NAME", "where to compute: auto or cpu"));
         add((struct jrl_option)JRL_OPT_CHOICE(0, "dtype", &c->dtype, "auto|bf16|f32",
                                               "numbers to compute with; auto takes the policy's own"));
+        add((struct jrl_option)JRL_OPT_SIZE(0, "memory", &c->memory, "SIZE", "memory to use, such as 24G; by default nine tenths of what is free"));
+        add((struct jrl_option)JRL_OPT_FLAG(0, "plan", &c->plan, "print the memory this would take, and do nothing"));
     }
     if (has_threads)
         add((struct jrl_option)JRL_OPT_INT('t', "threads", &c->threads, 0, 1024, "N",
@@ -173,6 +175,25 @@ static double parse_real(const char *label, const char *text, double min, double
     return x;
 }
 
+/* Bytes: a number and a unit, K, M, G or T (powers of 1024), with or without "iB"; the unit B may be left out. */
+static int64_t parse_size(const char *label, const char *text)
+{
+    static const char units[] = "BKMGT";
+    const char *unit;
+    char *end;
+    double x = strtod(text, &end);
+    int power = 0;
+
+    if (*end && (unit = strchr(units, *end))) {
+        power = (int)(unit - units);
+        end += 1 + (power > 0 && strcmp(end + 1, "iB") == 0 ? 2 : 0);
+    }
+    x *= (double)(INT64_C(1) << 10 * power);
+    if (*text < '0' || *text > '9' || strpbrk(text, "xX") || *end || !(x >= 1 && x < 9e18))
+        jrl_cli_fail("%s: '%s' is not a size such as 512M or 1.5G", label, text);
+    return (int64_t)x;
+}
+
 static const char *parse_choice(const char *label, const char *text, const char *words)
 {
     size_t len = strlen(text);
@@ -204,6 +225,9 @@ static void set_value(int i, const char *label, const char *text)
         break;
     case JRL_TYPE_CHOICE:
         *(const char **)o->value = parse_choice(label, text, o->arg);
+        break;
+    case JRL_TYPE_SIZE:
+        *(int64_t *)o->value = parse_size(label, text);
         break;
     case JRL_TYPE_STR:
         if (!*text)

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum jrl_option_type { JRL_TYPE_END, JRL_TYPE_FLAG, JRL_TYPE_INT, JRL_TYPE_REAL, JRL_TYPE_STR, JRL_TYPE_LIST, JRL_TYPE_CHOICE, JRL_TYPE_COUNT, JRL_TYPE_IO, JRL_TYPE_THREADS, JRL_TYPE_COMPUTE };
+enum jrl_option_type { JRL_TYPE_END, JRL_TYPE_FLAG, JRL_TYPE_INT, JRL_TYPE_REAL, JRL_TYPE_STR, JRL_TYPE_LIST, JRL_TYPE_CHOICE, JRL_TYPE_COUNT, JRL_TYPE_SIZE, JRL_TYPE_IO, JRL_TYPE_THREADS, JRL_TYPE_COMPUTE };
 
 struct jrl_list { const char **items; int n; }; /* values of an option that may be given many times */
 
@@ -24,6 +24,7 @@ struct jrl_option {
 #define JRL_OPT_FLAG(s, n, v, h) { JRL_TYPE_FLAG, s, n, v, 0, 0, 0, h }
 #define JRL_OPT_INT(s, n, v, lo, hi, a, h) { JRL_TYPE_INT, s, n, v, lo, hi, a, h }
 #define JRL_OPT_REAL(s, n, v, lo, hi, a, h) { JRL_TYPE_REAL, s, n, v, lo, hi, a, h }
+#define JRL_OPT_SIZE(s, n, v, a, h) { JRL_TYPE_SIZE, s, n, v, 0, 0, a, h } /* int64_t bytes: "512M", "1.5G"; 0: not given */
 #define JRL_OPT_STR(s, n, v, a, h) { JRL_TYPE_STR, s, n, v, 0, 0, a, h }
 #define JRL_OPT_LIST(s, n, v, a, h) { JRL_TYPE_LIST, s, n, v, 0, 0, a, h }
 #define JRL_OPT_CHOICE(s, n, v, words, h) { JRL_TYPE_CHOICE, s, n, v, 0, 0, words, h }
@@ -41,7 +42,7 @@ enum { JRL_SHARE_INPUT = 1, JRL_SHARE_OUTPUT = 2, JRL_SHARE_STREAM_OUTPUT = 4 };
 #define JRL_OPT_OUTPUT JRL_OPT_SHARED(2)
 /* -t/--threads N (0: all allowed; the default is 1 for filters, 0 with JRL_OPT_COMPUTE) */
 #define JRL_OPT_THREADS { JRL_TYPE_THREADS, 0, 0, 0, 0, 0, 0, 0 }
-/* --device NAME, --dtype auto|bf16|f32, --threads N: tools that run a model */
+/* --device NAME, --dtype auto|bf16|f32, --memory SIZE, --plan, --threads N: tools that run a model */
 #define JRL_OPT_COMPUTE { JRL_TYPE_COMPUTE, 0, 0, 0, 0, 0, 0, 0 }
 #define JRL_OPT_END { JRL_TYPE_END, 0, 0, 0, 0, 0, 0, 0 }
 
@@ -64,6 +65,8 @@ struct jrl_common {
     int64_t threads;      /* resolved: at least 1 */
     const char *device;   /* "cpu" */
     const char *dtype;    /* "auto", "bf16", "f32" */
+    int64_t memory;       /* bytes; 0: not given (tool/memory.h) */
+    bool plan;            /* print the memory plan and do nothing */
     int argc;             /* the command line as given, for the header */
     char **argv;
 };

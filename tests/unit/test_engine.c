@@ -335,7 +335,6 @@ static void test_pages(void **state)
     c = jrl_page_take(&p);
     assert_true(c == b && c[0] == 0 && c[127] == 0); /* zeroed again */
     jrl_pages_release(&p);
-    assert_true(jrl_memory_available() > 1 << 20);
 }
 
 int main(void)
