@@ -1,8 +1,8 @@
 /* bench_sampling.c - tokens per second of the sampling engine, and the share of what the machine could do: a step of decoding
  * can be no faster than reading the weights and the keys and values once, nor than its products at the measured rate.
  * With one thread all times are processor time, which other processes disturb least.
- * Usage: bench_sampling [POLICY [threads [prompt [response]]]]. Without a policy jrl-model of the same build makes one of
- * SmolLM2-135M's shape with random weights, in TMPDIR. */
+ * Usage: bench_sampling [POLICY [threads [prompt [response [batch]...]]]]. Without a policy jrl-model of the same build makes
+ * one of SmolLM2-135M's shape with random weights, in TMPDIR. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -124,7 +124,7 @@ static void bench(int64_t batch, int64_t n_prompt, int64_t n_response, double ba
     double weights = product_weights() * (double)jrl_dtype_bytes(model.dtype), work = 2 * product_weights() * (double)batch / rate;
     double cached = (double)(batch * (n_prompt + n_response / 2)) * (double)jrl_model_page_bytes(&model) / JRL_PAGE_TOKENS;
     double read = (weights + cached) / bandwidth, bound = read > work ? read : work;
-    double prefill = 0;
+    double prefill = 0, decode = 0;
     int64_t n_steps = 0;
     int rc;
 
@@ -148,9 +148,11 @@ static void bench(int64_t batch, int64_t n_prompt, int64_t n_response, double ba
     }
     all = now_seconds() - all;
     qsort(steps, (size_t)n_steps, sizeof *steps, rising);
-    printf("%5lld %9.1f %9.2f %9.2f %10.1f %9.2f %7.0f%% %9.3f %10.1f\n", (long long)batch, (double)(batch * n_response) / all, steps[0] * 1e3,
+    for (int64_t i = 0; i < n_steps; i++)
+        decode += steps[i];
+    printf("%5lld %9.1f %9.2f %9.2f %10.1f %9.2f %7.0f%% %9.3f %10.1f %10.1f\n", (long long)batch, (double)(batch * n_response) / all, steps[0] * 1e3,
            steps[n_steps / 2] * 1e3, (double)batch / steps[n_steps / 2], bound * 1e3, 100 * bound / steps[n_steps / 2], prefill,
-           (double)(batch * n_prompt) / prefill);
+           (double)(batch * n_prompt) / prefill, (double)(batch * n_steps) / decode);
     fflush(stdout);
     jrl_engine_free(e);
     free(prompt);
@@ -180,10 +182,13 @@ int main(int argc, char **argv)
     char *made = jrl_path_join(folder ? folder : "/tmp", "jrl-bench-XXXXXX");
     struct jrl_policy *policy = NULL;
     struct jrl_device *dev = NULL;
+    bool usable = n_prompt > 0 && n_response > 1;
     double bandwidth, rate;
 
-    if (n_prompt < 1 || n_response < 2) {
-        fprintf(stderr, "usage: bench_sampling [POLICY [threads [prompt [response]]]]\n");
+    for (int i = 5; i < argc; i++)
+        usable = usable && atoll(argv[i]) > 0;
+    if (!usable) {
+        fprintf(stderr, "usage: bench_sampling [POLICY [threads [prompt [response [batch]...]]]]\n");
         return 2;
     }
     must(jrl_device_open(&dev, "cpu", argc > 2 ? atoi(argv[2]) : 0, &error));
@@ -196,9 +201,11 @@ int main(int argc, char **argv)
     rate = product_rate();
     printf("%s, %d threads: reads %.1f GB/s, products %.2f TFLOP/s; prompts of %lld, responses of %lld tokens\n", jrl_device_path(dev),
            jrl_pool_size(jrl_device_pool(dev)), bandwidth * 1e-9, rate * 1e-12, (long long)n_prompt, (long long)n_response);
-    printf("%5s %9s %9s %9s %10s %9s %8s %9s %10s\n", "batch", "tokens/s", "step ms", "median", "decode t/s", "bound ms", "of bound", "prefill s",
-           "prompt t/s");
-    for (size_t i = 0; i < sizeof batches / sizeof *batches; i++)
+    printf("%5s %9s %9s %9s %10s %9s %8s %9s %10s %10s\n", "batch", "tokens/s", "step ms", "median", "decode t/s", "bound ms", "of bound", "prefill s",
+           "prompt t/s", "mean t/s");
+    for (int i = 5; i < argc; i++)
+        bench(atoll(argv[i]), n_prompt, n_response, bandwidth, rate);
+    for (size_t i = 0; argc <= 5 && i < sizeof batches / sizeof *batches; i++)
         bench(batches[i], n_prompt, n_response, bandwidth, rate);
     jrl_model_close(&model);
     jrl_policy_close(policy);
