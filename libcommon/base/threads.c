@@ -1,4 +1,4 @@
-/* threads.c - the compute pool: tickets, spinning for some microseconds, then sleeping.
+/* threads.c - the compute pool: shares of a job, spinning for some microseconds, then sleeping.
  * Not here: what the threads compute. */
 #include "base/threads.h"
 
@@ -13,12 +13,15 @@
 
 #include "base/memory.h"
 
-/* A ticket is the number of the job (upper half) and the next part to hand out (lower half), in one
- * word, so that a thread that wakes up late cannot take a part of a job it has not seen. */
-#define PART_BITS 32
-#define PARTS_CLOSED UINT32_MAX
-#define MAX_PARTS_A_JOB (INT64_C(1) << 30)
+/* Each thread has a share of the job's parts: in one word the number of the job, the share's next part and its end.
+ * Its thread takes from the front; a thread whose own share is done takes from the end of another's. A thread that
+ * wakes up late cannot take a part of a job it has not seen, as the word it would change is another one by then. */
+#define MAX_PARTS_A_JOB UINT16_MAX
 #define SPIN_NS 50000
+
+struct share {
+    _Atomic uint64_t word; /* job << 32 | end << 16 | next */
+} __attribute__((aligned(64)));
 
 struct worker {
     struct jrl_pool *pool;
@@ -29,15 +32,15 @@ struct worker {
 struct jrl_pool {
     int size, n_started;
     struct worker *workers;
+    struct share *shares;
 
-    _Atomic uint64_t ticket;
-    /* The job: written while the ticket is closed, so a successful take proves what was read. */
+    /* The job: written while all shares are empty, so a successful take proves what was read before it. */
     void (*_Atomic fn)(void *ctx, int64_t part, int thread);
     void *_Atomic ctx;
     _Atomic int64_t first_part, n_parts;
-    _Atomic int64_t n_done;
+    _Atomic int64_t n_done __attribute__((aligned(64)));
 
-    pthread_mutex_t lock;
+    pthread_mutex_t lock __attribute__((aligned(64)));
     pthread_cond_t work, finished;
     _Atomic int n_sleeping;
     _Atomic bool owner_sleeps, stop;
@@ -88,43 +91,64 @@ static int64_t now_ns(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-static uint32_t job_of(uint64_t ticket)
+static uint32_t job_of(uint64_t word)
 {
-    return (uint32_t)(ticket >> PART_BITS);
+    return (uint32_t)(word >> 32);
 }
 
-/* Take and run parts until none is left. */
-static void run_parts(struct jrl_pool *pool, int thread)
+static uint32_t next_of(uint64_t word)
 {
-    uint64_t ticket = atomic_load(&pool->ticket);
-    for (;;) {
-        uint32_t part = (uint32_t)ticket;
-        void (*fn)(void *, int64_t, int) = atomic_load(&pool->fn);
-        void *ctx = atomic_load(&pool->ctx);
-        int64_t first = atomic_load(&pool->first_part), n_parts = atomic_load(&pool->n_parts);
+    return word & UINT16_MAX;
+}
 
-        if (part == PARTS_CLOSED || part >= n_parts)
-            return;
-        if (!atomic_compare_exchange_weak(&pool->ticket, &ticket, ticket + 1))
-            continue;
-        fn(ctx, first + part, thread);
-        if (atomic_fetch_add(&pool->n_done, 1) + 1 == n_parts && atomic_load(&pool->owner_sleeps)) {
-            pthread_mutex_lock(&pool->lock);
-            pthread_cond_signal(&pool->finished);
-            pthread_mutex_unlock(&pool->lock);
-        }
-        ticket = atomic_load(&pool->ticket);
+static uint32_t end_of(uint64_t word)
+{
+    return word >> 16 & UINT16_MAX;
+}
+
+static void run_part(struct jrl_pool *pool, void (*fn)(void *, int64_t, int), void *ctx, int64_t part, int64_t n_parts, int thread)
+{
+    fn(ctx, part, thread);
+    if (atomic_fetch_add(&pool->n_done, 1) + 1 == n_parts && atomic_load(&pool->owner_sleeps)) {
+        pthread_mutex_lock(&pool->lock);
+        pthread_cond_signal(&pool->finished);
+        pthread_mutex_unlock(&pool->lock);
     }
 }
 
-/* Wait for a job other than SEEN: spin, then sleep. */
-static uint32_t wait_for_job(struct jrl_pool *pool, uint32_t seen)
+/* Take and run parts of one share until none is left. */
+static void run_share(struct jrl_pool *pool, int owner, int thread)
 {
+    struct share *share = &pool->shares[owner];
+    uint64_t word = atomic_load(&share->word);
+    while (next_of(word) < end_of(word)) {
+        void (*fn)(void *, int64_t, int) = atomic_load(&pool->fn);
+        void *ctx = atomic_load(&pool->ctx);
+        int64_t first = atomic_load(&pool->first_part), n_parts = atomic_load(&pool->n_parts);
+        bool own = owner == thread;
+
+        if (!atomic_compare_exchange_weak(&share->word, &word, own ? word + 1 : word - (UINT64_C(1) << 16)))
+            continue;
+        run_part(pool, fn, ctx, first + (own ? next_of(word) : end_of(word) - 1), n_parts, thread);
+        word = atomic_load(&share->word);
+    }
+}
+
+static void run_parts(struct jrl_pool *pool, int thread)
+{
+    for (int i = 0; i < pool->size; i++)
+        run_share(pool, (thread + i) % pool->size, thread);
+}
+
+/* Wait for a job other than SEEN: spin, then sleep. */
+static uint32_t wait_for_job(struct jrl_pool *pool, int thread, uint32_t seen)
+{
+    const _Atomic uint64_t *word = &pool->shares[thread].word;
     int64_t deadline = now_ns() + SPIN_NS;
     uint32_t job;
     do {
         for (int i = 0; i < 64; i++) {
-            if ((job = job_of(atomic_load(&pool->ticket))) != seen || atomic_load(&pool->stop))
+            if ((job = job_of(atomic_load(word))) != seen || atomic_load(&pool->stop))
                 return job;
             relax();
         }
@@ -132,7 +156,7 @@ static uint32_t wait_for_job(struct jrl_pool *pool, uint32_t seen)
 
     pthread_mutex_lock(&pool->lock);
     atomic_fetch_add(&pool->n_sleeping, 1);
-    while ((job = job_of(atomic_load(&pool->ticket))) == seen && !atomic_load(&pool->stop))
+    while ((job = job_of(atomic_load(word))) == seen && !atomic_load(&pool->stop))
         pthread_cond_wait(&pool->work, &pool->lock);
     atomic_fetch_sub(&pool->n_sleeping, 1);
     pthread_mutex_unlock(&pool->lock);
@@ -145,7 +169,7 @@ static void *worker_main(void *arg)
     uint32_t job = 0;
     flush_denormals();
     for (;;) {
-        job = wait_for_job(w->pool, job);
+        job = wait_for_job(w->pool, w->thread, job);
         if (atomic_load(&w->pool->stop))
             return NULL;
         run_parts(w->pool, w->thread);
@@ -154,16 +178,15 @@ static void *worker_main(void *arg)
 
 static void open_job(struct jrl_pool *pool, int64_t first, int64_t n, void (*fn)(void *, int64_t, int), void *ctx)
 {
-    uint32_t last = job_of(atomic_load(&pool->ticket));
-    /* Closed under the last job's number: a worker that saw the new number now would find nothing to take, and
-     * wait for the job after it. */
-    atomic_store(&pool->ticket, (uint64_t)last << PART_BITS | PARTS_CLOSED);
+    uint64_t job = (uint64_t)(job_of(atomic_load(&pool->shares[0].word)) + 1u) << 32;
     atomic_store(&pool->fn, fn);
     atomic_store(&pool->ctx, ctx);
     atomic_store(&pool->first_part, first);
     atomic_store(&pool->n_parts, n);
     atomic_store(&pool->n_done, 0);
-    atomic_store(&pool->ticket, (uint64_t)(last + 1u) << PART_BITS);
+    for (int thread = pool->size - 1; thread >= 0; thread--)
+        atomic_store(&pool->shares[thread].word, job | (uint64_t)jrl_pool_share(pool, n, thread + 1) << 16 |
+                                                     (uint64_t)jrl_pool_share(pool, n, thread));
     if (atomic_load(&pool->n_sleeping) > 0) {
         pthread_mutex_lock(&pool->lock);
         pthread_cond_broadcast(&pool->work);
@@ -212,22 +235,30 @@ int jrl_pool_new(struct jrl_pool **out, int n_threads, struct jrl_error *err)
     *out = NULL;
     if (n_threads < 0 || n_threads > 4096)
         return jrl_fail(err, JRL_ERR_USAGE, "number of threads %d is not in 0..4096", n_threads);
-    struct jrl_pool *pool = jrl_xcalloc(1, sizeof *pool);
-    pool->size = n_threads ? n_threads : jrl_cores_allowed();
-    pool->workers = jrl_xcalloc((size_t)pool->size, sizeof *pool->workers);
+    const int size = n_threads ? n_threads : jrl_cores_allowed();
+    void *memory, *shares;
+    int rc = jrl_try_alloc(&memory, 1, sizeof(struct jrl_pool), "threads", err);
+    if (rc < 0)
+        return rc;
+    if ((rc = jrl_try_alloc(&shares, (size_t)size, sizeof(struct share), "threads", err)) < 0) {
+        free(memory);
+        return rc;
+    }
+    struct jrl_pool *pool = memory;
+    pool->size = size;
+    pool->shares = shares;
+    pool->workers = jrl_xcalloc((size_t)size, sizeof *pool->workers);
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->work, NULL);
     pthread_cond_init(&pool->finished, NULL);
-    atomic_store(&pool->ticket, PARTS_CLOSED);
     for (int i = 1; i < pool->size; i++) {
         struct worker *w = &pool->workers[i];
         w->pool = pool;
         w->thread = i;
-        int rc = pthread_create(&w->handle, NULL, worker_main, w);
-        if (rc) {
-            int wanted = pool->size;
+        int error = pthread_create(&w->handle, NULL, worker_main, w);
+        if (error) {
             jrl_pool_free(pool);
-            return jrl_fail(err, JRL_ERR_RUN, "cannot start thread %d of %d: %s", i + 1, wanted, strerror(rc));
+            return jrl_fail(err, JRL_ERR_RUN, "cannot start thread %d of %d: %s", i + 1, size, strerror(error));
         }
         pool->n_started++;
     }
@@ -248,8 +279,14 @@ void jrl_pool_free(struct jrl_pool *pool)
     pthread_cond_destroy(&pool->finished);
     pthread_cond_destroy(&pool->work);
     pthread_mutex_destroy(&pool->lock);
+    free(pool->shares);
     free(pool->workers);
     free(pool);
+}
+
+int64_t jrl_pool_share(const struct jrl_pool *pool, int64_t n_parts, int thread)
+{
+    return n_parts * thread / pool->size;
 }
 
 int jrl_pool_size(const struct jrl_pool *pool)

@@ -19,8 +19,12 @@ int jrl_pool_new(struct jrl_pool **out, int n_threads, struct jrl_error *err) JR
 void jrl_pool_free(struct jrl_pool *pool); /* accepts NULL */
 int jrl_pool_size(const struct jrl_pool *pool);
 
-/* Call fn(ctx, part, thread) once for each part in 0..n_parts-1; parts are handed out in order to
- * threads as they become free; returns when all are done. THREAD is 0..size-1, for scratch memory.
+/* The first part of THREAD's share of a job of n_parts; its share ends where that of THREAD + 1 begins. */
+int64_t jrl_pool_share(const struct jrl_pool *pool, int64_t n_parts, int thread);
+
+/* Call fn(ctx, part, thread) once for each part in 0..n_parts-1; returns when all are done. A thread takes the parts
+ * of its share in order, so that it goes through memory in order, then what others have left, each from its end; jobs
+ * of more than 65535 parts are run in pieces of that many. THREAD is 0..size-1, for scratch memory.
  * Denormals are flushed in the caller too while fn runs. fn must not call jrl_pool_run. */
 void jrl_pool_run(struct jrl_pool *pool, int64_t n_parts, void (*fn)(void *ctx, int64_t part, int thread), void *ctx);
 
