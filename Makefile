@@ -20,7 +20,7 @@ goals := $(or $(MAKECMDGOALS),all)
 ifneq ($(filter-out deps clean,$(goals)),)
 # The jobs for newcomers install what is missing; where that fails, what is really needed is named below.
 ifneq ($(filter demo check check-slow lint,$(goals)),)
-installed := $(shell tests/deps.sh >&2)
+installed := $(shell tests/deps.sh $(if $(filter check-slow,$(goals)),--slow) >&2)
 endif
 pkg_missing := $(strip $(shell for l in $(libraries); do $(PKG_CONFIG) --exists $$l || echo $$l; done))
 ifneq ($(pkg_missing),)
