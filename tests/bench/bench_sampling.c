@@ -1,5 +1,6 @@
 /* bench_sampling.c - tokens per second of the sampling engine, and the share of what the machine could do: a step of decoding
  * can be no faster than reading the weights and the keys and values once, nor than its products at the measured rate.
+ * The last two columns are the share of that rate which the products of decoding and of prompts take.
  * With one thread all times are processor time, which other processes disturb least.
  * Usage: bench_sampling [POLICY [threads [prompt [response [batch]...]]]]. Without a policy jrl-model of the same build makes
  * one of SmolLM2-135M's shape with random weights, in TMPDIR. */
@@ -10,17 +11,22 @@
 
 #include "base/file.h"
 #include "base/memory.h"
-#include "kernels/matmul.h"
 #include "rollout/engine.h"
+#include "tests/bench/rate.h"
 
 static struct jrl_error error;
 static struct jrl_model model;
 
-static double now_seconds(void)
+static double clock_seconds(struct jrl_device *dev)
 {
     struct timespec t;
-    clock_gettime(jrl_pool_size(jrl_device_pool(model.dev)) == 1 ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC, &t);
+    clock_gettime(jrl_pool_size(jrl_device_pool(dev)) == 1 ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static double now_seconds(void)
+{
+    return clock_seconds(model.dev);
 }
 
 static void must(int rc)
@@ -71,41 +77,6 @@ static double read_rate(void)
     return best;
 }
 
-/* Operations per second of a large product. */
-static double product_rate(void)
-{
-    struct jrl_matmul p = { .dtype = model.dtype, .m = 512, .n = 1536, .k = 1536, .lda = 1536, .ldb = 1536, .ldc = 1536 };
-    void *a = NULL, *b = NULL, *c = NULL;
-    double best = 0;
-
-    must(jrl_try_alloc(&a, 512 * 1536, 4, "the benchmark", &error));
-    must(jrl_try_alloc(&b, 1536 * 1536, 4, "the benchmark", &error));
-    must(jrl_try_alloc(&c, 512 * 1536, 4, "the benchmark", &error));
-    p.a = a;
-    p.b = b;
-    p.c = c;
-    for (int i = 0; i < 30; i++) {
-        double start = now_seconds(), rate;
-
-        must(jrl_matmul_nt(model.dev, &p, &error));
-        rate = 2.0 * 512 * 1536 * 1536 / (now_seconds() - start);
-        best = rate > best ? rate : best;
-    }
-    free(a);
-    free(b);
-    free(c);
-    return best;
-}
-
-/* Weights that take part in a product for each token: all but a separate embedding table and the norms. */
-static double product_weights(void)
-{
-    const struct jrl_model_config *c = &model.config;
-    double q = (double)(c->n_heads * c->head_dim), kv = (double)(c->n_kv_heads * c->head_dim), dim = (double)c->dim;
-
-    return (double)c->n_layers * (dim * (2 * q + 2 * kv) + 3 * dim * (double)c->mlp_dim) + dim * (double)c->vocab;
-}
-
 static int rising(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
@@ -121,7 +92,9 @@ static void bench(int64_t batch, int64_t n_prompt, int64_t n_response, double ba
     struct jrl_engine_stats before = { 0 }, after;
     uint32_t *prompt = jrl_xcalloc((size_t)n_prompt, sizeof *prompt);
     double *steps = jrl_xcalloc((size_t)(n_response + batch * n_prompt), sizeof *steps), start, all = now_seconds();
-    double weights = product_weights() * (double)jrl_dtype_bytes(model.dtype), work = 2 * product_weights() * (double)batch / rate;
+    const double layers = bench_layer_weights(&model.config), head = bench_head_weights(&model.config);
+    double weights = (layers + head) * (double)jrl_dtype_bytes(model.dtype), token = 2 * (layers + head) / rate; /* seconds of products alone */
+    double work = token * (double)batch;
     double cached = (double)(batch * (n_prompt + n_response / 2)) * (double)jrl_model_page_bytes(&model) / JRL_PAGE_TOKENS;
     double read = (weights + cached) / bandwidth, bound = read > work ? read : work;
     double prefill = 0, decode = 0;
@@ -150,9 +123,10 @@ static void bench(int64_t batch, int64_t n_prompt, int64_t n_response, double ba
     qsort(steps, (size_t)n_steps, sizeof *steps, rising);
     for (int64_t i = 0; i < n_steps; i++)
         decode += steps[i];
-    printf("%5lld %9.1f %9.2f %9.2f %10.1f %9.2f %7.0f%% %9.3f %10.1f %10.1f\n", (long long)batch, (double)(batch * n_response) / all, steps[0] * 1e3,
+    printf("%5lld %9.1f %9.2f %9.2f %10.1f %9.2f %7.0f%% %9.3f %10.1f %10.1f %8.1f%% %8.1f%%\n", (long long)batch, (double)(batch * n_response) / all, steps[0] * 1e3,
            steps[n_steps / 2] * 1e3, (double)batch / steps[n_steps / 2], bound * 1e3, 100 * bound / steps[n_steps / 2], prefill,
-           (double)(batch * n_prompt) / prefill, (double)(batch * n_steps) / decode);
+           (double)(batch * n_prompt) / prefill, (double)(batch * n_steps) / decode, 100 * token * (double)(batch * n_steps) / decode,
+           200 * (layers * (double)n_prompt + head) * (double)batch / rate / prefill);
     fflush(stdout);
     jrl_engine_free(e);
     free(prompt);
@@ -198,11 +172,12 @@ int main(int argc, char **argv)
 
     must(jrl_model_open(&model, dev, policy, "auto", n_prompt + n_response, &error));
     bandwidth = read_rate();
-    rate = product_rate();
+    rate = bench_product_rate(dev, model.dtype, clock_seconds, &error);
+    must(error.status);
     printf("%s, %d threads: reads %.1f GB/s, products %.2f TFLOP/s; prompts of %lld, responses of %lld tokens\n", jrl_device_path(dev),
            jrl_pool_size(jrl_device_pool(dev)), bandwidth * 1e-9, rate * 1e-12, (long long)n_prompt, (long long)n_response);
-    printf("%5s %9s %9s %9s %10s %9s %8s %9s %10s %10s\n", "batch", "tokens/s", "step ms", "median", "decode t/s", "bound ms", "of bound", "prefill s",
-           "prompt t/s", "mean t/s");
+    printf("%5s %9s %9s %9s %10s %9s %8s %9s %10s %10s %9s %9s\n", "batch", "tokens/s", "step ms", "median", "decode t/s", "bound ms", "of bound", "prefill s",
+           "prompt t/s", "mean t/s", "of rate", "prompts");
     for (int i = 5; i < argc; i++)
         bench(atoll(argv[i]), n_prompt, n_response, bandwidth, rate);
     for (size_t i = 0; argc <= 5 && i < sizeof batches / sizeof *batches; i++)

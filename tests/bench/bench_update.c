@@ -12,6 +12,7 @@
 #include "learn/trainer.h"
 #include "model/make.h"
 #include "model/shape.h"
+#include "tests/bench/rate.h"
 
 #define N_PROMPT 64
 #define N_UPDATES 2
@@ -79,6 +80,17 @@ static void line(const char *phase, double seconds)
     printf("update   %-22s %8.3f s\n", phase, seconds);
 }
 
+static void line_rate(const struct jrl_trainer *t, int64_t n_tokens, double tokens_per_second)
+{
+    const double rate = bench_product_rate(t->dev, t->model.dtype, update_clock, &error);
+    const struct jrl_model_config *c = &t->model.config;
+    const double used = 6 * (bench_layer_weights(c) + bench_head_weights(c) * (double)n_tokens / (double)(N_PROMPT + n_tokens)) * tokens_per_second;
+
+    must(error.status);
+    printf("update   of the rate of products %7.1f %% (%.2f of %.2f TFLOP/s; what is computed again is not counted)\n", 100 * used / rate,
+           used * 1e-12, rate * 1e-12);
+}
+
 int main(int argc, char **argv)
 {
     const int threads = argc > 1 ? atoi(argv[1]) : 0;
@@ -122,6 +134,7 @@ int main(int argc, char **argv)
     line("an update", update);
     printf("update   of it the optimiser    %8.1f %%\n", 100 * m.seconds_optimizer / (m.seconds_train + m.seconds_optimizer));
     printf("update   tokens/s               %8.1f\n", (double)(n * (N_PROMPT + n_tokens)) / update);
+    line_rate(&trainer, n_tokens, (double)(n * (N_PROMPT + n_tokens)) / update);
     start = jrl_trainer_clock();
     must(jrl_trainer_save(&trainer, next, &state, &m, &error));
     line("write", jrl_trainer_clock() - start);
