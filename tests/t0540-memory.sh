@@ -24,7 +24,7 @@ ok '... is per token where it depends on them: K and V of two layers, two heads 
     grep -Eq '^keys and values +256 +[1-9][0-9]* ' plan.txt
 ok 'jrl-logprob --plan' bash -c 'jrl-logprob --policy policy --as old --plan > plan.txt < /dev/null'
 ok '... sums up' sums_up plan.txt
-ok 'jrl-update --plan' bash -c 'jrl-update --policy policy --out new --metrics m.jsonl --plan > plan.txt < /dev/null'
+ok 'jrl-update --plan' bash -c 'jrl-update --recompute layer --policy policy --out new --metrics m.jsonl --plan > plan.txt < /dev/null'
 ok '... sums up' sums_up plan.txt
 for item in 'weights in training' gradients optimiser 'kept layer inputs'; do
     ok "... has $item" grep -Eq "^$item +[0-9 ]*[1-9][0-9]* " plan.txt
@@ -103,12 +103,32 @@ if /usr/bin/python3 -c '' 2> /dev/null; then
     done | jrl-pack --kind rollout -o middle.jrl
     for micro in 1024 2048; do
         for dtype in bf16 f32; do
-            ok "jrl-update --micro-tokens $micro, $dtype: peak within 10 % of the plan" within 10 jrl-update --policy middle --out "new-$micro-$dtype" \
-                --allow-off-policy --micro-tokens "$micro" --dtype "$dtype" -o /dev/null middle.jrl
+            for how in none layer; do
+                ok "jrl-update --micro-tokens $micro --recompute $how, $dtype: peak within 10 % of the plan" within 10 jrl-update --policy middle \
+                    --out "new-$micro-$dtype-$how" --allow-off-policy --micro-tokens "$micro" --dtype "$dtype" --recompute "$how" -o /dev/null middle.jrl
+            done
+            ok '... the same weights' same "new-$micro-$dtype-none/model.safetensors" "new-$micro-$dtype-layer/model.safetensors"
+            ok '... the same moments' same "new-$micro-$dtype-none/optimizer/v.safetensors" "new-$micro-$dtype-layer/optimizer/v.safetensors"
         done
     done
-    ok 'an update that goes on from optimiser state' within 10 jrl-update --policy new-2048-bf16 --out again --allow-off-policy \
+    ok 'an update that goes on from optimiser state' within 10 jrl-update --policy new-2048-bf16-none --out again --allow-off-policy \
         --step 2 --micro-tokens 2048 -o /dev/null middle.jrl
+    layer=$(planned jrl-update --policy middle --out none --micro-tokens 2048 --recompute layer)
+    none=$(planned jrl-update --policy middle --out none --micro-tokens 2048 --recompute none)
+    ok 'activations are kept when they fit' test "$(planned jrl-update --policy middle --out none --micro-tokens 2048 --memory "$none")" = "$none"
+    ok '... else computed again' test "$(planned jrl-update --policy middle --out none --micro-tokens 2048 --memory $((none - 1)))" = "$layer"
+    ok '... unless asked for' fails_with 2 'may use: --recompute layer fits' jrl-update --policy middle --out none --micro-tokens 2048 \
+        --recompute none --memory $((none - 1)) middle.jrl
+    little=$(planned jrl-update --policy middle --out none --micro-tokens 512 --recompute layer)
+    stays_below() { # BYTES COMMAND, and a tenth
+        local used
+        used=$(peak "${@:2}") || return 1
+        echo "allowed $1, used $used"
+        [ "$used" -le $(($1 * 11 / 10)) ]
+    }
+    ok 'a rollout too long to keep its activations computes them again' stays_below "$little" jrl-update --policy middle --out long \
+        --allow-off-policy --micro-tokens 32 --memory "$little" -o /dev/null middle.jrl
+    ok '... the same weights' same long/model.safetensors new-2048-bf16-none/model.safetensors
     # Memory does not grow with the stream.
     for i in {1..40}; do cat all.jrl; done > forty.jrl
     for i in {1..12}; do cat problems.jrl; done > dozen.jrl

@@ -13,7 +13,7 @@
 
 struct config {
     struct jrl_trainer_settings trainer;
-    const char *policy, *out, *metrics, *template_name, *objective, *aggregate, *kl;
+    const char *policy, *out, *metrics, *template_name, *objective, *aggregate, *kl, *recompute;
     int64_t mini_batch, step;
     bool allow_off_policy;
 };
@@ -174,7 +174,7 @@ static int start(struct run *r, struct jrl_error *err)
     r->start = jrl_trainer_clock();
     if ((rc = jrl_device_open(&r->dev, jrl_common.device, (int)jrl_common.threads, err)) < 0)
         return rc;
-    rc = jrl_trainer_plan_check(&r->plan, &settings.max_rows, r->dev, r->cfg->policy, &settings, memory, err);
+    rc = jrl_trainer_plan_check(&r->plan, &settings, r->dev, r->cfg->policy, memory, err);
     if ((rc = jrl_plan_report(&r->plan, memory, rc, err)) < 0 ||
         (rc = jrl_trainer_open(&r->trainer, r->dev, r->cfg->policy, &settings, err)) < 0)
         return rc;
@@ -225,6 +225,8 @@ static void resolve(struct config *cfg)
         jrl_cli_fail("option '--verl-ranks' has no effect without '--aggregate verl-micro'");
     cfg->trainer.aggregate.micro_tokens = cfg->trainer.micro_tokens;
     cfg->trainer.dtype = jrl_common.dtype;
+    if (cfg->recompute)
+        cfg->trainer.recompute = strcmp(cfg->recompute, "none") == 0 ? JRL_RECOMPUTE_NONE : JRL_RECOMPUTE_LAYER;
 }
 
 int main(int argc, char **argv)
@@ -246,6 +248,7 @@ int main(int argc, char **argv)
         JRL_OPT_CHOICE(0, "objective", &cfg.objective, "policy|nll", "what to minimise"),
         JRL_OPT_INT(0, "mini-batch", &cfg.mini_batch, 1, 1 << 24, "N", "problems of an optimiser update"),
         JRL_OPT_INT(0, "micro-tokens", &cfg.trainer.micro_tokens, 1, 1 << 30, "N", "tokens of one pass through the model"),
+        JRL_OPT_CHOICE(0, "recompute", &cfg.recompute, "none|layer", "compute activations again, layer by layer; by default none if the memory is enough"),
         JRL_OPT_REAL(0, "lr", &a->lr, 0, 1, "X", "learning rate after warm-up"),
         JRL_OPT_INT(0, "warmup", &a->warmup, 0, INT64_MAX, "N", "steps until the learning rate is reached"),
         JRL_OPT_REAL(0, "beta1", &a->beta1, 0, 0.9999999, "X", "decay of the first moment"),

@@ -6,6 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+
+/* Matrices whose rows lie kilobytes apart touch more small pages than the processor remembers. */
+#define HUGE_PAGE_BYTES ((size_t)2 << 20)
+#define HUGE_FROM_BYTES (4 * HUGE_PAGE_BYTES)
 
 static _Noreturn void out_of_memory(size_t n_bytes)
 {
@@ -80,7 +85,7 @@ char *jrl_xasprintf(const char *fmt, ...)
     return text;
 }
 
-int jrl_try_alloc(void **out, size_t n, size_t size_bytes, const char *what, struct jrl_error *err)
+int jrl_try_alloc_unset(void **out, size_t n, size_t size_bytes, const char *what, struct jrl_error *err)
 {
     size_t n_bytes;
     int rc;
@@ -88,13 +93,23 @@ int jrl_try_alloc(void **out, size_t n, size_t size_bytes, const char *what, str
     *out = NULL;
     if (__builtin_mul_overflow(n, size_bytes, &n_bytes) || n_bytes > SIZE_MAX / 2)
         return jrl_fail(err, JRL_ERR_RUN, "not enough memory for %s: %zu x %zu bytes", what, n, size_bytes);
-    rc = posix_memalign(out, 64, n_bytes ? n_bytes : 64);
+    rc = posix_memalign(out, n_bytes >= HUGE_FROM_BYTES ? HUGE_PAGE_BYTES : 64, n_bytes ? n_bytes : 64);
     if (rc != 0) {
         *out = NULL;
         return jrl_fail(err, JRL_ERR_RUN, "not enough memory for %s: %.1f MiB", what, (double)n_bytes / (1 << 20));
     }
-    memset(*out, 0, n_bytes);
+    if (n_bytes >= HUGE_FROM_BYTES)
+        (void)madvise(*out, n_bytes, MADV_HUGEPAGE); /* a wish: where there are none, small ones serve as well */
     return JRL_OK;
+}
+
+int jrl_try_alloc(void **out, size_t n, size_t size_bytes, const char *what, struct jrl_error *err)
+{
+    int rc = jrl_try_alloc_unset(out, n, size_bytes, what, err);
+
+    if (rc == JRL_OK)
+        memset(*out, 0, n * size_bytes);
+    return rc;
 }
 
 void jrl_buffer_release(struct jrl_buffer *b)

@@ -20,6 +20,8 @@ char *jrl_xasprintf(const char *fmt, ...) JRL_PRINTF(1, 2);
 /* Zeroed memory aligned to 64 bytes (whole AVX-512 registers and AMX rows); release with free().
  * WHAT names the purpose in the message. JRL_ERR_RUN when there is none. */
 int jrl_try_alloc(void **out, size_t n, size_t size_bytes, const char *what, struct jrl_error *err) JRL_MUST_CHECK;
+/* The same, contents anything: not touched yet, so that the threads that fill it share the work of the first touch. */
+int jrl_try_alloc_unset(void **out, size_t n, size_t size_bytes, const char *what, struct jrl_error *err) JRL_MUST_CHECK;
 
 /* Bytes that grow. Invariants: data is NULL only while cap is 0; len <= cap; when cap > len,
  * data[len] may be anything. Zero-initialised is empty and safe to release. */

@@ -5,16 +5,17 @@
 
 static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 
-struct jrl_pass_plan jrl_trainer_pass(const struct jrl_model_config *config, enum jrl_dtype dtype, struct jrl_device *dev, int64_t n_rows)
+struct jrl_pass_plan jrl_trainer_pass(const struct jrl_model_config *config, enum jrl_dtype dtype, struct jrl_device *dev, int64_t n_rows, bool keep)
 {
-    return (struct jrl_pass_plan){ .config = config, .dtype = dtype, .dev = dev, .kind = JRL_PASS_TRAIN, .n_rows = n_rows };
+    return (struct jrl_pass_plan){ .config = config, .dtype = dtype, .dev = dev, .kind = JRL_PASS_TRAIN, .n_rows = n_rows, .keep = keep };
 }
 
 /* What jrl_trainer_open takes. Weights of another type are converted while gradients are not there yet. */
-void jrl_trainer_plan(struct jrl_memory_plan *plan, const struct jrl_policy *policy, struct jrl_device *dev, enum jrl_dtype dtype, int64_t n_rows)
+void jrl_trainer_plan(struct jrl_memory_plan *plan, const struct jrl_policy *policy, struct jrl_device *dev, enum jrl_dtype dtype, int64_t n_rows,
+                      bool keep)
 {
     const struct jrl_model_config *c = jrl_policy_config(policy);
-    const struct jrl_pass_plan pass = jrl_trainer_pass(c, dtype, dev, n_rows);
+    const struct jrl_pass_plan pass = jrl_trainer_pass(c, dtype, dev, n_rows, keep);
     const int64_t f32 = sizeof(float);
     struct jrl_parameter *parameters = NULL;
     int64_t n_total, n = jrl_config_parameters(c, &parameters, &n_total);
@@ -33,29 +34,40 @@ struct rows {
     const struct jrl_policy *policy;
     struct jrl_device *dev;
     enum jrl_dtype dtype;
+    bool keep;
 };
 
 static void plan_rows(void *ctx, int64_t n_rows, struct jrl_memory_plan *plan)
 {
     const struct rows *r = ctx;
 
-    jrl_trainer_plan(plan, r->policy, r->dev, r->dtype, n_rows);
+    jrl_trainer_plan(plan, r->policy, r->dev, r->dtype, n_rows, r->keep);
 }
 
-static int check(struct jrl_memory_plan *plan, struct rows *r, const struct jrl_trainer_settings *settings, int64_t memory, int64_t *max_rows,
-                 struct jrl_error *err)
+/* A pass that is too large to keep its activations computes them again, so the longest sequence is that of --recompute layer. */
+static int check(struct jrl_memory_plan *plan, struct rows *r, struct jrl_trainer_settings *s, int64_t memory, struct jrl_error *err)
 {
+    const int64_t most = max64(s->micro_tokens, jrl_policy_config(r->policy)->max_positions);
     char help[160] = "without its activations it does not fit either; more --memory or a smaller policy is needed";
+    int64_t fits;
 
-    jrl_trainer_plan(plan, r->policy, r->dev, r->dtype, settings->micro_tokens);
-    *max_rows = jrl_plan_most_rows(plan_rows, r, memory, max64(settings->micro_tokens, jrl_policy_config(r->policy)->max_positions));
-    if (*max_rows > 0)
-        snprintf(help, sizeof help, "--micro-tokens %lld fits", (long long)*max_rows);
+    s->max_rows = fits = jrl_plan_most_rows(plan_rows, r, memory, most);
+    r->keep = s->recompute != JRL_RECOMPUTE_LAYER;
+    plan_rows(r, s->micro_tokens, plan);
+    s->keep = r->keep && (s->recompute == JRL_RECOMPUTE_NONE || jrl_plan_bytes(plan) <= memory);
+    if (s->keep)
+        fits = jrl_plan_most_rows(plan_rows, r, memory, most);
+    r->keep = s->keep;
+    plan_rows(r, s->micro_tokens, plan);
+    if (s->keep && s->max_rows >= s->micro_tokens)
+        snprintf(help, sizeof help, "--recompute layer fits");
+    else if (fits > 0)
+        snprintf(help, sizeof help, "--micro-tokens %lld fits", (long long)fits);
     return jrl_plan_check(plan, memory, help, err);
 }
 
-int jrl_trainer_plan_check(struct jrl_memory_plan *plan, int64_t *max_rows, struct jrl_device *dev, const char *dir,
-                           const struct jrl_trainer_settings *settings, int64_t memory, struct jrl_error *err)
+int jrl_trainer_plan_check(struct jrl_memory_plan *plan, struct jrl_trainer_settings *settings, struct jrl_device *dev, const char *dir,
+                           int64_t memory, struct jrl_error *err)
 {
     struct jrl_policy *policy = NULL;
     struct rows rows = { .dev = dev };
@@ -66,7 +78,7 @@ int jrl_trainer_plan_check(struct jrl_memory_plan *plan, int64_t *max_rows, stru
         return rc;
     rows.policy = policy;
     if ((rc = jrl_model_dtype(&rows.dtype, jrl_policy_config(policy), settings->dtype, err)) == JRL_OK)
-        rc = check(plan, &rows, settings, memory, max_rows, err);
+        rc = check(plan, &rows, settings, memory, err);
     jrl_policy_close(policy);
     return rc;
 }

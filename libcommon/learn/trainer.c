@@ -44,7 +44,8 @@ static int open_state(struct jrl_trainer *t, const char *dir, struct jrl_error *
 
 static void expect_passes(struct jrl_trainer *t)
 {
-    const struct jrl_pass_plan pass = jrl_trainer_pass(&t->model.config, t->model.dtype, t->dev, t->settings.micro_tokens);
+    const struct jrl_pass_plan pass = jrl_trainer_pass(&t->model.config, t->model.dtype, t->dev, t->settings.micro_tokens,
+                                                       t->settings.keep);
 
     jrl_workspace_expect(t->workspace, &pass);
 }

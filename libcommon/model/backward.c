@@ -1,4 +1,4 @@
-/* backward.c - the gradient of one layer, its inside recomputed from the saved f32 input. Products take
+/* backward.c - the gradient of one layer, its inside kept by the forward or recomputed from the saved f32 input. Products take
  * operands of the model's dtype, so gradients are rounded where they enter one; sums stay in f32. */
 #include "kernels/matmul.h"
 #include "kernels/norm.h"
@@ -56,8 +56,9 @@ static int mlp_scratch_init(struct mlp_scratch *s, struct jrl_pass *pass, int64_
     struct jrl_workspace *ws = pass->ws;
     int rc;
 
-    *s = (struct mlp_scratch){ NULL };
-    if ((rc = jrl_workspace_need(ws, JRL_WS_GATE, n, 4, &s->gate, err)) < 0 || (rc = jrl_workspace_need(ws, JRL_WS_UP, n, 4, &s->up, err)) < 0 ||
+    *s = (struct mlp_scratch){ .gate = pass->gate, .up = pass->up };
+    if ((!pass->gate && ((rc = jrl_workspace_need(ws, JRL_WS_GATE, n, 4, &s->gate, err)) < 0 ||
+                         (rc = jrl_workspace_need(ws, JRL_WS_UP, n, 4, &s->up, err)) < 0)) ||
         (rc = jrl_workspace_need(ws, JRL_WS_DACT, n, 4, &s->dact, err)) < 0 ||
         (rc = jrl_workspace_need(ws, JRL_WS_DNORMED, pass->n_rows * c->dim, 4, &s->dnormed, err)) < 0 ||
         (rc = jrl_workspace_need(ws, JRL_WS_MLP_NORMED, n_rows * c->dim, bytes, &s->normed, err)) < 0 ||
@@ -67,7 +68,7 @@ static int mlp_scratch_init(struct mlp_scratch *s, struct jrl_pass *pass, int64_
     return jrl_workspace_need(ws, JRL_WS_DUP, n, bytes, &s->dup, err);
 }
 
-/* normed, gate, up and act of some rows again, as the forward had them. */
+/* normed, gate, up (unless kept) and act of some rows again, as the forward had them. */
 static int mlp_recompute(struct jrl_pass *pass, const struct jrl_layer *layer, const struct mlp_scratch *s, const float *x, int64_t n_rows,
                          struct jrl_error *err)
 {
@@ -78,11 +79,11 @@ static int mlp_recompute(struct jrl_pass *pass, const struct jrl_layer *layer, c
     int rc;
 
     if ((rc = jrl_rmsnorm(m->dev, s->normed, x, layer->mlp_norm, m->dtype, c->norm_eps, n_rows, c->dim, err)) < 0 ||
-        (rc = jrl_matmul_nt(m->dev, &product, err)) < 0)
+        (!pass->gate && (rc = jrl_matmul_nt(m->dev, &product, err)) < 0))
         return rc;
     product.b = layer->up;
     product.c = s->up;
-    if ((rc = jrl_matmul_nt(m->dev, &product, err)) < 0)
+    if (!pass->gate && (rc = jrl_matmul_nt(m->dev, &product, err)) < 0)
         return rc;
     return jrl_swiglu(m->dev, s->act, m->dtype, s->gate, s->up, n_rows, c->mlp_dim, err);
 }
@@ -127,6 +128,10 @@ static int mlp_backward(struct jrl_pass *pass, const struct jrl_layer *layer, st
     for (int64_t at = 0; rc == JRL_OK && at < pass->n_rows; at += most) {
         const int64_t n = pass->n_rows - at < most ? pass->n_rows - at : most;
 
+        if (pass->gate) {
+            scratch.gate = pass->gate + at * pass->model->config.mlp_dim;
+            scratch.up = pass->up + at * pass->model->config.mlp_dim;
+        }
         rc = mlp_rows_backward(pass, layer, g, &scratch, x + at * dim, dx + at * dim, n, err);
     }
     return rc;
@@ -179,18 +184,31 @@ static int attention_backward(struct jrl_pass *pass, const struct jrl_layer *lay
     return jrl_rmsnorm_backward(m->dev, dx, g->attn_norm, dnormed, x_in, layer->attn_norm, m->dtype, c->norm_eps, n_rows, c->dim, err);
 }
 
+/* The attention block again, from the layer's input: x becomes the residual behind it. */
+static int attention_recompute(struct jrl_pass *pass, const struct jrl_layer *layer, const float *x_in, float **x, float **lse, struct jrl_error *err)
+{
+    const struct jrl_model_config *c = &pass->model->config;
+    int rc;
+
+    if ((rc = jrl_workspace_need(pass->ws, JRL_WS_X, pass->n_rows * c->dim, 4, x, err)) < 0 ||
+        (rc = jrl_workspace_need(pass->ws, JRL_WS_LSE, pass->n_rows * c->n_heads, 4, lse, err)) < 0)
+        return rc;
+    jrl_copy_bytes(pass->model->dev, *x, x_in, pass->n_rows * c->dim * 4);
+    return jrl_attention_block(pass, layer, *x, *lse, err);
+}
+
 int jrl_layer_backward(struct jrl_pass *pass, const struct jrl_layer *layer, struct jrl_layer_gradients *g, const float *x_in, float *dx,
                        struct jrl_error *err)
 {
-    const struct jrl_model_config *c = &pass->model->config;
-    float *x = NULL, *lse = NULL;
+    const struct jrl_model *m = pass->model;
+    float *x = pass->x_mid, *lse = pass->lse;
     int rc;
 
-    if ((rc = jrl_workspace_need(pass->ws, JRL_WS_X, pass->n_rows * c->dim, 4, &x, err)) < 0 ||
-        (rc = jrl_workspace_need(pass->ws, JRL_WS_LSE, pass->n_rows * c->n_heads, 4, &lse, err)) < 0)
-        return rc;
-    jrl_copy_bytes(pass->model->dev, x, x_in, pass->n_rows * c->dim * 4);
-    if ((rc = jrl_attention_block(pass, layer, x, lse, err)) < 0 || (rc = mlp_backward(pass, layer, g, x, dx, err)) < 0)
+    if (x)
+        rc = jrl_rmsnorm(m->dev, pass->normed, x_in, layer->attn_norm, m->dtype, m->config.norm_eps, pass->n_rows, m->config.dim, err);
+    else
+        rc = attention_recompute(pass, layer, x_in, &x, &lse, err);
+    if (rc < 0 || (rc = mlp_backward(pass, layer, g, x, dx, err)) < 0)
         return rc;
     return attention_backward(pass, layer, g, x_in, lse, dx, err);
 }

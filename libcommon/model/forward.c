@@ -24,6 +24,15 @@ void jrl_workspace_free(struct jrl_workspace *ws)
     free(ws);
 }
 
+void jrl_workspace_drop_kept(struct jrl_workspace *ws)
+{
+    for (int i = JRL_WS_KEPT_X; i <= JRL_WS_KEPT_UP; i++) {
+        free(ws->scratch[i].data);
+        ws->scratch[i].data = NULL;
+        ws->scratch[i].n_bytes = 0;
+    }
+}
+
 int jrl_workspace_need(struct jrl_workspace *ws, enum jrl_scratch which, int64_t n, int64_t size_bytes, void *out, struct jrl_error *err)
 {
     const size_t old_bytes = ws->scratch[which].n_bytes;
@@ -38,7 +47,7 @@ int jrl_workspace_need(struct jrl_workspace *ws, enum jrl_scratch which, int64_t
         free(ws->scratch[which].data);
         ws->scratch[which].data = NULL;
         ws->scratch[which].n_bytes = 0;
-        if ((rc = jrl_try_alloc(&ws->scratch[which].data, n_bytes + 64, 1, "activations", err)) < 0)
+        if ((rc = jrl_try_alloc_unset(&ws->scratch[which].data, n_bytes + 64, 1, "activations", err)) < 0)
             return rc;
         ws->scratch[which].n_bytes = n_bytes;
     }
@@ -185,13 +194,17 @@ int jrl_mlp_block(struct jrl_pass *pass, const struct jrl_layer *layer, float *x
     void *act = NULL;
     int rc;
 
-    if ((rc = jrl_workspace_need(pass->ws, JRL_WS_GATE, most * c->mlp_dim, 4, &gate, err)) < 0 ||
-        (rc = jrl_workspace_need(pass->ws, JRL_WS_UP, most * c->mlp_dim, 4, &up, err)) < 0 ||
+    if ((!pass->gate && ((rc = jrl_workspace_need(pass->ws, JRL_WS_GATE, most * c->mlp_dim, 4, &gate, err)) < 0 ||
+                         (rc = jrl_workspace_need(pass->ws, JRL_WS_UP, most * c->mlp_dim, 4, &up, err)) < 0)) ||
         (rc = jrl_workspace_need(pass->ws, JRL_WS_ACT, most * c->mlp_dim, jrl_dtype_bytes(pass->model->dtype), &act, err)) < 0)
         return rc;
     for (int64_t at = 0; at < pass->n_rows; at += most) {
         const int64_t n = pass->n_rows - at < most ? pass->n_rows - at : most;
 
+        if (pass->gate) {
+            gate = pass->gate + at * c->mlp_dim;
+            up = pass->up + at * c->mlp_dim;
+        }
         if ((rc = mlp_rows(pass, layer, x + at * c->dim, n, gate, up, act, err)) < 0)
             return rc;
     }

@@ -45,18 +45,18 @@ static int check_sequence(const struct jrl_model *model, const struct jrl_sequen
     return JRL_OK;
 }
 
-/* One layer's pages of all sequences; zero where no position is written. */
-static int lay_pages(struct jrl_pack *pack, const struct jrl_model *model, struct jrl_workspace *ws, struct jrl_error *err)
+/* The pages of all sequences, of one layer or layer behind layer; zero where no position is written. */
+static int lay_pages(struct jrl_pack *pack, const struct jrl_model *model, struct jrl_workspace *ws, int64_t n_layers, struct jrl_error *err)
 {
     const int64_t bytes = jrl_page_bytes(model->dtype, model->config.n_kv_heads, model->config.head_dim);
     const int64_t n_pages = pack->n_rows / JRL_PAGE_TOKENS;
     uint8_t *memory = NULL, **table = NULL;
     int rc;
 
-    if ((rc = jrl_workspace_need(ws, JRL_WS_PAGES, n_pages, bytes, &memory, err)) < 0 ||
+    if ((rc = jrl_workspace_need(ws, JRL_WS_PAGES, n_layers * n_pages, bytes, &memory, err)) < 0 ||
         (rc = jrl_workspace_need(ws, JRL_WS_PAGE_TABLE, n_pages, sizeof(*table), &table, err)) < 0)
         return rc;
-    jrl_fill_zero(model->dev, memory, n_pages * bytes);
+    jrl_fill_zero(model->dev, memory, n_layers * n_pages * bytes);
     for (int64_t i = 0; i < n_pages; i++)
         table[i] = memory + i * bytes;
     for (int64_t i = 0; i < pack->n_seqs; i++)
@@ -82,7 +82,7 @@ static void lay_sequence(struct jrl_pack *pack, int64_t i, int64_t *row, int64_t
 }
 
 int jrl_pack_init(struct jrl_pack *pack, const struct jrl_model *model, struct jrl_workspace *ws, const struct jrl_sequence *seqs,
-                  int64_t n_seqs, struct jrl_error *err)
+                  int64_t n_seqs, bool train, struct jrl_error *err)
 {
     int64_t row = 0, head_row = 0;
     int rc;
@@ -102,7 +102,7 @@ int jrl_pack_init(struct jrl_pack *pack, const struct jrl_model *model, struct j
         return rc;
     for (int64_t i = 0; i < n_seqs; i++)
         lay_sequence(pack, i, &row, &head_row);
-    return lay_pages(pack, model, ws, err);
+    return lay_pages(pack, model, ws, train && pack->n_rows <= ws->keep_rows ? model->config.n_layers : 1, err);
 }
 
 int64_t jrl_head_chunk_rows(const struct jrl_model *model)

@@ -88,6 +88,25 @@ static void need_backward(struct jrl_scratch_needs *s, const struct jrl_pass_pla
     set(s, JRL_WS_DUP, JRL_NEED_MLP, mlp, c->mlp_dim * bytes);
 }
 
+/* What the backward of all layers needs, and no longer computes again. */
+static void need_kept(struct jrl_scratch_needs *s, const struct jrl_pass_plan *p, int64_t n)
+{
+    const struct jrl_model_config *c = p->config;
+    const int64_t bytes = jrl_dtype_bytes(p->dtype), q_dim = c->n_heads * c->head_dim;
+
+    set(s, JRL_WS_X, JRL_NEED_ROWS, 0, 0);
+    set(s, JRL_WS_LSE, JRL_NEED_ROWS, 0, 0);
+    set(s, JRL_WS_GATE, JRL_NEED_MLP, 0, 0);
+    set(s, JRL_WS_UP, JRL_NEED_MLP, 0, 0);
+    set(s, JRL_WS_PAGES, JRL_NEED_KEPT, n, c->n_layers * jrl_page_bytes(p->dtype, c->n_kv_heads, c->head_dim) / BLOCK);
+    set(s, JRL_WS_KEPT_X, JRL_NEED_KEPT, n, c->n_layers * c->dim * 4);
+    set(s, JRL_WS_KEPT_Q, JRL_NEED_KEPT, n, c->n_layers * q_dim * bytes);
+    set(s, JRL_WS_KEPT_MIXED, JRL_NEED_KEPT, n, c->n_layers * q_dim * bytes);
+    set(s, JRL_WS_KEPT_LSE, JRL_NEED_KEPT, n, c->n_layers * c->n_heads * 4);
+    set(s, JRL_WS_KEPT_GATE, JRL_NEED_KEPT, n, c->n_layers * c->mlp_dim * 4);
+    set(s, JRL_WS_KEPT_UP, JRL_NEED_KEPT, n, c->n_layers * c->mlp_dim * 4);
+}
+
 static int64_t whole_blocks(int64_t n)
 {
     return (n + BLOCK - 1) / BLOCK * BLOCK;
@@ -110,6 +129,8 @@ void jrl_scratch_plan(struct jrl_scratch_needs *needs, const struct jrl_pass_pla
     need_pack(needs, p, n, chunk);
     if (p->kind == JRL_PASS_TRAIN)
         need_backward(needs, p, n, chunk);
+    if (p->kind == JRL_PASS_TRAIN && p->keep)
+        need_kept(needs, p, n);
 }
 
 void jrl_workspace_expect(struct jrl_workspace *ws, const struct jrl_pass_plan *pass)
@@ -117,6 +138,7 @@ void jrl_workspace_expect(struct jrl_workspace *ws, const struct jrl_pass_plan *
     struct jrl_scratch_needs needs;
 
     jrl_scratch_plan(&needs, pass);
+    ws->keep_rows = pass->keep ? whole_blocks(pass->n_rows) : 0;
     for (int i = 0; i < JRL_WS_COUNT; i++)
         ws->expected[i] = (size_t)(needs.of[i].n_rows * needs.of[i].row_bytes);
 }
@@ -136,7 +158,7 @@ static int64_t kernel_bytes(const struct jrl_pass_plan *p)
 
 void jrl_plan_pass(struct jrl_memory_plan *plan, const struct jrl_pass_plan *pass)
 {
-    static const char *const names[JRL_NEED_PARTS] = { "kept layer inputs", "activations of a layer", "activations of the mlp", "logits" };
+    const char *const names[JRL_NEED_PARTS] = { pass->keep ? "kept activations" : "kept layer inputs", "activations of a layer", "activations of the mlp", "logits" };
     int64_t n_rows[JRL_NEED_PARTS] = { 0 }, row_bytes[JRL_NEED_PARTS] = { 0 }, rest[JRL_NEED_PARTS] = { 0 };
     struct jrl_scratch_needs needs;
 

@@ -21,6 +21,7 @@ struct jrl_pass_plan {
     int64_t n_logits;       /* sampling: rows whose logits are wanted */
     int64_t n_spans;        /* sampling: sequences of a pass */
     int64_t n_positions;    /* sampling: of the longest sequence */
+    bool keep;              /* training: the activations of all layers are kept; otherwise only their inputs */
 };
 
 /* Weights and the rotary table, as jrl_model_open with DTYPE and N_POSITIONS (0: all) will have them; and parts of it. */
@@ -29,7 +30,8 @@ void jrl_plan_mapped(struct jrl_memory_plan *plan, const struct jrl_policy *poli
 void jrl_plan_rotary(struct jrl_memory_plan *plan, const struct jrl_model_config *config, int64_t n_positions);
 void jrl_plan_pass(struct jrl_memory_plan *plan, const struct jrl_pass_plan *pass);
 
-/* Let the workspace's buffers grow in steps, but not beyond what this pass needs, unless a larger pass comes. */
+/* Let the workspace's buffers grow in steps, but not beyond what this pass needs, unless a larger pass comes. With
+ * pass->keep, training passes that are not larger keep their activations; which changes no bit. */
 void jrl_workspace_expect(struct jrl_workspace *ws, const struct jrl_pass_plan *pass);
 
 /* The most rows of a pass, a multiple of 32, with which the plan that MAKE adds up stays within MEMORY bytes; at most

@@ -1,14 +1,59 @@
-/* train.c - scoring and the training pass over whole sequences: forward with the layer inputs kept, head and
+/* train.c - scoring and the training pass over whole sequences: forward with the layer inputs (or all activations) kept, head and
  * objective chunk by chunk, then the layers backwards. */
 #include <string.h>
 
 #include "kernels/norm.h"
 #include "model/workspace.h"
 
-/* The forward pass over a pack. SAVED: [n_layers + 1][n_rows, dim], the input of each layer and the final
- * residual; with KEEP false only one of them exists and *last is it. */
-static int forward(struct jrl_pass *pass, const struct jrl_pack *pack, bool keep, float **saved, float **last, struct jrl_error *err)
+/* Room for the activations of all layers, or none: the backward computes them again, with the same bits. */
+struct kept {
+    float *x_mid, *lse, *gate, *up;
+    uint8_t *q, *mixed;
+};
+
+static int keep_activations(struct kept *k, struct jrl_pass *pass, struct jrl_error *err)
 {
+    const struct jrl_model_config *c = &pass->model->config;
+    const int64_t n = pass->n_rows * c->n_layers, q_dim = c->n_heads * c->head_dim, bytes = jrl_dtype_bytes(pass->model->dtype);
+    struct jrl_workspace *ws = pass->ws;
+    int rc;
+
+    *k = (struct kept){ NULL };
+    if (pass->n_rows > ws->keep_rows) {
+        jrl_workspace_drop_kept(ws);
+        return JRL_OK;
+    }
+    if ((rc = jrl_workspace_need(ws, JRL_WS_KEPT_X, n * c->dim, 4, &k->x_mid, err)) < 0 ||
+        (rc = jrl_workspace_need(ws, JRL_WS_KEPT_Q, n * q_dim, bytes, &k->q, err)) < 0 ||
+        (rc = jrl_workspace_need(ws, JRL_WS_KEPT_MIXED, n * q_dim, bytes, &k->mixed, err)) < 0 ||
+        (rc = jrl_workspace_need(ws, JRL_WS_KEPT_LSE, n * c->n_heads, 4, &k->lse, err)) < 0 ||
+        (rc = jrl_workspace_need(ws, JRL_WS_KEPT_GATE, n * c->mlp_dim, 4, &k->gate, err)) < 0)
+        return rc;
+    return jrl_workspace_need(ws, JRL_WS_KEPT_UP, n * c->mlp_dim, 4, &k->up, err);
+}
+
+/* Point the pass at what is kept of a layer. */
+static void use_layer(struct jrl_pass *pass, const struct kept *k, int64_t layer)
+{
+    const struct jrl_model_config *c = &pass->model->config;
+    const int64_t at = layer * pass->n_rows, q_dim = c->n_heads * c->head_dim, bytes = jrl_dtype_bytes(pass->model->dtype);
+
+    if (!k->x_mid)
+        return;
+    pass->x_mid = k->x_mid + at * c->dim;
+    pass->q = k->q + at * q_dim * bytes;
+    pass->mixed = k->mixed + at * q_dim * bytes;
+    pass->lse = k->lse + at * c->n_heads;
+    pass->gate = k->gate + at * c->mlp_dim;
+    pass->up = k->up + at * c->mlp_dim;
+    pass->attention.page_offset = at / JRL_PAGE_TOKENS * jrl_page_bytes(pass->model->dtype, c->n_kv_heads, c->head_dim);
+}
+
+/* The forward pass over a pack. SAVED: [n_layers + 1][n_rows, dim], the input of each layer and the final
+ * residual; with KEPT NULL only one of them exists and *last is it. */
+static int forward(struct jrl_pass *pass, const struct jrl_pack *pack, const struct kept *kept, float **saved, float **last, struct jrl_error *err)
+{
+    const bool keep = kept != NULL;
     const struct jrl_model *m = pass->model;
     const int64_t n = pack->n_rows * m->config.dim;
     float *x;
@@ -23,7 +68,13 @@ static int forward(struct jrl_pass *pass, const struct jrl_pack *pack, bool keep
             jrl_copy_bytes(m->dev, x + n, x, n * 4);
             x += n;
         }
-        if ((rc = jrl_attention_block(pass, &m->layers[i], x, NULL, err)) < 0 || (rc = jrl_mlp_block(pass, &m->layers[i], x, err)) < 0)
+        if (keep)
+            use_layer(pass, kept, i);
+        if ((rc = jrl_attention_block(pass, &m->layers[i], x, pass->lse, err)) < 0)
+            return rc;
+        if (pass->x_mid)
+            jrl_copy_bytes(m->dev, pass->x_mid, x, n * 4);
+        if ((rc = jrl_mlp_block(pass, &m->layers[i], x, err)) < 0)
             return rc;
     }
     *last = x;
@@ -40,9 +91,9 @@ int jrl_score(const struct jrl_model *model, struct jrl_workspace *ws, const str
     int64_t n = 0;
     int rc;
 
-    if ((rc = jrl_pack_init(&pack, model, ws, seqs, n_seqs, err)) < 0 ||
+    if ((rc = jrl_pack_init(&pack, model, ws, seqs, n_seqs, false, err)) < 0 ||
         (rc = jrl_pass_init(&pass, model, ws, pack.n_rows, pack.rows, n_seqs, err)) < 0 ||
-        (rc = forward(&pass, &pack, false, &saved, &x, err)) < 0)
+        (rc = forward(&pass, &pack, NULL, &saved, &x, err)) < 0)
         return rc;
     for (int64_t at = 0; at < pack.n_head_rows; at += chunk.n) {
         if ((rc = jrl_head_chunk_forward(&chunk, model, ws, &pack, at, temperature, x, err)) < 0)
@@ -82,12 +133,13 @@ int jrl_train(const struct jrl_model *model, struct jrl_workspace *ws, const str
     struct jrl_head_chunk chunk;
     struct jrl_pack pack;
     struct jrl_pass pass;
+    struct kept kept;
     float *saved = NULL, *x = NULL, *dx = NULL;
     int rc;
 
-    if ((rc = jrl_pack_init(&pack, model, ws, seqs, n_seqs, err)) < 0 ||
+    if ((rc = jrl_pack_init(&pack, model, ws, seqs, n_seqs, true, err)) < 0 ||
         (rc = jrl_pass_init(&pass, model, ws, pack.n_rows, pack.rows, n_seqs, err)) < 0 ||
-        (rc = forward(&pass, &pack, true, &saved, &x, err)) < 0 ||
+        (rc = keep_activations(&kept, &pass, err)) < 0 || (rc = forward(&pass, &pack, &kept, &saved, &x, err)) < 0 ||
         (rc = jrl_workspace_need(ws, JRL_WS_DX, pack.n_rows * dim, 4, &dx, err)) < 0)
         return rc;
     jrl_fill_zero(model->dev, dx, pack.n_rows * dim * 4);
@@ -98,8 +150,10 @@ int jrl_train(const struct jrl_model *model, struct jrl_workspace *ws, const str
         if ((rc = jrl_head_chunk_backward(&chunk, model, ws, &pack, temperature, g, dx, err)) < 0)
             return rc;
     }
-    for (int64_t i = model->config.n_layers - 1; i >= 0; i--)
+    for (int64_t i = model->config.n_layers - 1; i >= 0; i--) {
+        use_layer(&pass, &kept, i);
         if ((rc = jrl_layer_backward(&pass, &model->layers[i], &g->layers[i], saved + i * pack.n_rows * dim, dx, err)) < 0)
             return rc;
+    }
     return jrl_embedding_backward(model->dev, g->embedding, dx, pack.ids, pack.n_rows, dim, err);
 }

@@ -15,12 +15,14 @@ enum jrl_scratch {
     JRL_WS_HEAD_ROWS, JRL_WS_TARGETS, JRL_WS_STATS, JRL_WS_DLOGITS, JRL_WS_DHEAD_NORMED, JRL_WS_DHEAD_X,
     JRL_WS_DX, JRL_WS_DX_ROUNDED, JRL_WS_LSE, JRL_WS_DMIXED, JRL_WS_DQKV, JRL_WS_DQKV_ROUNDED, JRL_WS_DNORMED,
     JRL_WS_MLP_NORMED, JRL_WS_DACT, JRL_WS_DGATE, JRL_WS_DUP,
+    JRL_WS_KEPT_X, JRL_WS_KEPT_Q, JRL_WS_KEPT_MIXED, JRL_WS_KEPT_LSE, JRL_WS_KEPT_GATE, JRL_WS_KEPT_UP, /* of all layers */
     JRL_WS_COUNT
 };
 
 struct jrl_workspace {
     struct { void *data; size_t n_bytes; } scratch[JRL_WS_COUNT];
     size_t expected[JRL_WS_COUNT]; /* bytes the largest pass needs; 0: not known */
+    int64_t keep_rows;             /* training passes of up to so many rows keep the activations of all layers */
 };
 
 /* The plan of a pass: each buffer's rows, and the item of the memory plan that counts it. A buffer that is new here
@@ -53,13 +55,19 @@ struct jrl_pass {
     void *normed, *q, *mixed;       /* of the model's dtype */
     float *qkv;
     void *bias;
+    /* The layer whose activations are kept for the backward, with q, mixed and its pages: the residual between its blocks,
+     * attention's lse, gate and up. NULL: they are scratch memory and computed again. */
+    float *x_mid, *lse, *gate, *up;
 };
 int jrl_pass_init(struct jrl_pass *pass, const struct jrl_model *model, struct jrl_workspace *ws, int64_t n_rows,
                   const struct jrl_attention_rows *seqs, int64_t n_seqs, struct jrl_error *err) JRL_MUST_CHECK;
 
+/* Frees what a pass that keeps activations took, before a larger one that does not. */
+void jrl_workspace_drop_kept(struct jrl_workspace *ws);
+
 /* x += attention(norm(x)): fills the pages of the layer, leaves normed, q, mixed as the backward needs them; lse may be NULL. */
 int jrl_attention_block(struct jrl_pass *pass, const struct jrl_layer *layer, float *x, float *lse, struct jrl_error *err) JRL_MUST_CHECK;
-/* x += mlp(norm(x)) */
+/* x += mlp(norm(x)); leaves pass->gate and up, where they are kept. */
 int jrl_mlp_block(struct jrl_pass *pass, const struct jrl_layer *layer, float *x, struct jrl_error *err) JRL_MUST_CHECK;
 /* logits[n_rows, vocab] of residual rows x[n_rows, dim]; normed is left for the backward. */
 int jrl_head_block(const struct jrl_model *model, const float *x, void *normed, float *logits, int64_t n_rows, struct jrl_error *err) JRL_MUST_CHECK;
@@ -90,8 +98,9 @@ struct jrl_pack {
     int64_t n_head_rows;
     struct jrl_head_row { int64_t row, sequence, token; } *head_rows;
 };
+/* TRAIN: the activations of all layers may be kept, then pages too. */
 int jrl_pack_init(struct jrl_pack *pack, const struct jrl_model *model, struct jrl_workspace *ws, const struct jrl_sequence *seqs,
-                  int64_t n_seqs, struct jrl_error *err) JRL_MUST_CHECK;
+                  int64_t n_seqs, bool train, struct jrl_error *err) JRL_MUST_CHECK;
 
 /* Head rows at..at+n-1 of the pack: their residuals, normed rows, logits, and what jrl_logprob makes of them. */
 struct jrl_head_chunk {
@@ -107,7 +116,8 @@ int jrl_head_chunk_forward(struct jrl_head_chunk *chunk, const struct jrl_model 
 int jrl_head_chunk_backward(const struct jrl_head_chunk *chunk, const struct jrl_model *model, struct jrl_workspace *ws,
                             const struct jrl_pack *pack, double temperature, struct jrl_gradients *g, float *dx, struct jrl_error *err) JRL_MUST_CHECK;
 
-/* From dx, the gradient of the layer's output, to that of its input, in place; x_in is the saved input. */
+/* From dx, the gradient of the layer's output, to that of its input, in place; x_in is the saved input. What the pass
+ * did not keep is computed again. */
 int jrl_layer_backward(struct jrl_pass *pass, const struct jrl_layer *layer, struct jrl_layer_gradients *g, const float *x_in, float *dx,
                        struct jrl_error *err) JRL_MUST_CHECK;
 

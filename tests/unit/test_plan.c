@@ -105,11 +105,12 @@ static void compare(const struct jrl_workspace *ws, const struct jrl_pass_plan *
 }
 
 /* One pass that is as large as planned, and one that is reached in small steps. */
-static void check_kind(struct fixture *f, enum jrl_pass_kind kind)
+static void check_kind(struct fixture *f, enum jrl_pass_kind kind, bool keep)
 {
-    const struct jrl_pass_plan plan = plan_of(f, kind, 992 + 64);
+    struct jrl_pass_plan plan = plan_of(f, kind, 992 + 64);
     struct jrl_workspace *once = jrl_workspace_new(), *creeping = jrl_workspace_new();
 
+    plan.keep = keep;
     jrl_workspace_expect(once, &plan);
     jrl_workspace_expect(creeping, &plan);
     pass(f, once, kind, (const int64_t[]){ 993, 65 }, 2);
@@ -131,8 +132,9 @@ static void test_passes(void **state)
         struct fixture f = { .dev = NULL };
 
         open_model(&f, configs[i % 2], dtypes[i / 2]);
-        check_kind(&f, JRL_PASS_SCORE);
-        check_kind(&f, JRL_PASS_TRAIN);
+        check_kind(&f, JRL_PASS_SCORE, false);
+        check_kind(&f, JRL_PASS_TRAIN, false);
+        check_kind(&f, JRL_PASS_TRAIN, true);
         close_model(&f);
     }
 }
