@@ -15,8 +15,15 @@ same_update() { # NAME OPTIONS...: as a, in weights and in all of the optimiser'
     for file in model optimizer/master optimizer/m optimizer/v; do cmp "a/$file.safetensors" "same/$name/$file.safetensors" || return 1; done
     [ "$(without_times a/metrics.json)" = "$(without_times "same/$name/metrics.json")" ]
 }
+same_update_checked() { # everything but what the check adds
+    update --policy p0 --out checked --recompute-old --micro-tokens 100 b1.jrl && cmp a/model.safetensors checked/model.safetensors &&
+        cmp a/optimizer/v.safetensors checked/optimizer/v.safetensors &&
+        [ "$(without_times a/metrics.json | jq -c 'del(.old_compared, .old_difference)')" = \
+            "$(without_times checked/metrics.json | jq -c 'del(.old_compared, .old_difference)')" ]
+}
 mkdir same
 small_policy p0 && batch p0 1 > b1.jrl
+small_policy pf --dtype f32 && batch pf 1 --dtype f32 > bf.jrl
 ok 'one step' update --policy p0 --out a b1.jrl
 ok 'the new policy opens' jrl-model info a
 ok 'its id is in the metrics' test "$(jrl-model hash a)" = "$(metric a .policy)"
@@ -42,6 +49,21 @@ ok 'in f32' update --policy p0 --out f1 --dtype f32 --threads 1 b1.jrl
 ok 'in f32, two threads, small passes' update --policy p0 --out f2 --dtype f32 --threads 2 --micro-tokens 64 b1.jrl
 ok 'the same f32 weights' same f1/model.safetensors f2/model.safetensors
 ok 'written as f32' test "$(jrl-model info --json f1 | jq -r .dtype)" = float32
+
+# Old logprobs
+ok 'with --recompute-old' same_update_checked
+ok '... all tokens are compared, none differs' test "$(metric checked '[.old_compared == 24 * .length, .old_different, .old_difference] | @csv')" = true,0,0
+ok '... as many as there are' test "$(metric checked .old_compared)" = "$(jrl-view b1.jrl | jq -s '[.[].tokens["$u32"] | length] | add')"
+ok '... in f32' update --policy pf --out checked-f32 --dtype f32 --recompute-old --micro-tokens 64 bf.jrl
+ok '... none differs' test "$(metric checked-f32 .old_different)" = 0
+rewrite 'if .draw == 4 and .sample == 1 then .logprobs["$f32"][0] += 1e-6 else . end' < b1.jrl > bent.jrl
+ok 'a logprob that is a little off, in the third mini-batch' fails_with 3 'record 18 of the batch: the logprob of token 0 is .*1 of [0-9]+ tokens .* differ, by at most [0-9.]+e-0[67]' \
+    jrl-update --lr 1e-3 --warmup 0 --mini-batch 2 --policy p0 --out bent --recompute-old bent.jrl
+ok '... passes without' update --policy p0 --out bent bent.jrl
+ok 'a logprob in another type' fails_with 3 'in f32; .*another --dtype' jrl-update --policy p0 --out other --recompute-old --dtype f32 b1.jrl
+ok 'rollouts of another policy are only counted' update --policy a --fresh-optimizer --out off --recompute-old --allow-off-policy b1.jrl
+ok '... and differ' test "$(metric off '.old_different > 0 and .old_difference > 0 and .old_different <= .old_compared')" = true
+ok 'not with nll' fails_with 2 "'--recompute-old' has no effect" jrl-update --objective nll --policy p0 --out nll --recompute-old b1.jrl
 
 # Resuming
 examples() { # STEP: supervised examples of a batch

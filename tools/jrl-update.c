@@ -97,6 +97,9 @@ static int complete(struct run *r, struct jrl_io *io)
         return rc;
     }
     warn_skipped(r);
+    if (r->step.metrics.n_old_compared)
+        jrl_log_info("step %lld: %lld of %lld old logprobs differ, by at most %.3g", (long long)r->step.k,
+                     (long long)r->step.metrics.n_old_different, (long long)r->step.metrics.n_old_compared, r->step.metrics.old_difference);
     if (r->step.restricted_sampling && r->cfg->trainer.objective.kind == JRL_OBJECTIVE_POLICY)
         jrl_log_warn("step %lld: rollouts were sampled with top-p below 1 or top-k: their logprobs are of the whole vocabulary, "
                      "not of what they were drawn from", (long long)r->step.k);
@@ -212,7 +215,7 @@ static void resolve(struct config *cfg)
         jrl_cli_fail("options '--metrics' and '--output' both say where the metrics go");
     o->kind = strcmp(cfg->objective, "nll") == 0 ? JRL_OBJECTIVE_NLL : JRL_OBJECTIVE_POLICY;
     if (o->kind == JRL_OBJECTIVE_NLL)
-        refuse_with_nll((const char *const[]){ "clip-low", "clip-high", "dual-clip", "kl", "kl-coef", NULL });
+        refuse_with_nll((const char *const[]){ "clip-low", "clip-high", "dual-clip", "kl", "kl-coef", "recompute-old", NULL });
     else if (cfg->template_name)
         jrl_cli_fail("option '--template' has no effect without '--objective nll'");
     if (o->dual_clip > 0 && o->dual_clip <= 1)
@@ -264,6 +267,7 @@ int main(int argc, char **argv)
         JRL_OPT_CHOICE(0, "kl", &cfg.kl, "k1|k2|k3", "estimator of the divergence from the reference"),
         JRL_OPT_REAL(0, "kl-coef", &o->kl_coef, 0, 1e6, "X", "weight of that divergence in the loss; needs ref_logprobs"),
         JRL_OPT_REAL(0, "entropy-coef", &o->entropy_coef, -1e6, 1e6, "X", "weight of the entropy, taken from the loss"),
+        JRL_OPT_FLAG(0, "recompute-old", &cfg.trainer.check_old, "check that old logprobs are those of the policy, bit for bit"),
         JRL_OPT_FLAG(0, "allow-off-policy", &cfg.allow_off_policy, "accept rollouts of another policy"),
         JRL_OPT_FLAG(0, "fresh-optimizer", &cfg.trainer.fresh, "ignore the optimiser state and the step count of the policy"),
         JRL_OPT_STR(0, "template", &cfg.template_name, "NAME", "chat template for examples that are text"),

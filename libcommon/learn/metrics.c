@@ -126,6 +126,9 @@ void jrl_metrics_json(const struct jrl_step_metrics *m, struct jrl_buffer *out)
     text(out, "objective", m->objective == JRL_OBJECTIVE_NLL ? "nll" : "policy");
     rollout_part(m, out);
     token_part(m, out);
+    integer(out, "old_compared", m->n_old_compared);
+    integer(out, "old_different", m->n_old_different);
+    mean(out, "old_difference", m->old_difference, m->n_old_compared != 0);
     integer(out, "updates", n_updates);
     integer(out, "skipped", m->n_skipped);
     mean(out, "grad_norm", m->grad_norm, n_updates);
@@ -137,6 +140,7 @@ void jrl_metrics_json(const struct jrl_step_metrics *m, struct jrl_buffer *out)
     jrl_buffer_append_str(out, "{");
     mean(out, "total", m->seconds, 1);
     mean(out, "read", m->seconds_read, 1);
+    mean(out, "check", m->seconds_check, 1);
     mean(out, "train", m->seconds_train, 1);
     mean(out, "optimizer", m->seconds_optimizer, 1);
     mean(out, "write", m->seconds_write, 1);

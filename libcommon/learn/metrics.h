@@ -25,7 +25,9 @@ struct jrl_step_metrics {
     double first_ratio_min, first_ratio_max; /* of the first mini-batch */
     int64_t n_minibatches, n_skipped;
     double loss, grad_norm, grad_norm_max; /* loss and grad_norm: sums over mini-batches (finite norms only) */
-    double seconds, seconds_read, seconds_train, seconds_optimizer, seconds_write;
+    int64_t n_old_compared, n_old_different; /* tokens, by --recompute-old */
+    double old_difference;                   /* the largest */
+    double seconds, seconds_read, seconds_check, seconds_train, seconds_optimizer, seconds_write;
 };
 
 /* Count one example, and one complete group of n examples with n_judged verdicts, n_correct of them right. */

@@ -34,7 +34,7 @@ struct rows {
     const struct jrl_policy *policy;
     struct jrl_device *dev;
     enum jrl_dtype dtype;
-    bool keep;
+    bool keep, check_old;
 };
 
 static void plan_rows(void *ctx, int64_t n_rows, struct jrl_memory_plan *plan)
@@ -42,6 +42,10 @@ static void plan_rows(void *ctx, int64_t n_rows, struct jrl_memory_plan *plan)
     const struct rows *r = ctx;
 
     jrl_trainer_plan(plan, r->policy, r->dev, r->dtype, n_rows, r->keep);
+    if (r->check_old) {
+        jrl_plan_add(plan, "old weights, converted", 0, 0, jrl_model_owned_bytes(r->policy, r->dtype));
+        jrl_plan_rotary(plan, jrl_policy_config(r->policy), 0);
+    }
 }
 
 /* A pass that is too large to keep its activations computes them again, so the longest sequence is that of --recompute layer. */
@@ -70,7 +74,7 @@ int jrl_trainer_plan_check(struct jrl_memory_plan *plan, struct jrl_trainer_sett
                            int64_t memory, struct jrl_error *err)
 {
     struct jrl_policy *policy = NULL;
-    struct rows rows = { .dev = dev };
+    struct rows rows = { .dev = dev, .check_old = settings->check_old };
     int rc;
 
     *plan = (struct jrl_memory_plan){ .n = 0 };

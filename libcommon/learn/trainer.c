@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/file.h"
+#include "learn/old.h"
 #include "learn/plan.h"
 
 double jrl_trainer_clock(void)
@@ -58,7 +59,8 @@ int jrl_trainer_open(struct jrl_trainer *t, struct jrl_device *dev, const char *
     *t = (struct jrl_trainer){ .settings = *settings, .dev = dev };
     if ((rc = jrl_policy_open(&t->policy, dir, err)) < 0 ||
         (rc = jrl_policy_id(t->policy, jrl_device_pool(dev), t->policy_id, err)) < 0 ||
-        (rc = jrl_model_open(&t->model, dev, t->policy, settings->dtype, 0, err)) < 0)
+        (rc = jrl_model_open(&t->model, dev, t->policy, settings->dtype, 0, err)) < 0 ||
+        (settings->check_old && (rc = jrl_model_open(&t->start, dev, t->policy, settings->dtype, 0, err)) < 0))
         goto out;
     t->n_parameters = jrl_config_parameters(&t->model.config, &t->parameters, &t->n);
     t->workspace = jrl_workspace_new();
@@ -80,6 +82,7 @@ void jrl_trainer_close(struct jrl_trainer *t)
     jrl_gradients_free(t->gradients);
     jrl_workspace_free(t->workspace);
     jrl_model_close(&t->model);
+    jrl_model_close(&t->start);
     jrl_policy_close(t->policy);
     jrl_optimizer_release(&t->optimizer);
     jrl_parameters_free(t->parameters, t->n_parameters);
@@ -147,6 +150,20 @@ static void set_weights(const struct jrl_aggregate *a, struct jrl_target *target
     free(n_response);
 }
 
+static int check_old(struct jrl_trainer *t, const struct jrl_example *examples, const struct jrl_sequence *seqs, int64_t n, double temperature,
+                     struct jrl_step_metrics *m, struct jrl_error *err)
+{
+    const double start = jrl_trainer_clock();
+    int rc = JRL_OK;
+
+    for (int64_t first = 0, next; first < n && rc == JRL_OK && t->settings.check_old; first = next) {
+        next = micro_end(seqs, n, first, t->settings.micro_tokens);
+        rc = jrl_old_check(t, examples + first, seqs + first, next - first, m->n_examples - n + first + 1, temperature, m, err);
+    }
+    m->seconds_check += jrl_trainer_clock() - start;
+    return rc;
+}
+
 static int run_passes(struct jrl_trainer *t, const struct jrl_sequence *seqs, const struct jrl_target *targets, int64_t n,
                       double temperature, struct jrl_token_stats *stats, struct jrl_error *err)
 {
@@ -168,7 +185,7 @@ int jrl_trainer_minibatch(struct jrl_trainer *t, const struct jrl_example *examp
     struct jrl_sequence *seqs = jrl_xcalloc((size_t)n, sizeof(*seqs));
     struct jrl_target *targets = jrl_xcalloc((size_t)n, sizeof(*targets));
     struct jrl_token_stats stats = { 0 };
-    double start = jrl_trainer_clock(), middle, norm = 0;
+    double start, middle, norm = 0;
     int64_t n_gradient;
     int rc;
 
@@ -179,7 +196,10 @@ int jrl_trainer_minibatch(struct jrl_trainer *t, const struct jrl_example *examp
         targets[i] = (struct jrl_target){ .old_logprobs = e->old_logprobs, .ref_logprobs = e->ref_logprobs, .advantage = e->advantage };
     }
     set_weights(&t->settings.aggregate, targets, examples, n);
-    rc = run_passes(t, seqs, targets, n, temperature, &stats, err);
+    rc = check_old(t, examples, seqs, n, temperature, m, err);
+    start = jrl_trainer_clock();
+    if (rc == JRL_OK)
+        rc = run_passes(t, seqs, targets, n, temperature, &stats, err);
     middle = jrl_trainer_clock();
     if (rc == JRL_OK)
         rc = jrl_optimizer_step(&t->optimizer, t->dev, lr, jrl_gradients_data(t->gradients, &n_gradient), t->weights, t->model.dtype,
