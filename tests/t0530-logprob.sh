@@ -56,6 +56,33 @@ ok 'a temperature of 0' fails_with 3 "'temperature' is not a positive" bad '{"ui
 ok 'a token without an embedding row' fails_with 3 "'tokens': token id 259 has no embedding row" bad '{"uid":1,"temperature":1.0,"prompt_tokens":{"$u32":[1]},"tokens":{"$u32":[1,259]}}'
 long() { printf '{"uid":1,"temperature":1.0,"prompt_tokens":{"$u32":[1]},"tokens":{"$u32":[1'; printf ',2%.0s' {1..600}; printf ']}}\n'; }
 ok 'more tokens than positions' fails_with 3 'more than the 512 positions' bad "$(long)"
+# element POLICY HEX: the last weight of a copy of the policy becomes this bf16 value
+element() {
+    rm -rf broken && cp -r "$1" broken && rm -f broken/state.json
+    printf '%b' "\\x${2:2:2}\\x${2:0:2}" | dd of=broken/model.safetensors conv=notrunc bs=1 seek=$(($(stat -c %s "$1/model.safetensors") - 2)) 2> /dev/null
+}
+for value in 7fc0 ff81 7f80 ff80; do
+    element llama-bf16 "$value"
+    ok "a weight of bits $value" fails_with 3 "tensor '.*' holds NaN or infinite values" jrl-logprob --policy broken --as old rollouts.jrl -o no.jrl
+done
+element llama-bf16 3f80
+ok 'another finite weight is none of these' jrl-logprob --policy broken --as old -o /dev/null --force rollouts.jrl
+# Finite weights whose logits are beyond f32.
+jrl-model make -q -o large --dtype f32 --shape dim=96,layers=2,heads=6,kv-heads=2,mlp=160,positions=512,tied=0
+/usr/bin/python3 - <<'END'
+import array, json, struct
+data = bytearray(open("large/model.safetensors", "rb").read())
+n = struct.unpack("<Q", data[:8])[0]
+begin, end = (8 + n + at for at in json.loads(data[8:8 + n])["lm_head.weight"]["data_offsets"])
+weights = array.array("f", data[begin:end])
+largest = max(map(abs, weights))
+data[begin:end] = array.array("f", [w / largest * 3.3e38 for w in weights]).tobytes()
+open("large/model.safetensors", "wb").write(data)
+END
+rm large/state.json
+ok 'weights that are too large' fails_with 3 "the logprob of token [0-9]+ of a rollout with uid 0 is not finite: the weights of 'large' are damaged or too large" \
+    jrl-logprob --policy large --as old rollouts.jrl -o no.jrl
+ok '... nor are they sampled from' fails_with 3 'are not finite: the policy.s weights are damaged or too large' jrl-sample --policy large --max-tokens 5 -o no.jrl problems.jrl
 ok 'nothing was left behind by these' test ! -e no.jrl
 ok 'a name that is none' fails_with 2 'is not a name' jrl-logprob --policy llama-bf16 --as 'Old one' rollouts.jrl
 ok 'no name' fails_with 2 '--as is needed' jrl-logprob --policy llama-bf16 rollouts.jrl

@@ -82,6 +82,13 @@ refused 'optimiser state without a step' 3 'state.json' jrl-update --policy stat
 cp -r p1 cut && truncate -s 1000 cut/optimizer/m.safetensors
 refused 'a cut moment' 3 'm.safetensors' jrl-update --policy cut --out out/p2 b1.jrl
 
+# NaN and infinite weights
+for value in '\xc0\x7f' '\x80\xff'; do
+    rm -rf broken && cp -r p0 broken && rm broken/state.json
+    printf '%b' "$value" | dd of=broken/model.safetensors conv=notrunc bs=1 seek=$(($(stat -c %s p0/model.safetensors) - 2)) 2> /dev/null
+    refused "a weight of bytes $value" 3 "'broken': tensor '.*' holds NaN or infinite values" jrl-update --policy broken --allow-off-policy --out out/p1 b1.jrl
+done
+
 # The disk
 ok 'metrics on a full disk' fails_with 1 "policy 'full' is whole.*'/dev/full'" jrl-update --policy p0 --out full --metrics /dev/full b1.jrl
 ok 'the policy is whole' jrl-model info full

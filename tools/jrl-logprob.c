@@ -2,6 +2,7 @@
  * pack is in model/train.h. */
 #include <ctype.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -118,6 +119,22 @@ static void grow_pack(struct pack *p)
     p->cap = cap;
 }
 
+/* A logprob that is no number would be taken for one further on. */
+static int check_finite(struct scorer *s, const struct jrl_record *rec, const float *logprobs, size_t n)
+{
+    uint64_t uid = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        if (isfinite(logprobs[i]))
+            continue;
+        if (jrl_record_u64(rec, "uid", &uid, &s->io->err) < 0)
+            return s->io->err.status;
+        return jrl_fail(&s->io->err, JRL_ERR_INPUT, "the logprob of token %zu of a rollout with uid %" PRIu64 " is not finite: the weights of '%s'"
+                        " are damaged or too large", i + 1, uid, s->cfg->policy);
+    }
+    return JRL_OK;
+}
+
 /* Score the pack and write its records. */
 static int flush_pack(struct scorer *s)
 {
@@ -136,6 +153,8 @@ static int flush_pack(struct scorer *s)
     for (int64_t i = 0; rc == JRL_OK && i < p->n; i++) {
         size_t n = (size_t)(p->seqs[i].n - p->seqs[i].n_prompt);
 
+        if ((rc = check_finite(s, &p->records[i], s->logprobs + at, n)) < 0)
+            break;
         jrl_record_set_array(&p->records[i], s->logprobs_key, JRL_ARRAY_F32, s->logprobs + at, n);
         if (s->cfg->entropies)
             jrl_record_set_array(&p->records[i], s->entropies_key, JRL_ARRAY_F32, s->entropies + at, n);
