@@ -122,6 +122,34 @@ batch p0 1 --top-p 0.9 > topp.jrl
 ok 'top-p is warned of' bash -c 'jrl-update --policy p0 --out topp -o /dev/null topp.jrl 2>&1 | grep -q "warning: step 1: rollouts were sampled with top-p"'
 ok 'a whole step says nothing' bash -c 'test -z "$(jrl-update --policy p0 --out quiet -o /dev/null b1.jrl 2>&1)"'
 
+# Memory: a mini-batch is held, not the batch, whose tokens and logprobs would be 4.5 MB more
+groups() { # N: rollouts of 240 tokens, four to a group
+    perl -e 'for my $d (1 .. $ARGV[1]) { for my $s (0 .. 3) { print qq({"uid":$d,"draw":$d,"step":1,"sample":$s,"samples":4,"temperature":1.0,"policy":"$ARGV[0]",),
+        qq("advantage":1.0,"prompt_tokens":{"\$u32":[1,2]},"tokens":{"\$u32":[), join(",", map { $_ % 250 } 1 .. 240), qq(]},"logprobs":{"\$f32":[),
+        join(",", (-5.5) x 240), qq(]}}\n) } } print qq({"jrl":"batch","k":1}\n)' "$(jrl-model hash small)" "$1" | jrl-pack --kind rollout
+}
+peak_kib() { # COMMAND...
+    /usr/bin/python3 -c 'import resource, subprocess, sys
+status = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss if status == 0 else "failed")' "$@"
+}
+held() {
+    local few many
+    few=$(peak_kib jrl-update -q --policy small --out "few" --mini-batch 16 --micro-tokens 4096 --threads 1 few.jrl)
+    many=$(peak_kib jrl-update -q --policy small --out "many" --mini-batch 16 --micro-tokens 4096 --threads 1 many-groups.jrl)
+    echo "$few KiB for 20 groups, $many for 400"
+    [ "$few" -gt 5000 ] && [ "$((many - few))" -le 2048 ]
+}
+case $JRL_BUILD in
+*asan) skip 'a mini-batch is held, not the batch' 'the sanitizers keep what was freed' ;;
+*)
+    jrl-model make -q --shape dim=32,layers=1,heads=2,kv-heads=1,mlp=32,positions=256 -o small
+    groups 20 > few.jrl
+    groups 400 > many-groups.jrl
+    ok 'a mini-batch is held, not the batch' held
+    ;;
+esac
+
 # It learns
 many() { for step in 1 2 3 4 5 6 7 8 9 10; do examples "$step"; done | jrl-pack --kind rollout; }
 many > many.jrl
