@@ -13,12 +13,21 @@ struct jrl_dlogits_row {
     int64_t target;
 };
 
+/* A tile of the gated activation: rows x columns out of sums whose rows lie STRIDE apart. */
+struct jrl_gated_tile {
+    const float *gate, *up, *dact; /* dact NULL: act alone */
+    void *act, *dgate, *dup;       /* first element of the tile, in matrices of row length LD */
+    enum jrl_dtype dtype;
+    int64_t rows, columns, stride, ld;
+};
+
 struct jrl_layer_rows {
     void (*rmsnorm)(void *y, const float *x, const void *weight, enum jrl_dtype dtype, float eps, int64_t dim);
     /* Adds to dx; returns 1 / sqrt(mean square + eps). */
     float (*rmsnorm_dx)(float *dx, const float *dy, const float *x, const void *weight, enum jrl_dtype dtype, float eps, int64_t dim);
     void (*swiglu)(void *y, enum jrl_dtype dtype, const float *gate, const float *up, int64_t n);
     void (*swiglu_backward)(void *dgate, void *dup, enum jrl_dtype dtype, const float *dy, const float *gate, const float *up, int64_t n);
+    void (*gated_tile)(const struct jrl_gated_tile *t);
     struct jrl_block_sums (*sum_block)(const float *logits, int64_t n, float inv_temperature);
     void (*dlogits)(void *dlogits, enum jrl_dtype dtype, const float *logits, int64_t n, const struct jrl_dlogits_row *row);
 };

@@ -115,6 +115,38 @@ static void swiglu_backward(void *dgate, void *dup, enum jrl_dtype dtype, const 
         swiglu_backward_as(dgate, dup, false, dy, gate, up, n);
 }
 
+VEC_FN void gated_row(const struct jrl_gated_tile *t, int64_t r, bool bf16, bool backward)
+{
+    const struct vec16 one = vec_set(1.0f);
+    const int64_t bytes = bf16 ? 2 : 4;
+    uint8_t *act = (uint8_t *)t->act + r * t->ld * bytes, *dgate = (uint8_t *)t->dgate + (backward ? r * t->ld * bytes : 0);
+    uint8_t *dup = (uint8_t *)t->dup + (backward ? r * t->ld * bytes : 0);
+
+    for (int64_t i = 0; i < t->columns; i += 16) {
+        struct vec16 g = vec_load(t->gate + r * t->stride + i), u = vec_load(t->up + r * t->stride + i), s = sigmoid(g), gated = vec_mul(g, s);
+        store(act, bf16, i, t->columns - i, vec_mul(gated, u));
+        if (backward) {
+            struct vec16 d = vec_load(t->dact + r * t->stride + i), slope = vec_mul(s, vec_fma(g, vec_sub(one, s), one));
+            store(dup, bf16, i, t->columns - i, vec_mul(d, gated));
+            store(dgate, bf16, i, t->columns - i, vec_mul(vec_mul(d, u), slope));
+        }
+    }
+}
+
+static void gated_tile(const struct jrl_gated_tile *t)
+{
+    const bool bf16 = t->dtype == JRL_BF16;
+
+    for (int64_t r = 0; r < t->rows; r++) {
+        if (bf16 && t->dact)
+            gated_row(t, r, true, true);
+        else if (bf16)
+            gated_row(t, r, true, false);
+        else
+            gated_row(t, r, false, t->dact != NULL);
+    }
+}
+
 /* z - z is 0 for a finite z and NaN for all others: their sum adds nothing, or spoils the block. */
 static struct jrl_block_sums sum_block(const float *logits, int64_t n, float inv_temperature)
 {
@@ -166,4 +198,4 @@ static void dlogits(void *out, enum jrl_dtype dtype, const float *logits, int64_
         dlogits_as(out, false, logits, n, row);
 }
 
-#define JRL_LAYER_ROWS_TABLE { rmsnorm, rmsnorm_dx, swiglu, swiglu_backward, sum_block, dlogits }
+#define JRL_LAYER_ROWS_TABLE { rmsnorm, rmsnorm_dx, swiglu, swiglu_backward, gated_tile, sum_block, dlogits }
