@@ -1,14 +1,14 @@
 /* backward.c - the gradient of one layer, its inside kept by the forward or recomputed from the saved f32 input. Products take
  * operands of the model's dtype, so gradients are rounded where they enter one; sums stay in f32. */
+#include "kernels/gated.h"
 #include "kernels/matmul.h"
 #include "kernels/norm.h"
-#include "kernels/swiglu.h"
 #include "kernels/vmath.h"
 #include "model/workspace.h"
 
-/* Elements of gate (and of up, dact) held at a time. More rows at once amortise the pass over the weight
+/* Elements of act (and of dgate, dup) held at a time. More rows at once amortise the pass over the weight
  * gradients, which are read and written for each group of rows. */
-#define MLP_ELEMENTS ((int64_t)8 << 20)
+#define MLP_ELEMENTS ((int64_t)16 << 20)
 
 static int weight_gradient(struct jrl_pass *pass, float *dweight, const void *dy, int64_t lddy, int64_t out_dim, const void *x, int64_t in_dim,
                            int64_t n_rows, struct jrl_error *err)
@@ -45,7 +45,7 @@ static int as_operand(struct jrl_pass *pass, enum jrl_scratch which, const float
 }
 
 struct mlp_scratch {
-    float *gate, *up, *dact, *dnormed;
+    float *dnormed;
     void *normed, *act, *dgate, *dup;
 };
 
@@ -56,11 +56,8 @@ static int mlp_scratch_init(struct mlp_scratch *s, struct jrl_pass *pass, int64_
     struct jrl_workspace *ws = pass->ws;
     int rc;
 
-    *s = (struct mlp_scratch){ .gate = pass->gate, .up = pass->up };
-    if ((!pass->gate && ((rc = jrl_workspace_need(ws, JRL_WS_GATE, n, 4, &s->gate, err)) < 0 ||
-                         (rc = jrl_workspace_need(ws, JRL_WS_UP, n, 4, &s->up, err)) < 0)) ||
-        (rc = jrl_workspace_need(ws, JRL_WS_DACT, n, 4, &s->dact, err)) < 0 ||
-        (rc = jrl_workspace_need(ws, JRL_WS_DNORMED, pass->n_rows * c->dim, 4, &s->dnormed, err)) < 0 ||
+    *s = (struct mlp_scratch){ NULL };
+    if ((rc = jrl_workspace_need(ws, JRL_WS_DNORMED, pass->n_rows * c->dim, 4, &s->dnormed, err)) < 0 ||
         (rc = jrl_workspace_need(ws, JRL_WS_MLP_NORMED, n_rows * c->dim, bytes, &s->normed, err)) < 0 ||
         (rc = jrl_workspace_need(ws, JRL_WS_ACT, n, bytes, &s->act, err)) < 0 ||
         (rc = jrl_workspace_need(ws, JRL_WS_DGATE, n, bytes, &s->dgate, err)) < 0)
@@ -68,39 +65,20 @@ static int mlp_scratch_init(struct mlp_scratch *s, struct jrl_pass *pass, int64_
     return jrl_workspace_need(ws, JRL_WS_DUP, n, bytes, &s->dup, err);
 }
 
-/* normed, gate, up (unless kept) and act of some rows again, as the forward had them. */
-static int mlp_recompute(struct jrl_pass *pass, const struct jrl_layer *layer, const struct mlp_scratch *s, const float *x, int64_t n_rows,
-                         struct jrl_error *err)
-{
-    const struct jrl_model *m = pass->model;
-    const struct jrl_model_config *c = &m->config;
-    struct jrl_matmul product = { .dtype = m->dtype, .m = n_rows, .n = c->mlp_dim, .k = c->dim, .a = s->normed, .lda = c->dim,
-                                  .b = layer->gate, .ldb = c->dim, .c = s->gate, .ldc = c->mlp_dim };
-    int rc;
-
-    if ((rc = jrl_rmsnorm(m->dev, s->normed, x, layer->mlp_norm, m->dtype, c->norm_eps, n_rows, c->dim, err)) < 0 ||
-        (!pass->gate && (rc = jrl_matmul_nt(m->dev, &product, err)) < 0))
-        return rc;
-    product.b = layer->up;
-    product.c = s->up;
-    if (!pass->gate && (rc = jrl_matmul_nt(m->dev, &product, err)) < 0)
-        return rc;
-    return jrl_swiglu(m->dev, s->act, m->dtype, s->gate, s->up, n_rows, c->mlp_dim, err);
-}
-
+/* Gate and up of the rows are computed again in any case: it takes no longer than writing and reading them would. */
 static int mlp_rows_backward(struct jrl_pass *pass, const struct jrl_layer *layer, struct jrl_layer_gradients *g, const struct mlp_scratch *s,
                              const float *x, float *dx, int64_t n_rows, struct jrl_error *err)
 {
     const struct jrl_model *m = pass->model;
     const int64_t dim = m->config.dim, mlp_dim = m->config.mlp_dim;
+    const struct jrl_gated gated = { m->dtype, n_rows, dim, mlp_dim, s->normed, layer->gate, layer->up };
     const void *dy = NULL;
     int rc;
 
-    if ((rc = mlp_recompute(pass, layer, s, x, n_rows, err)) < 0 ||
+    if ((rc = jrl_rmsnorm(m->dev, s->normed, x, layer->mlp_norm, m->dtype, m->config.norm_eps, n_rows, dim, err)) < 0 ||
         (rc = as_operand(pass, JRL_WS_DX_ROUNDED, dx, n_rows * dim, &dy, err)) < 0 ||
-        (rc = input_gradient(pass, s->dact, dy, dim, dim, layer->down, mlp_dim, n_rows, false, err)) < 0 ||
+        (rc = jrl_gated_backward(m->dev, &gated, s->act, s->dgate, s->dup, dy, layer->down, err)) < 0 ||
         (rc = weight_gradient(pass, g->down, dy, dim, dim, s->act, mlp_dim, n_rows, err)) < 0 ||
-        (rc = jrl_swiglu_backward(m->dev, s->dgate, s->dup, m->dtype, s->dact, s->gate, s->up, n_rows, mlp_dim, err)) < 0 ||
         (rc = weight_gradient(pass, g->gate, s->dgate, mlp_dim, mlp_dim, s->normed, dim, n_rows, err)) < 0 ||
         (rc = weight_gradient(pass, g->up, s->dup, mlp_dim, mlp_dim, s->normed, dim, n_rows, err)) < 0 ||
         (rc = input_gradient(pass, s->dnormed, s->dgate, mlp_dim, mlp_dim, layer->gate, dim, n_rows, false, err)) < 0 ||
@@ -128,10 +106,6 @@ static int mlp_backward(struct jrl_pass *pass, const struct jrl_layer *layer, st
     for (int64_t at = 0; rc == JRL_OK && at < pass->n_rows; at += most) {
         const int64_t n = pass->n_rows - at < most ? pass->n_rows - at : most;
 
-        if (pass->gate) {
-            scratch.gate = pass->gate + at * pass->model->config.mlp_dim;
-            scratch.up = pass->up + at * pass->model->config.mlp_dim;
-        }
         rc = mlp_rows_backward(pass, layer, g, &scratch, x + at * dim, dx + at * dim, n, err);
     }
     return rc;

@@ -4,13 +4,16 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "kernels/gated.h"
 #include "kernels/matmul.h"
 #include "kernels/norm.h"
 #include "kernels/swiglu.h"
 #include "model/workspace.h"
 
-/* Rows of the MLP computed together: gate, up and act of them stay in the cache between the products. */
-#define MLP_ROWS 256
+/* Rows of the MLP computed together: each part of the weights is packed once for so many. */
+#define MLP_ROWS 2048
+/* Up to here the weights stream past the rows, and gate and up are small enough to be kept in memory. */
+#define MLP_FEW_ROWS 64
 
 struct jrl_workspace *jrl_workspace_new(void)
 {
@@ -26,7 +29,7 @@ void jrl_workspace_free(struct jrl_workspace *ws)
 
 void jrl_workspace_drop_kept(struct jrl_workspace *ws)
 {
-    for (int i = JRL_WS_KEPT_X; i <= JRL_WS_KEPT_UP; i++) {
+    for (int i = JRL_WS_KEPT_X; i <= JRL_WS_KEPT_LSE; i++) {
         free(ws->scratch[i].data);
         ws->scratch[i].data = NULL;
         ws->scratch[i].n_bytes = 0;
@@ -159,25 +162,46 @@ int jrl_attention_block(struct jrl_pass *pass, const struct jrl_layer *layer, fl
     return jrl_matmul_nt(m->dev, &output, err);
 }
 
+/* act = silu(normed gate^T) * (normed up^T) */
+static int mlp_activation(struct jrl_pass *pass, const struct jrl_layer *layer, int64_t n_rows, float *gate, float *up, void *act,
+                          struct jrl_error *err)
+{
+    const struct jrl_model *m = pass->model;
+    const struct jrl_model_config *c = &m->config;
+    const struct jrl_gated gated = { m->dtype, n_rows, c->dim, c->mlp_dim, pass->normed, layer->gate, layer->up };
+    struct jrl_matmul wide = { .dtype = m->dtype, .m = n_rows, .n = c->mlp_dim, .k = c->dim, .a = pass->normed, .lda = c->dim,
+                               .b = layer->gate, .ldb = c->dim, .c = gate, .ldc = c->mlp_dim };
+    int rc;
+
+    if (n_rows > MLP_FEW_ROWS)
+        return jrl_gated(m->dev, &gated, act, err);
+    if ((rc = jrl_matmul_nt(m->dev, &wide, err)) < 0)
+        return rc;
+    wide.b = layer->up;
+    wide.c = up;
+    if ((rc = jrl_matmul_nt(m->dev, &wide, err)) < 0)
+        return rc;
+    return jrl_swiglu(m->dev, act, m->dtype, gate, up, n_rows, c->mlp_dim, err);
+}
+
 static int mlp_rows(struct jrl_pass *pass, const struct jrl_layer *layer, float *x, int64_t n_rows, float *gate, float *up, void *act,
                     struct jrl_error *err)
 {
     const struct jrl_model *m = pass->model;
     const struct jrl_model_config *c = &m->config;
-    struct jrl_matmul wide = { .dtype = m->dtype, .m = n_rows, .n = c->mlp_dim, .k = c->dim, .a = pass->normed, .lda = c->dim,
-                               .b = layer->gate, .ldb = c->dim, .c = gate, .ldc = c->mlp_dim };
     const struct jrl_matmul down = { .dtype = m->dtype, .m = n_rows, .n = c->dim, .k = c->mlp_dim, .a = act, .lda = c->mlp_dim,
                                      .b = layer->down, .ldb = c->mlp_dim, .c = x, .ldc = c->dim, .accumulate = true };
     int rc;
 
     if ((rc = jrl_rmsnorm(m->dev, pass->normed, x, layer->mlp_norm, m->dtype, c->norm_eps, n_rows, c->dim, err)) < 0 ||
-        (rc = jrl_matmul_nt(m->dev, &wide, err)) < 0)
-        return rc;
-    wide.b = layer->up;
-    wide.c = up;
-    if ((rc = jrl_matmul_nt(m->dev, &wide, err)) < 0 || (rc = jrl_swiglu(m->dev, act, m->dtype, gate, up, n_rows, c->mlp_dim, err)) < 0)
+        (rc = mlp_activation(pass, layer, n_rows, gate, up, act, err)) < 0)
         return rc;
     return jrl_matmul_nt(m->dev, &down, err);
+}
+
+int64_t jrl_mlp_few_rows(int64_t n_rows)
+{
+    return n_rows < MLP_FEW_ROWS ? n_rows : MLP_FEW_ROWS;
 }
 
 int64_t jrl_mlp_rows(const struct jrl_model_config *config, int64_t n_rows)
@@ -189,22 +213,18 @@ int64_t jrl_mlp_rows(const struct jrl_model_config *config, int64_t n_rows)
 int jrl_mlp_block(struct jrl_pass *pass, const struct jrl_layer *layer, float *x, struct jrl_error *err)
 {
     const struct jrl_model_config *c = &pass->model->config;
-    const int64_t most = jrl_mlp_rows(c, pass->n_rows);
+    const int64_t most = jrl_mlp_rows(c, pass->n_rows), few = jrl_mlp_few_rows(most);
     float *gate = NULL, *up = NULL;
     void *act = NULL;
     int rc;
 
-    if ((!pass->gate && ((rc = jrl_workspace_need(pass->ws, JRL_WS_GATE, most * c->mlp_dim, 4, &gate, err)) < 0 ||
-                         (rc = jrl_workspace_need(pass->ws, JRL_WS_UP, most * c->mlp_dim, 4, &up, err)) < 0)) ||
+    if ((rc = jrl_workspace_need(pass->ws, JRL_WS_GATE, few * c->mlp_dim, 4, &gate, err)) < 0 ||
+        (rc = jrl_workspace_need(pass->ws, JRL_WS_UP, few * c->mlp_dim, 4, &up, err)) < 0 ||
         (rc = jrl_workspace_need(pass->ws, JRL_WS_ACT, most * c->mlp_dim, jrl_dtype_bytes(pass->model->dtype), &act, err)) < 0)
         return rc;
     for (int64_t at = 0; at < pass->n_rows; at += most) {
         const int64_t n = pass->n_rows - at < most ? pass->n_rows - at : most;
 
-        if (pass->gate) {
-            gate = pass->gate + at * c->mlp_dim;
-            up = pass->up + at * c->mlp_dim;
-        }
         if ((rc = mlp_rows(pass, layer, x + at * c->dim, n, gate, up, act, err)) < 0)
             return rc;
     }

@@ -28,8 +28,8 @@ static void need_rows(struct jrl_scratch_needs *s, const struct jrl_pass_plan *p
     set(s, JRL_WS_Q, JRL_NEED_ROWS, n, q_dim * bytes);
     set(s, JRL_WS_MIXED, JRL_NEED_ROWS, n, q_dim * bytes);
     set(s, JRL_WS_BIAS, JRL_NEED_MLP, 1, width * bytes);
-    set(s, JRL_WS_GATE, JRL_NEED_MLP, mlp, c->mlp_dim * 4);
-    set(s, JRL_WS_UP, JRL_NEED_MLP, mlp, c->mlp_dim * 4);
+    set(s, JRL_WS_GATE, JRL_NEED_MLP, jrl_mlp_few_rows(mlp), c->mlp_dim * 4);
+    set(s, JRL_WS_UP, JRL_NEED_MLP, jrl_mlp_few_rows(mlp), c->mlp_dim * 4);
     set(s, JRL_WS_ACT, JRL_NEED_MLP, mlp, c->mlp_dim * bytes);
 }
 
@@ -79,11 +79,8 @@ static void need_backward(struct jrl_scratch_needs *s, const struct jrl_pass_pla
     set(s, JRL_WS_DQKV, JRL_NEED_ROWS, n, width * 4);
     set(s, JRL_WS_DQKV_ROUNDED, JRL_NEED_ROWS, n, width * rounded);
     set(s, JRL_WS_DNORMED, JRL_NEED_ROWS, n, c->dim * 4);
-    set(s, JRL_WS_GATE, JRL_NEED_MLP, widest, c->mlp_dim * 4);
-    set(s, JRL_WS_UP, JRL_NEED_MLP, widest, c->mlp_dim * 4);
     set(s, JRL_WS_ACT, JRL_NEED_MLP, widest, c->mlp_dim * bytes);
     set(s, JRL_WS_MLP_NORMED, JRL_NEED_MLP, mlp, c->dim * bytes);
-    set(s, JRL_WS_DACT, JRL_NEED_MLP, mlp, c->mlp_dim * 4);
     set(s, JRL_WS_DGATE, JRL_NEED_MLP, mlp, c->mlp_dim * bytes);
     set(s, JRL_WS_DUP, JRL_NEED_MLP, mlp, c->mlp_dim * bytes);
 }
@@ -96,15 +93,11 @@ static void need_kept(struct jrl_scratch_needs *s, const struct jrl_pass_plan *p
 
     set(s, JRL_WS_X, JRL_NEED_ROWS, 0, 0);
     set(s, JRL_WS_LSE, JRL_NEED_ROWS, 0, 0);
-    set(s, JRL_WS_GATE, JRL_NEED_MLP, 0, 0);
-    set(s, JRL_WS_UP, JRL_NEED_MLP, 0, 0);
     set(s, JRL_WS_PAGES, JRL_NEED_KEPT, n, c->n_layers * jrl_page_bytes(p->dtype, c->n_kv_heads, c->head_dim) / BLOCK);
     set(s, JRL_WS_KEPT_X, JRL_NEED_KEPT, n, c->n_layers * c->dim * 4);
     set(s, JRL_WS_KEPT_Q, JRL_NEED_KEPT, n, c->n_layers * q_dim * bytes);
     set(s, JRL_WS_KEPT_MIXED, JRL_NEED_KEPT, n, c->n_layers * q_dim * bytes);
     set(s, JRL_WS_KEPT_LSE, JRL_NEED_KEPT, n, c->n_layers * c->n_heads * 4);
-    set(s, JRL_WS_KEPT_GATE, JRL_NEED_KEPT, n, c->n_layers * c->mlp_dim * 4);
-    set(s, JRL_WS_KEPT_UP, JRL_NEED_KEPT, n, c->n_layers * c->mlp_dim * 4);
 }
 
 static int64_t whole_blocks(int64_t n)

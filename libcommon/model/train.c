@@ -7,7 +7,7 @@
 
 /* Room for the activations of all layers, or none: the backward computes them again, with the same bits. */
 struct kept {
-    float *x_mid, *lse, *gate, *up;
+    float *x_mid, *lse;
     uint8_t *q, *mixed;
 };
 
@@ -26,10 +26,9 @@ static int keep_activations(struct kept *k, struct jrl_pass *pass, struct jrl_er
     if ((rc = jrl_workspace_need(ws, JRL_WS_KEPT_X, n * c->dim, 4, &k->x_mid, err)) < 0 ||
         (rc = jrl_workspace_need(ws, JRL_WS_KEPT_Q, n * q_dim, bytes, &k->q, err)) < 0 ||
         (rc = jrl_workspace_need(ws, JRL_WS_KEPT_MIXED, n * q_dim, bytes, &k->mixed, err)) < 0 ||
-        (rc = jrl_workspace_need(ws, JRL_WS_KEPT_LSE, n * c->n_heads, 4, &k->lse, err)) < 0 ||
-        (rc = jrl_workspace_need(ws, JRL_WS_KEPT_GATE, n * c->mlp_dim, 4, &k->gate, err)) < 0)
+        (rc = jrl_workspace_need(ws, JRL_WS_KEPT_LSE, n * c->n_heads, 4, &k->lse, err)) < 0)
         return rc;
-    return jrl_workspace_need(ws, JRL_WS_KEPT_UP, n * c->mlp_dim, 4, &k->up, err);
+    return JRL_OK;
 }
 
 /* Point the pass at what is kept of a layer. */
@@ -44,8 +43,6 @@ static void use_layer(struct jrl_pass *pass, const struct kept *k, int64_t layer
     pass->q = k->q + at * q_dim * bytes;
     pass->mixed = k->mixed + at * q_dim * bytes;
     pass->lse = k->lse + at * c->n_heads;
-    pass->gate = k->gate + at * c->mlp_dim;
-    pass->up = k->up + at * c->mlp_dim;
     pass->attention.page_offset = at / JRL_PAGE_TOKENS * jrl_page_bytes(pass->model->dtype, c->n_kv_heads, c->head_dim);
 }
 

@@ -9,13 +9,13 @@
 enum jrl_scratch {
     JRL_WS_IDS, JRL_WS_ROWS, JRL_WS_BIAS,                     /* token ids, attention rows, gathered bias */
     JRL_WS_X, JRL_WS_NORMED, JRL_WS_QKV, JRL_WS_Q, JRL_WS_MIXED, /* residual; block input; projections; query; attention output */
-    JRL_WS_GATE, JRL_WS_UP, JRL_WS_ACT,                       /* of some rows of the MLP */
+    JRL_WS_GATE, JRL_WS_UP, JRL_WS_ACT,                       /* of some rows of the MLP; gate and up of few */
     JRL_WS_HEAD_X, JRL_WS_HEAD_NORMED, JRL_WS_LOGITS,         /* of the wanted rows */
     JRL_WS_PAGES, JRL_WS_PAGE_TABLE, JRL_WS_SAVED,            /* training: K and V of one layer; layer inputs */
     JRL_WS_HEAD_ROWS, JRL_WS_TARGETS, JRL_WS_STATS, JRL_WS_DLOGITS, JRL_WS_DHEAD_NORMED, JRL_WS_DHEAD_X,
     JRL_WS_DX, JRL_WS_DX_ROUNDED, JRL_WS_LSE, JRL_WS_DMIXED, JRL_WS_DQKV, JRL_WS_DQKV_ROUNDED, JRL_WS_DNORMED,
-    JRL_WS_MLP_NORMED, JRL_WS_DACT, JRL_WS_DGATE, JRL_WS_DUP,
-    JRL_WS_KEPT_X, JRL_WS_KEPT_Q, JRL_WS_KEPT_MIXED, JRL_WS_KEPT_LSE, JRL_WS_KEPT_GATE, JRL_WS_KEPT_UP, /* of all layers */
+    JRL_WS_MLP_NORMED, JRL_WS_DGATE, JRL_WS_DUP,
+    JRL_WS_KEPT_X, JRL_WS_KEPT_Q, JRL_WS_KEPT_MIXED, JRL_WS_KEPT_LSE, /* of all layers */
     JRL_WS_COUNT
 };
 
@@ -34,6 +34,7 @@ void jrl_scratch_plan(struct jrl_scratch_needs *needs, const struct jrl_pass_pla
 
 /* Rows of the MLP computed together, forward and backward, in a pass over n_rows rows. */
 int64_t jrl_mlp_rows(const struct jrl_model_config *config, int64_t n_rows);
+int64_t jrl_mlp_few_rows(int64_t n_rows); /* of gate and up in memory */
 int64_t jrl_mlp_backward_rows(const struct jrl_model_config *config, int64_t n_rows);
 
 /* *out: memory of n elements of SIZE bytes, 64-byte aligned, contents anything; valid until the next
@@ -56,8 +57,8 @@ struct jrl_pass {
     float *qkv;
     void *bias;
     /* The layer whose activations are kept for the backward, with q, mixed and its pages: the residual between its blocks,
-     * attention's lse, gate and up. NULL: they are scratch memory and computed again. */
-    float *x_mid, *lse, *gate, *up;
+     * attention's lse. NULL: they are scratch memory and computed again. */
+    float *x_mid, *lse;
 };
 int jrl_pass_init(struct jrl_pass *pass, const struct jrl_model *model, struct jrl_workspace *ws, int64_t n_rows,
                   const struct jrl_attention_rows *seqs, int64_t n_seqs, struct jrl_error *err) JRL_MUST_CHECK;
@@ -67,7 +68,7 @@ void jrl_workspace_drop_kept(struct jrl_workspace *ws);
 
 /* x += attention(norm(x)): fills the pages of the layer, leaves normed, q, mixed as the backward needs them; lse may be NULL. */
 int jrl_attention_block(struct jrl_pass *pass, const struct jrl_layer *layer, float *x, float *lse, struct jrl_error *err) JRL_MUST_CHECK;
-/* x += mlp(norm(x)); leaves pass->gate and up, where they are kept. */
+/* x += mlp(norm(x)) */
 int jrl_mlp_block(struct jrl_pass *pass, const struct jrl_layer *layer, float *x, struct jrl_error *err) JRL_MUST_CHECK;
 /* logits[n_rows, vocab] of residual rows x[n_rows, dim]; normed is left for the backward. */
 int jrl_head_block(const struct jrl_model *model, const float *x, void *normed, float *logits, int64_t n_rows, struct jrl_error *err) JRL_MUST_CHECK;
