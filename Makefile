@@ -10,8 +10,11 @@ BUILD ?= release
 out := build/$(BUILD)
 
 PKG_CONFIG ?= pkg-config
+pkg_config := $(PKG_CONFIG)
 ifneq ($(DEPS),)
 export PKG_CONFIG_PATH := $(DEPS)/lib/pkgconfig:$(DEPS)/lib64/pkgconfig:$(DEPS)/share/pkgconfig:$(PKG_CONFIG_PATH)
+# make before 4.4 exports to recipes, but not to $(shell)
+pkg_config := PKG_CONFIG_PATH='$(PKG_CONFIG_PATH)' $(PKG_CONFIG)
 endif
 libraries := msgpack libzstd jansson libpcre2-8 libutf8proc libxxhash
 test_libraries := cmocka
@@ -22,13 +25,13 @@ ifneq ($(filter-out deps clean,$(goals)),)
 ifneq ($(filter demo check check-slow lint,$(goals)),)
 installed := $(shell tests/deps.sh $(if $(filter check-slow,$(goals)),--slow) >&2)
 endif
-pkg_missing := $(strip $(shell for l in $(libraries); do $(PKG_CONFIG) --exists $$l || echo $$l; done))
+pkg_missing := $(strip $(shell for l in $(libraries); do $(pkg_config) --exists $$l || echo $$l; done))
 ifneq ($(pkg_missing),)
 $(error $(shell tests/deps.sh --explain $(pkg_missing)))
 endif
-pkg_cflags := $(shell $(PKG_CONFIG) --cflags $(libraries))
-pkg_libs := $(shell $(PKG_CONFIG) --libs $(libraries))
-test_libs = $(shell $(PKG_CONFIG) --libs $(test_libraries))
+pkg_cflags := $(shell $(pkg_config) --cflags $(libraries))
+pkg_libs := $(shell $(pkg_config) --libs $(libraries))
+test_libs = $(shell $(pkg_config) --libs $(test_libraries))
 ifneq ($(DEPS),)
 pkg_libs += -Wl,-rpath,$(DEPS)/lib
 endif

@@ -97,6 +97,16 @@ cut_with_output() {
     head -c $(($(wc -c < "$inputs/$input") - 9)) "$inputs/$input" > cut.jrl
     exits 3 t -o result cut.jrl > /dev/null 2>&1 && no_output_left
 }
+# One bit of the compressed bytes; one letter of a record, where nothing but the segment's checksum tells.
+flipped_bit() {
+    perl -0777 -pe 'substr($_, length($_) * 2 / 3, 1) ^= "\x10"' "$inputs/$input" > flipped.jrl
+    exits 3 t -o result flipped.jrl > out 2> err && [ "$(grep -c error: err)" -eq 1 ] && grep -q "'flipped.jrl'" err && no_output_left || { cat err; return 1; }
+}
+changed_letter() {
+    jrl-cat --compress none "$inputs/$input" | perl -0777 -pe 's/.*\Ksums/sumz/s' > flipped.jrl
+    ! cmp -s flipped.jrl <(jrl-cat --compress none "$inputs/$input") && exits 3 t -o result flipped.jrl > out 2> err &&
+        [ "$(grep -c error: err)" -eq 1 ] && grep -q "'flipped.jrl'.*checksum" err && no_output_left || { cat err; return 1; }
+}
 header_only() {
     jrl-cat -n 0 "$inputs/$input" | jrl-check && jrl-cat -n 0 "$inputs/$input" > empty.jrl && exits "$header_only" t empty.jrl > out
 }
@@ -210,7 +220,11 @@ every_tool() {
         ok "$tool: closed pipe" closed_pipe
         ok "$tool: SIGTERM leaves nothing" killed TERM 143
         ok "$tool: SIGHUP leaves nothing" killed HUP 129
-        [ "$class" = lines ] || ok "$tool: cut input leaves nothing" cut_with_output
+        if [ "$class" != lines ]; then
+            ok "$tool: cut input leaves nothing" cut_with_output
+            ok "$tool: a flipped bit" flipped_bit
+            ok "$tool: a changed letter" changed_letter
+        fi
     fi
     if [ "$class" != sink ]; then
         ok "$tool: output by name" output_is_whole

@@ -28,6 +28,16 @@ ok "a resumed run has the weights of an unbroken one" same_weights whole parts 3
 ok "and its metrics have each step once" steps_are parts "1 2 3 "
 ok "a finished run has nothing to do" quiet "$justrl" --steps 3 parts
 
+ok "two threads, small passes and few responses at a time" quiet "$justrl" "${new[@]}" --threads 2 --micro-tokens 64 --batch 3 --steps 3 small
+ok "end in the same weights" same_weights whole small 3
+kept() { (cd "$1/batches" && echo ./*.jrl); }
+ok "the last two batches are kept" test "$(kept whole)" = './000002.jrl ./000003.jrl'
+ok "all batches" quiet "$justrl" "${new[@]}" --steps 2 --keep-batches all all
+ok "are kept" test "$(kept all)" = './000001.jrl ./000002.jrl'
+ok "no batches" quiet "$justrl" "${new[@]}" --steps 2 --keep-batches none none
+ok "are kept then" test "$(kept none)" = './*.jrl'
+ok "disk use is printed at the start" grep -q 'kept by the run, at most .* bytes' err
+
 ok "another learning rate is refused" fails_with 2 'differ from the run' "$justrl" --lr 2e-3 --steps 4 parts
 ok "and accepted with --change" quiet "$justrl" --lr 2e-3 --change --steps 4 parts
 ok "which is on record" grep -q '^#   < lr 1e-3' parts/recipe
@@ -44,6 +54,17 @@ locked() {
     return "$status"
 }
 ok "a locked run ends with 75" locked
+two_drivers() { # at once on one folder: one works, the other is sent away
+    local first status=0 other=0
+    "$justrl" "${new[@]}" --steps 3 two > first.log 2>&1 &
+    first=$!
+    until [ -e two/recipe ] || ! kill -0 "$first" 2> /dev/null; do sleep 0.02; done
+    "$justrl" "${new[@]}" --steps 3 two > second.log 2>&1 || other=$?
+    wait "$first" || status=$?
+    [ "$status $other" = '0 75' ] || { echo "$status $other"; cat first.log second.log; return 1; }
+    grep -q "'two' is locked: another driver works on it" second.log && same_weights whole two 3 && steps_are two "1 2 3 "
+}
+ok "two drivers on one folder" two_drivers
 ok "a collapsed run ends with 4" exits 4 "$justrl" "${new[@]}" --steps 9 --stop-if '.step == 2' collapsed
 ok "after its checkpoint" test -d collapsed/policy/000002
 
@@ -71,6 +92,11 @@ killed() { # kill -9 of driver and tools
 for t in 0.3 0.7 1.1; do ok "kill -9 after $t s" killed "kill-$t" "$t"; done
 
 ok "status" "$justrl" status whole
+said() { "$justrl" status "$1" | grep -Eq "$2"; }
+ok "status: the step" said parts '^step +4 of 4$'
+ok "status: rate and time left" eval 'said parts "^rate +[0-9.]+ s a step$" && said parts "^left +[0-9.]+ h$"'
+ok "status: metrics and evaluation" eval 'said whole "^metrics +.*reward -?[0-9]" && said whole "^eval +step 2: avg@2 [0-9.]+ \([0-9.]+ to [0-9.]+\)$"'
+ok "status: whether it runs" said whole '^state +not running$'
 ok "status of something else" fails_with 3 'not a run folder' "$justrl" status start
 ok "--plan prints bytes" sh -c "'$justrl' --plan --policy start ${sizes[*]} x | grep -q 'written by a step'"
 ok "--plan makes no folder" test ! -e x
@@ -81,6 +107,7 @@ ok "no run folder" fails_with 2 'no run folder' "$justrl"
 ok "a new run without a policy" fails_with 2 'needs --policy' "$justrl" x
 if command -v gnuplot > /dev/null; then
     ok "curves as SVG" sh -c "'$JRL_TOP/pipelines/plot' -o run.svg whole && grep -q '</svg>' run.svg"
+    ok "curves as PNG" sh -c "'$JRL_TOP/pipelines/plot' -o run.png whole && head -c 4 run.png | grep -q PNG"
     ok "curves in the terminal" sh -c "'$JRL_TOP/pipelines/plot' whole | grep -q reward"
 else
     skip "curves" "gnuplot is not installed"

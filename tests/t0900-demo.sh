@@ -10,4 +10,12 @@ read -r before after < <(sed -n 's/^demo: avg@8 \([0-9.]*\) -> \([0-9.]*\) in [0
 ok "it starts at 0.40 or below" awk -v x="${before:-nan}" 'BEGIN { exit !(x ~ /^[0-9.]+$/ && x <= 0.40) }'
 ok "it reaches 0.80" awk -v x="${after:-nan}" 'BEGIN { exit !(x ~ /^[0-9.]+$/ && x >= 0.80) }'
 ok "at least 90 % of the first responses hold a box" awk -v x="$(sed -n 's/^boxed *\([0-9.]*\) .*/\1/p' demo.txt)" 'BEGIN { exit !(x ~ /^[0-9.]+$/ && x >= 0.90) }'
+# The problems: enough for a test, none of it in training, two levels, each with its accuracy.
+problems() { jrl-view --fields problem "demo/$1.jrl" | sort; }
+ok "at least 500 test problems, all different" test "$(problems test | uniq | wc -l)" -ge 500
+ok "none of them is a training problem" test -z "$(comm -12 <(problems test) <(problems train))"
+ok "two levels" test "$(jrl-view --fields extra demo/test.jrl | sort -u | wc -l)" = 2
+ok "an accuracy for each" test "$(grep -Ec '^[0-9] digits +[01]\.?[0-9]* +[01]\.?[0-9]*$' demo.txt)" = 2
+possible=$(awk 'BEGIN { print (90 * 90 + 900 * 900) * 12 / 13 }')
+ok "operands of two and three digits: $possible possible problems" test "$(problems train | grep -cE '"What is ([1-9][0-9] \+ [1-9][0-9]|[1-9][0-9]{2} \+ [1-9][0-9]{2})\?"')" = "$(problems train | wc -l)"
 done_testing

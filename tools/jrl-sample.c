@@ -17,7 +17,7 @@
 #define DEFAULT_TOKENS 1024 /* of a prompt and of a response, where the model has room for them */
 
 struct config {
-    const char *policy, *template, *shard_text, *resume;
+    const char *policy, *template, *shard_text, *resume, *trace;
     int64_t samples, max_tokens, max_prompt_tokens, max_rejected, batch, prefill_tokens, seed, top_k;
     double temperature, top_p;
     bool greedy, entropies;
@@ -49,6 +49,8 @@ struct sampler {
     struct item *head, **tail;
     int64_t n_items, place; /* place: problems of the segment so far, for --shard */
     double started;
+    struct { double at, per_second; int64_t tokens; } rate; /* of the last seconds */
+    struct jrl_trace *trace;
     struct jrl_record out;
     struct jrl_buffer text;
 };
@@ -141,14 +143,39 @@ static int write_ready(struct sampler *s)
     return rc < 0 ? rc : JRL_OK;
 }
 
-static void show_progress(const struct sampler *s)
+/* Tokens per second, as they came lately. */
+static double current_rate(struct sampler *s, int64_t tokens)
 {
-    struct jrl_engine_stats stats;
-    double seconds = jrl_now() - s->started;
+    const double now = jrl_now(), past = now - s->rate.at;
 
-    jrl_engine_stats(s->engine, &stats);
-    jrl_progress("%" PRId64 " running, %" PRId64 " waiting, %" PRId64 " done, %" PRId64 " tokens, %.0f tokens/s", stats.running,
-                 stats.waiting, stats.done, stats.tokens, seconds > 0 ? (double)stats.tokens / seconds : 0);
+    if (past >= 2) {
+        s->rate.per_second = (double)(tokens - s->rate.tokens) / past;
+        s->rate.at = now;
+        s->rate.tokens = tokens;
+    }
+    return s->rate.per_second > 0 ? s->rate.per_second : (double)tokens / (now - s->started + 1e-9);
+}
+
+/* What was read so far is done in about so many seconds, if the other responses become as long as those that are done. */
+static double estimate(const struct sampler *s, const struct jrl_engine_stats *e, double rate)
+{
+    const double mean = e->done ? (double)(e->tokens - e->unfinished_tokens) / (double)e->done : (double)s->cfg->max_tokens;
+    const double left = (double)(e->running + e->waiting) * mean - (double)e->unfinished_tokens;
+
+    return rate > 0 && left > 0 ? left / rate : 0;
+}
+
+static void show_progress(struct sampler *s)
+{
+    struct jrl_engine_stats e;
+    char left[32];
+    double rate;
+
+    jrl_engine_stats(s->engine, &e);
+    rate = current_rate(s, e.tokens);
+    jrl_progress("%" PRId64 " running, %" PRId64 " waiting, %" PRId64 " done, %.0f tokens/s, cache %.0f %%, longest %" PRId64 ", about %s left",
+                 e.running, e.waiting, e.done, rate, 100.0 * (double)e.pages_used / (double)e.pages, e.longest,
+                 jrl_duration(left, estimate(s, &e, rate)));
 }
 
 /* At -v: what the engine did, for people who look for speed. */
@@ -167,14 +194,16 @@ static void sum_up(const struct sampler *s)
 /* One step of the engine and what it finished. JRL_EOF: there is nothing to compute. */
 static int advance(struct sampler *s)
 {
-    int rc = jrl_engine_step(s->engine, &s->io->err);
-    int written;
+    int rc, written;
 
-    if (rc < 0)
+    jrl_trace_phase(s->trace, "read");
+    if ((rc = jrl_engine_step(s->engine, &s->io->err)) < 0)
         return rc;
     jrl_io_watch(s->io);
     show_progress(s);
+    jrl_trace_phase(s->trace, "step");
     written = write_ready(s);
+    jrl_trace_phase(s->trace, "write");
     return written < 0 ? written : rc;
 }
 
@@ -265,7 +294,8 @@ static int run(struct sampler *s)
     struct jrl_record rec = { 0 };
     int event, rc;
 
-    s->started = jrl_now();
+    s->started = s->rate.at = jrl_now();
+    jrl_trace_phase(s->trace, "start");
     do {
         rc = JRL_OK;
         while (rc >= 0 && !wants_input(s))
@@ -341,6 +371,7 @@ static int open_policy(struct sampler *s, struct config *cfg, struct jrl_error *
 static int open_engine(struct sampler *s, struct jrl_error *err)
 {
     const struct config *cfg = s->cfg;
+    int rc;
 
     s->sampling.temperature = cfg->temperature;
     s->sampling.top_p = cfg->top_p;
@@ -349,7 +380,9 @@ static int open_engine(struct sampler *s, struct jrl_error *err)
     s->sampling.seed = (uint64_t)cfg->seed;
     s->sampling.max_tokens = cfg->max_tokens;
     s->sampling.entropies = cfg->entropies;
-    return jrl_engine_new(&s->engine, &s->policy.model, &s->sampling, &s->limits, err);
+    if ((rc = jrl_engine_new(&s->engine, &s->policy.model, &s->sampling, &s->limits, err)) == JRL_OK)
+        jrl_engine_trace(s->engine, s->trace);
+    return rc;
 }
 
 /* All that decides what the records of a given input are, for --resume to compare: words "name=value". */
@@ -402,6 +435,8 @@ static int sample(struct sampler *s, struct jrl_io *io, const char *operand, con
         jrl_memory_report(&s->plan);
     }
     free(sampling);
+    if (jrl_trace_close(s->trace, &io->err) < 0)
+        rc = io->err.status;
     return jrl_io_finish(io, rc);
 }
 
@@ -438,6 +473,7 @@ int main(int argc, char **argv)
         JRL_OPT_FLAG(0, "entropies", &cfg.entropies, "record the entropy at every token"),
         JRL_OPT_STR(0, "resume", &cfg.resume, "PART", "take whole groups from a cut output of the same options and policy"),
         JRL_OPT_STR(0, "shard", &cfg.shard_text, "I/N", "answer every N-th problem from the I-th (from 0); slurm: both from srun's environment"),
+        JRL_OPT_STR(0, "trace", &cfg.trace, "FILE", "write where the time goes, in Chrome's trace format"),
         JRL_OPT_INT(0, "batch", &cfg.batch, 1, 65536, "N", "responses computed together"),
         JRL_OPT_INT(0, "prefill-tokens", &cfg.prefill_tokens, 1, 1e9, "N", "prompt tokens computed in a step besides"),
         JRL_OPT_COMPUTE,
@@ -454,7 +490,7 @@ int main(int argc, char **argv)
     s.io = &io;
     s.tail = &s.head;
     check_options(&cfg);
-    if (open_policy(&s, &cfg, &err) < 0 || open_engine(&s, &err) < 0)
+    if ((cfg.trace && !jrl_common.plan && jrl_trace_open(&s.trace, cfg.trace, tool.name, &err) < 0) || open_policy(&s, &cfg, &err) < 0 || open_engine(&s, &err) < 0)
         jrl_die(&err);
     rc = sample(&s, &io, n_args ? args[0] : NULL, &tool);
     close_all(&s);

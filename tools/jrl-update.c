@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/machine.h"
 #include "learn/plan.h"
 #include "learn/step.h"
 #include "text/chat.h"
@@ -13,7 +14,7 @@
 
 struct config {
     struct jrl_trainer_settings trainer;
-    const char *policy, *out, *metrics, *template_name, *objective, *aggregate, *kl, *recompute;
+    const char *policy, *out, *metrics, *template_name, *objective, *aggregate, *kl, *recompute, *trace;
     int64_t mini_batch, step;
     bool allow_off_policy;
 };
@@ -29,6 +30,8 @@ struct run {
     struct jrl_chat chat;
     struct jrl_tokenizer *tokenizer;
     struct jrl_buffer lines; /* metrics of the steps before the last */
+    struct jrl_trace *trace;
+    struct { double since, per_second; } rate; /* of the mini-batch under way; tokens */
     double start, read;      /* when the step began; seconds spent waiting for records */
     int64_t n_steps, n_skipped;
 };
@@ -50,6 +53,25 @@ static int open_text(struct run *r, struct jrl_error *err)
     r->step.tokenizer = r->tokenizer;
     r->step.end_id = c->eos_ids[0];
     return JRL_OK;
+}
+
+/* An update goes on. */
+static void watch(void *ctx, int64_t n_done, int64_t n_tokens)
+{
+    struct run *r = ctx;
+    const struct jrl_step_metrics *m = &r->step.metrics;
+    const double now = jrl_clock();
+    char left[32] = "?";
+
+    if (n_done == 0)
+        r->rate.since = now;
+    else
+        r->rate.per_second = (double)n_done / (now - r->rate.since + 1e-9);
+    if (r->rate.per_second > 0)
+        jrl_duration(left, (double)(n_tokens - n_done) / r->rate.per_second);
+    jrl_progress("step %lld: %lld rollouts, update %lld: %.0f %% of %lld tokens, longest %lld, %.0f tokens/s, %s left", (long long)r->step.k,
+                 (long long)m->n_examples, (long long)m->n_minibatches + 1, 100.0 * (double)n_done / (double)n_tokens, (long long)n_tokens,
+                 (long long)m->response_max, r->rate.per_second, left);
 }
 
 static void warn_skipped(struct run *r)
@@ -74,7 +96,7 @@ static int take(struct run *r, struct jrl_io *io, const struct jrl_record *rec)
         jrl_step_next(&r->step);
         r->n_skipped = 0;
         r->read = 0;
-        r->start = jrl_trainer_clock();
+        r->start = jrl_clock();
     }
     if (r->cfg->trainer.objective.kind == JRL_OBJECTIVE_NLL && !jrl_record_find(rec, "tokens") && (rc = open_text(r, &io->err)) < 0)
         return rc;
@@ -104,7 +126,7 @@ static int complete(struct run *r, struct jrl_io *io)
         jrl_log_warn("step %lld: rollouts were sampled with top-p below 1 or top-k: their logprobs are of the whole vocabulary, "
                      "not of what they were drawn from", (long long)r->step.k);
     r->step.metrics.seconds_read = r->read;
-    r->step.metrics.seconds = jrl_trainer_clock() - r->start;
+    r->step.metrics.seconds = jrl_clock() - r->start;
     r->n_steps++;
     return JRL_OK;
 }
@@ -115,10 +137,10 @@ static int learn(struct run *r, struct jrl_io *io)
     int rc = JRL_OK;
 
     while (!jrl_stop_signal()) {
-        double before = jrl_trainer_clock();
+        double before = jrl_clock();
 
         rc = jrl_io_read(io, &rec);
-        r->read += jrl_trainer_clock() - before;
+        r->read += jrl_clock() - before;
         if (rc < 0 && jrl_stop_signal()) /* the batch is whole; what would follow it does not matter */
             rc = JRL_EOF;
         if (rc < 0 || rc == JRL_EOF)
@@ -143,10 +165,12 @@ static int save(struct run *r, struct jrl_io *io)
     struct jrl_train_state state = { .step = r->step.k, .has_seed = r->step.has_seed, .seed = r->step.seed };
     int rc;
 
+    jrl_trace_phase(r->trace, "read");
     snprintf(state.device, sizeof(state.device), "%s", strcmp(jrl_common.device, "auto") == 0 ? "cpu" : jrl_common.device);
     snprintf(state.version, sizeof(state.version), "%s", jrl_cli_version());
     if ((rc = jrl_trainer_save(&r->trainer, r->cfg->out, &state, &r->step.metrics, &io->err)) < 0)
         return rc;
+    jrl_trace_phase(r->trace, "write");
     jrl_metrics_json(&r->step.metrics, &r->lines);
     jrl_log_info("step %lld: %lld rollouts, %lld updates, %lld skipped; policy %s in '%s'", (long long)r->step.k,
                  (long long)r->step.metrics.n_examples, (long long)(r->step.metrics.n_minibatches - r->step.metrics.n_skipped),
@@ -174,13 +198,16 @@ static int start(struct run *r, struct jrl_error *err)
     const int64_t memory = jrl_memory_allowed();
     int rc;
 
-    r->start = jrl_trainer_clock();
+    r->start = jrl_clock();
     if ((rc = jrl_device_open(&r->dev, jrl_common.device, (int)jrl_common.threads, err)) < 0)
         return rc;
     rc = jrl_trainer_plan_check(&r->plan, &settings, r->dev, r->cfg->policy, memory, err);
     if ((rc = jrl_plan_report(&r->plan, memory, rc, err)) < 0 ||
         (rc = jrl_trainer_open(&r->trainer, r->dev, r->cfg->policy, &settings, err)) < 0)
         return rc;
+    jrl_trainer_trace(&r->trainer, r->trace);
+    r->trainer.watch = watch;
+    r->trainer.watch_ctx = r;
     if (r->trainer.state.present && !r->trainer.resumed)
         jrl_log_info("'%s' has no optimizer/: fresh optimiser state", r->cfg->policy);
     if (r->trainer.resumed && strcmp(r->trainer.state.dtype, r->trainer.model.dtype == JRL_BF16 ? "bf16" : "f32") != 0)
@@ -267,6 +294,7 @@ int main(int argc, char **argv)
         JRL_OPT_CHOICE(0, "kl", &cfg.kl, "k1|k2|k3", "estimator of the divergence from the reference"),
         JRL_OPT_REAL(0, "kl-coef", &o->kl_coef, 0, 1e6, "X", "weight of that divergence in the loss; needs ref_logprobs"),
         JRL_OPT_REAL(0, "entropy-coef", &o->entropy_coef, -1e6, 1e6, "X", "weight of the entropy, taken from the loss"),
+        JRL_OPT_STR(0, "trace", &cfg.trace, "FILE", "write where the time goes, in Chrome's trace format"),
         JRL_OPT_FLAG(0, "recompute-old", &cfg.trainer.check_old, "check that old logprobs are those of the policy, bit for bit"),
         JRL_OPT_FLAG(0, "allow-off-policy", &cfg.allow_off_policy, "accept rollouts of another policy"),
         JRL_OPT_FLAG(0, "fresh-optimizer", &cfg.trainer.fresh, "ignore the optimiser state and the step count of the policy"),
@@ -288,11 +316,15 @@ int main(int argc, char **argv)
         (void)jrl_fail_errno(&err, JRL_ERR_RUN, "cannot open '%s'", cfg.metrics);
         jrl_die(&err);
     }
-    if (jrl_stop_catch(&err) < 0 || start(&r, &err) < 0)
+    if ((cfg.trace && !jrl_common.plan && jrl_trace_open(&r.trace, cfg.trace, tool.name, &err) < 0) || jrl_stop_catch(&err) < 0 ||
+        start(&r, &err) < 0)
         jrl_die(&err);
+    jrl_trace_phase(r.trace, "start");
     jrl_io_open_sink(&io, &tool, n_args ? args[0] : NULL);
     if ((rc = learn(&r, &io)) == JRL_OK && (rc = save(&r, &io)) == JRL_OK)
         rc = report(&r, &io, metrics_fd);
+    if (jrl_trace_close(r.trace, &io.err) < 0 && rc >= 0)
+        rc = jrl_fail_prefix(&io.err, "the policy '%s' is whole, but its trace is not", cfg.out);
     jrl_memory_report(&r.plan);
     jrl_log_warn_summary();
     status = jrl_io_finish(&io, rc);

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 /* The first number after WORD at the beginning of a line of a small file; -1 when it is not there. */
 static int64_t number_in(const char *path, const char *word)
@@ -95,4 +96,12 @@ int64_t jrl_memory_peak(void)
     const int64_t kib = number_in("/proc/self/status", "VmHWM:");
 
     return kib < 0 ? 0 : kib << 10;
+}
+
+double jrl_clock(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }

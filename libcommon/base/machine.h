@@ -1,4 +1,4 @@
-/* machine.h - what the machine lets this process have: memory that is free, and memory that we have used. */
+/* machine.h - what the machine lets this process have: memory that is free, memory that we have used, time. */
 #ifndef JRL_BASE_MACHINE_H
 #define JRL_BASE_MACHINE_H
 
@@ -10,5 +10,8 @@ int64_t jrl_memory_available(void);
 
 /* The most bytes of memory this process held so far, mapped files included; 0 where the system does not say. */
 int64_t jrl_memory_peak(void);
+
+/* Monotonic seconds. */
+double jrl_clock(void);
 
 #endif

@@ -142,6 +142,9 @@ void jrl_metrics_json(const struct jrl_step_metrics *m, struct jrl_buffer *out)
     mean(out, "read", m->seconds_read, 1);
     mean(out, "check", m->seconds_check, 1);
     mean(out, "train", m->seconds_train, 1);
+    mean(out, "forward", m->seconds_forward, 1);
+    mean(out, "head", m->seconds_head, 1);
+    mean(out, "backward", m->seconds_backward, 1);
     mean(out, "optimizer", m->seconds_optimizer, 1);
     mean(out, "write", m->seconds_write, 1);
     jrl_buffer_append_str(out, "}}\n");

@@ -27,7 +27,8 @@ struct jrl_step_metrics {
     double loss, grad_norm, grad_norm_max; /* loss and grad_norm: sums over mini-batches (finite norms only) */
     int64_t n_old_compared, n_old_different; /* tokens, by --recompute-old */
     double old_difference;                   /* the largest */
-    double seconds, seconds_read, seconds_check, seconds_train, seconds_optimizer, seconds_write;
+    /* forward, head and backward are parts of train */
+    double seconds, seconds_read, seconds_check, seconds_train, seconds_forward, seconds_head, seconds_backward, seconds_optimizer, seconds_write;
 };
 
 /* Count one example, and one complete group of n examples with n_judged verdicts, n_correct of them right. */

@@ -4,19 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/file.h"
+#include "base/machine.h"
 #include "learn/old.h"
 #include "learn/plan.h"
-
-double jrl_trainer_clock(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 /* The state must have been written with the weights it lies beside. */
 static int open_state(struct jrl_trainer *t, const char *dir, struct jrl_error *err)
@@ -75,6 +67,12 @@ out:
     if (rc < 0)
         jrl_trainer_close(t);
     return rc;
+}
+
+void jrl_trainer_trace(struct jrl_trainer *t, struct jrl_trace *trace)
+{
+    t->trace = trace;
+    jrl_workspace_trace(t->workspace, trace);
 }
 
 void jrl_trainer_close(struct jrl_trainer *t)
@@ -153,27 +151,36 @@ static void set_weights(const struct jrl_aggregate *a, struct jrl_target *target
 static int check_old(struct jrl_trainer *t, const struct jrl_example *examples, const struct jrl_sequence *seqs, int64_t n, double temperature,
                      struct jrl_step_metrics *m, struct jrl_error *err)
 {
-    const double start = jrl_trainer_clock();
+    const double start = jrl_clock();
     int rc = JRL_OK;
 
     for (int64_t first = 0, next; first < n && rc == JRL_OK && t->settings.check_old; first = next) {
         next = micro_end(seqs, n, first, t->settings.micro_tokens);
         rc = jrl_old_check(t, examples + first, seqs + first, next - first, m->n_examples - n + first + 1, temperature, m, err);
     }
-    m->seconds_check += jrl_trainer_clock() - start;
+    m->seconds_check += jrl_clock() - start;
+    if (t->settings.check_old)
+        jrl_trace_phase(t->trace, "check");
     return rc;
 }
 
 static int run_passes(struct jrl_trainer *t, const struct jrl_sequence *seqs, const struct jrl_target *targets, int64_t n,
                       double temperature, struct jrl_token_stats *stats, struct jrl_error *err)
 {
+    int64_t n_tokens = 0, n_done = 0;
     int rc = JRL_OK;
 
+    for (int64_t i = 0; i < n; i++)
+        n_tokens += seqs[i].n;
     jrl_gradients_zero(t->gradients, t->dev);
     for (int64_t first = 0, next; first < n && rc == JRL_OK; first = next) {
         struct pass pass = { &t->settings.objective, targets + first, stats };
 
         next = micro_end(seqs, n, first, t->settings.micro_tokens);
+        if (t->watch)
+            t->watch(t->watch_ctx, n_done, n_tokens);
+        for (int64_t i = first; i < next; i++)
+            n_done += seqs[i].n;
         rc = jrl_train(&t->model, t->workspace, seqs + first, next - first, temperature, objective, &pass, t->gradients, err);
     }
     return rc < 0 ? rc : jrl_gradients_finish(t->gradients, t->dev, err);
@@ -185,6 +192,7 @@ int jrl_trainer_minibatch(struct jrl_trainer *t, const struct jrl_example *examp
     struct jrl_sequence *seqs = jrl_xcalloc((size_t)n, sizeof(*seqs));
     struct jrl_target *targets = jrl_xcalloc((size_t)n, sizeof(*targets));
     struct jrl_token_stats stats = { 0 };
+    struct jrl_pass_seconds before, after;
     double start, middle, norm = 0;
     int64_t n_gradient;
     int rc;
@@ -196,16 +204,24 @@ int jrl_trainer_minibatch(struct jrl_trainer *t, const struct jrl_example *examp
         targets[i] = (struct jrl_target){ .old_logprobs = e->old_logprobs, .ref_logprobs = e->ref_logprobs, .advantage = e->advantage };
     }
     set_weights(&t->settings.aggregate, targets, examples, n);
+    jrl_trace_phase(t->trace, "read");
     rc = check_old(t, examples, seqs, n, temperature, m, err);
-    start = jrl_trainer_clock();
+    start = jrl_clock();
+    before = jrl_workspace_seconds(t->workspace);
     if (rc == JRL_OK)
         rc = run_passes(t, seqs, targets, n, temperature, &stats, err);
-    middle = jrl_trainer_clock();
+    jrl_trace_phase(t->trace, "train");
+    middle = jrl_clock();
     if (rc == JRL_OK)
         rc = jrl_optimizer_step(&t->optimizer, t->dev, lr, jrl_gradients_data(t->gradients, &n_gradient), t->weights, t->model.dtype,
                                 &norm, skipped, err);
+    jrl_trace_phase(t->trace, "optimiser");
+    after = jrl_workspace_seconds(t->workspace);
+    m->seconds_forward += after.forward - before.forward;
+    m->seconds_head += after.head - before.head;
+    m->seconds_backward += after.backward - before.backward;
     m->seconds_train += middle - start;
-    m->seconds_optimizer += jrl_trainer_clock() - middle;
+    m->seconds_optimizer += jrl_clock() - middle;
     if (rc == JRL_OK)
         jrl_metrics_minibatch(m, &stats, norm, *skipped);
     free(seqs);
@@ -231,7 +247,7 @@ static int write_extra(void *ctx, const char *dir, const char *id, struct jrl_er
     if ((rc = jrl_optimizer_save(&s->t->optimizer, dir, err)) < 0 || (rc = jrl_train_state_write(&s->state, dir, err)) < 0)
         return rc;
     snprintf(s->m->policy, sizeof(s->m->policy), "%s", id);
-    s->m->seconds_write = jrl_trainer_clock() - s->start;
+    s->m->seconds_write = jrl_clock() - s->start;
     s->m->seconds = s->opened + s->m->seconds_write;
     jrl_metrics_json(s->m, &line);
     path = jrl_path_join(dir, "metrics.json");
@@ -244,7 +260,7 @@ static int write_extra(void *ctx, const char *dir, const char *id, struct jrl_er
 int jrl_trainer_save(struct jrl_trainer *t, const char *out, const struct jrl_train_state *state, struct jrl_step_metrics *m,
                      struct jrl_error *err)
 {
-    struct save s = { .t = t, .state = *state, .m = m, .start = jrl_trainer_clock(), .opened = m->seconds };
+    struct save s = { .t = t, .state = *state, .m = m, .start = jrl_clock(), .opened = m->seconds };
     struct jrl_tensor *tensors = jrl_xcalloc((size_t)t->n_parameters, sizeof(*tensors));
     char id[JRL_DIGEST_SIZE];
     int rc;

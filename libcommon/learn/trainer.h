@@ -3,6 +3,7 @@
 #ifndef JRL_LEARN_TRAINER_H
 #define JRL_LEARN_TRAINER_H
 
+#include "base/trace.h"
 #include "learn/aggregate.h"
 #include "learn/metrics.h"
 #include "learn/optimizer.h"
@@ -40,11 +41,17 @@ struct jrl_trainer {
     int64_t n_parameters, n;
     void *weights; /* flat, of model.dtype */
     struct jrl_optimizer optimizer;
+    struct jrl_trace *trace;
+    /* Called, where not NULL, as an update goes on: tokens of the mini-batch that are through, and all of them. */
+    void (*watch)(void *ctx, int64_t n_done, int64_t n_tokens);
+    void *watch_ctx;
 };
 
 /* Open the policy in DIR, its optimiser state and step. JRL_ERR_INPUT when that state belongs to other weights. */
 int jrl_trainer_open(struct jrl_trainer *t, struct jrl_device *dev, const char *dir, const struct jrl_trainer_settings *settings,
                      struct jrl_error *err) JRL_MUST_CHECK;
+/* Updates leave their phases (read, check, train, optimiser) and the parts of passes in TRACE: borrowed, may be NULL. */
+void jrl_trainer_trace(struct jrl_trainer *t, struct jrl_trace *trace);
 void jrl_trainer_close(struct jrl_trainer *t); /* safe on a zeroed one */
 
 /* Does the model have a row for every token, and a position for the last one? JRL_ERR_INPUT says what not. JRL_ERR_USAGE:
@@ -59,8 +66,5 @@ int jrl_trainer_minibatch(struct jrl_trainer *t, const struct jrl_example *examp
  * new id and the seconds spent so far) as the new policy OUT, whole or not at all. Its id is left in m->policy. */
 int jrl_trainer_save(struct jrl_trainer *t, const char *out, const struct jrl_train_state *state, struct jrl_step_metrics *m,
                      struct jrl_error *err) JRL_MUST_CHECK;
-
-/* Monotonic seconds, for the phases of a step. */
-double jrl_trainer_clock(void);
 
 #endif

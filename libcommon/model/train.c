@@ -2,8 +2,29 @@
  * objective chunk by chunk, then the layers backwards. */
 #include <string.h>
 
+#include "base/machine.h"
+#include "base/trace.h"
 #include "kernels/norm.h"
 #include "model/workspace.h"
+
+struct jrl_pass_seconds jrl_workspace_seconds(const struct jrl_workspace *ws)
+{
+    return ws->seconds;
+}
+
+void jrl_workspace_trace(struct jrl_workspace *ws, struct jrl_trace *trace)
+{
+    ws->trace = trace;
+}
+
+/* A part of a pass over N_ROWS rows that began at *start is over, and the next begins. */
+static void end_part(struct jrl_workspace *ws, const char *name, double *start, double *seconds, int64_t n_rows)
+{
+    jrl_trace_part(ws->trace, name, *start, "rows", n_rows);
+    *seconds -= *start;
+    *start = jrl_clock();
+    *seconds += *start;
+}
 
 /* Room for the activations of all layers, or none: the backward computes them again, with the same bits. */
 struct kept {
@@ -85,6 +106,7 @@ int jrl_score(const struct jrl_model *model, struct jrl_workspace *ws, const str
     struct jrl_pack pack;
     struct jrl_pass pass;
     float *saved = NULL, *x = NULL;
+    double start = jrl_clock();
     int64_t n = 0;
     int rc;
 
@@ -92,6 +114,7 @@ int jrl_score(const struct jrl_model *model, struct jrl_workspace *ws, const str
         (rc = jrl_pass_init(&pass, model, ws, pack.n_rows, pack.rows, n_seqs, err)) < 0 ||
         (rc = forward(&pass, &pack, NULL, &saved, &x, err)) < 0)
         return rc;
+    end_part(ws, "forward", &start, &ws->seconds.forward, pack.n_rows);
     for (int64_t at = 0; at < pack.n_head_rows; at += chunk.n) {
         if ((rc = jrl_head_chunk_forward(&chunk, model, ws, &pack, at, temperature, x, err)) < 0)
             return rc;
@@ -104,6 +127,7 @@ int jrl_score(const struct jrl_model *model, struct jrl_workspace *ws, const str
             n++;
         }
     }
+    end_part(ws, "head", &start, &ws->seconds.head, pack.n_head_rows);
     return JRL_OK;
 }
 
@@ -132,6 +156,7 @@ int jrl_train(const struct jrl_model *model, struct jrl_workspace *ws, const str
     struct jrl_pass pass;
     struct kept kept;
     float *saved = NULL, *x = NULL, *dx = NULL;
+    double start = jrl_clock();
     int rc;
 
     if ((rc = jrl_pack_init(&pack, model, ws, seqs, n_seqs, true, err)) < 0 ||
@@ -140,6 +165,7 @@ int jrl_train(const struct jrl_model *model, struct jrl_workspace *ws, const str
         (rc = jrl_workspace_need(ws, JRL_WS_DX, pack.n_rows * dim, 4, &dx, err)) < 0)
         return rc;
     jrl_fill_zero(model->dev, dx, pack.n_rows * dim * 4);
+    end_part(ws, "forward", &start, &ws->seconds.forward, pack.n_rows);
     for (int64_t at = 0; at < pack.n_head_rows; at += chunk.n) {
         if ((rc = jrl_head_chunk_forward(&chunk, model, ws, &pack, at, temperature, x, err)) < 0)
             return rc;
@@ -147,10 +173,13 @@ int jrl_train(const struct jrl_model *model, struct jrl_workspace *ws, const str
         if ((rc = jrl_head_chunk_backward(&chunk, model, ws, &pack, temperature, g, dx, err)) < 0)
             return rc;
     }
+    end_part(ws, "head", &start, &ws->seconds.head, pack.n_head_rows);
     for (int64_t i = model->config.n_layers - 1; i >= 0; i--) {
         use_layer(&pass, &kept, i);
         if ((rc = jrl_layer_backward(&pass, &model->layers[i], &g->layers[i], saved + i * pack.n_rows * dim, dx, err)) < 0)
             return rc;
     }
-    return jrl_embedding_backward(model->dev, g->embedding, dx, pack.ids, pack.n_rows, dim, err);
+    rc = jrl_embedding_backward(model->dev, g->embedding, dx, pack.ids, pack.n_rows, dim, err);
+    end_part(ws, "backward", &start, &ws->seconds.backward, pack.n_rows);
+    return rc;
 }

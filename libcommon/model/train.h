@@ -40,6 +40,13 @@ int jrl_model_bind(struct jrl_model *model, void *weights, struct jrl_error *err
 /* Fill the flat weights (model dtype) and, when not NULL, f32 masters from the policy's tensors. */
 int jrl_weights_load(const struct jrl_model *model, const struct jrl_policy *policy, void *weights, float *master, struct jrl_error *err) JRL_MUST_CHECK;
 
+/* Seconds that scoring and training passes spent so far, by part. */
+struct jrl_pass_seconds { double forward, head, backward; };
+struct jrl_pass_seconds jrl_workspace_seconds(const struct jrl_workspace *ws);
+/* Passes leave these parts in TRACE (borrowed, may be NULL). */
+struct jrl_trace;
+void jrl_workspace_trace(struct jrl_workspace *ws, struct jrl_trace *trace);
+
 /* Logprob (and entropy; may be NULL) of every scored token, concatenated over the sequences. */
 int jrl_score(const struct jrl_model *model, struct jrl_workspace *ws, const struct jrl_sequence *seqs, int64_t n_seqs,
               double temperature, float *logprobs, float *entropies, struct jrl_error *err) JRL_MUST_CHECK;

@@ -23,6 +23,8 @@ struct jrl_workspace {
     struct { void *data; size_t n_bytes; } scratch[JRL_WS_COUNT];
     size_t expected[JRL_WS_COUNT]; /* bytes the largest pass needs; 0: not known */
     int64_t keep_rows;             /* training passes of up to so many rows keep the activations of all layers */
+    struct jrl_pass_seconds seconds;
+    struct jrl_trace *trace;
 };
 
 /* The plan of a pass: each buffer's rows, and the item of the memory plan that counts it. A buffer that is new here

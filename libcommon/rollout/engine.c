@@ -5,21 +5,13 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/machine.h"
 #include "base/memory.h"
 #include "kernels/logprob.h"
 #include "rollout/choose.h"
 #include "rollout/plan.h"
 #include "rollout/sequence.h"
-
-static double seconds(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static int64_t positions(const struct jrl_engine *e)
 {
@@ -90,6 +82,11 @@ static void free_group(struct jrl_engine *e, struct jrl_sequence_group *g)
     free(g->samples);
     free(g->responses);
     free(g);
+}
+
+void jrl_engine_trace(struct jrl_engine *e, struct jrl_trace *trace)
+{
+    e->trace = trace;
 }
 
 void jrl_engine_free(struct jrl_engine *e)
@@ -258,7 +255,7 @@ static int check_finite(const struct jrl_engine *e, struct jrl_error *err)
 
 int jrl_engine_step(struct jrl_engine *e, struct jrl_error *err)
 {
-    double start = seconds(), chosen;
+    double start = jrl_clock(), chosen;
     float *logits = NULL;
     int rc;
 
@@ -266,7 +263,8 @@ int jrl_engine_step(struct jrl_engine *e, struct jrl_error *err)
     if (e->n_spans == 0)
         return JRL_EOF;
     rc = jrl_model_forward(e->model, e->workspace, e->spans, e->n_spans, e->logits_rows, e->n_logits, &logits, err);
-    chosen = seconds();
+    chosen = jrl_clock();
+    jrl_trace_part(e->trace, e->prefilling ? "prefill" : "decode", start, "rows", e->n_rows);
     if (rc < 0)
         return rc;
     rc = jrl_logits_sums(e->model->dev, e->row_sums, e->block_sums, logits, e->model->config.vocab, jrl_logit_factor(&e->sampling),
@@ -277,9 +275,10 @@ int jrl_engine_step(struct jrl_engine *e, struct jrl_error *err)
     jrl_pool_run(jrl_device_pool(e->model->dev), e->n_choices, choose_part, &(struct choose_job){ e, logits });
     for (int64_t i = 0; i < e->n_choices; i++)
         apply_choice(e, &e->choices[i]);
+    jrl_trace_part(e->trace, "choose", chosen, "tokens", e->n_choices);
     e->stats.steps++;
-    e->stats.choose_s += seconds() - chosen;
-    *(e->prefilling ? &e->stats.prefill_s : &e->stats.decode_s) += seconds() - start;
+    e->stats.choose_s += jrl_clock() - chosen;
+    *(e->prefilling ? &e->stats.prefill_s : &e->stats.decode_s) += jrl_clock() - start;
     return JRL_OK;
 }
 
@@ -312,8 +311,14 @@ void jrl_engine_stats(const struct jrl_engine *e, struct jrl_engine_stats *stats
     for (const struct jrl_sequence_group *g = e->head; g; g = g->next) {
         int64_t running = 0;
 
-        for (int64_t i = 0; g->samples && i < g->n_samples; i++)
-            running += g->samples[i].state == JRL_SEQ_RUNNING;
+        for (int64_t i = 0; g->samples && i < g->n_samples; i++) {
+            const struct jrl_sequence *s = &g->samples[i];
+            const int64_t n = s->n_tokens - g->n_prompt;
+
+            running += s->state == JRL_SEQ_RUNNING;
+            stats->unfinished_tokens += s->state == JRL_SEQ_DONE ? 0 : n;
+            stats->longest = n > stats->longest ? n : stats->longest;
+        }
         stats->running += running;
         stats->waiting += g->n_samples - g->n_done - running;
     }

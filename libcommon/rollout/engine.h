@@ -3,6 +3,7 @@
 #ifndef JRL_ROLLOUT_ENGINE_H
 #define JRL_ROLLOUT_ENGINE_H
 
+#include "base/trace.h"
 #include "model/model.h"
 
 struct jrl_sampling {
@@ -40,6 +41,8 @@ struct jrl_engine_limits { int64_t max_seqs, prefill_tokens, cache_bytes, max_pr
 int jrl_engine_new(struct jrl_engine **out, const struct jrl_model *model, const struct jrl_sampling *sampling,
                    const struct jrl_engine_limits *limits, struct jrl_error *err) JRL_MUST_CHECK;
 void jrl_engine_free(struct jrl_engine *e); /* accepts NULL */
+/* Steps leave their parts in TRACE (borrowed, may be NULL): prefill or decode, choose. */
+void jrl_engine_trace(struct jrl_engine *e, struct jrl_trace *trace);
 
 /* Queue a prompt (copied) to be answered n_samples times, starting at sample number first_sample. uid and draw key the
  * random numbers (draw 0 when there is none). tag comes back with the results. JRL_ERR_INPUT for an empty or too long
@@ -56,10 +59,10 @@ int jrl_engine_step(struct jrl_engine *e, struct jrl_error *err) JRL_MUST_CHECK;
 const struct jrl_response *jrl_engine_finished(struct jrl_engine *e, void **tag, int64_t *n_samples);
 void jrl_engine_pop(struct jrl_engine *e);
 
-/* running, waiting, done: responses; groups: added and not popped; tokens: sampled; steps: forward passes, prefill_s of
+/* running, waiting, done: responses; longest of them; unfinished_tokens: of those running or waiting, so far; groups: added and not popped; tokens: sampled; steps: forward passes, prefill_s of
  * them with prompt tokens in them and decode_s without, in seconds; preempted: sequences that lost their pages. */
 struct jrl_engine_stats {
-    int64_t running, waiting, done, groups, tokens, prompt_tokens, longest, pages_used, pages, steps, preempted;
+    int64_t running, waiting, done, unfinished_tokens, groups, tokens, prompt_tokens, longest, pages_used, pages, steps, preempted;
     double prefill_s, decode_s, choose_s;
 };
 void jrl_engine_stats(const struct jrl_engine *e, struct jrl_engine_stats *stats);

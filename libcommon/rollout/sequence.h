@@ -65,6 +65,7 @@ struct jrl_engine {
     uint8_t *scratch;               /* of each thread */
     size_t scratch_bytes;
     struct jrl_engine_stats stats;
+    struct jrl_trace *trace;
 };
 
 int64_t jrl_pages_for(int64_t n_tokens);

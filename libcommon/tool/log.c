@@ -8,9 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/machine.h"
 #include "tool/cli.h"
 
 #define PRINTED_PER_KEY 10
@@ -26,10 +26,7 @@ static double last_progress = -1;
 
 double jrl_now(void)
 {
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+    return jrl_clock();
 }
 
 static void erase_line(void)
@@ -185,6 +182,17 @@ void jrl_progress_clear(void)
     erase_line();
     fflush(stderr);
     pthread_mutex_unlock(&lock);
+}
+
+const char *jrl_duration(char text[32], double seconds)
+{
+    const int64_t s = seconds > 0 && seconds < 1e12 ? (int64_t)(seconds + 0.5) : 0;
+
+    if (s < 3600)
+        snprintf(text, 32, "%" PRId64 ":%02" PRId64, s / 60, s % 60);
+    else
+        snprintf(text, 32, "%" PRId64 ":%02" PRId64 ":%02" PRId64, s / 3600, s / 60 % 60, s % 60);
+    return text;
 }
 
 _Noreturn void jrl_die(const struct jrl_error *err)

@@ -20,6 +20,9 @@ void jrl_log_warn_summary(void);
 void jrl_progress(const char *fmt, ...) JRL_PRINTF(1, 2);
 void jrl_progress_clear(void);
 
+/* Seconds for people: "3:20", "1:02:03". TEXT is returned. */
+const char *jrl_duration(char text[32], double seconds);
+
 /* Print the error and exit with its code. */
 _Noreturn void jrl_die(const struct jrl_error *err);
 

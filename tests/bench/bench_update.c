@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/machine.h"
 #include "base/file.h"
 #include "base/random.h"
 #include "learn/trainer.h"
@@ -116,12 +117,12 @@ int main(int argc, char **argv)
     must(jrl_device_open(&dev, "cpu", threads, &error));
     policy = argc > 4 ? jrl_xstrdup(argv[4]) : make_policy(dev);
     next = jrl_path_join(folder, "next");
-    start = jrl_trainer_clock();
+    start = jrl_clock();
     must(jrl_trainer_open(&trainer, dev, policy, &settings, &error));
     printf("update   %lld threads, %s, %lld parameters, %d updates from %lld rollouts of %d + %lld tokens\n",
            (long long)jrl_pool_size(jrl_device_pool(dev)), jrl_device_path(dev), (long long)trainer.n, N_UPDATES, (long long)n, N_PROMPT,
            (long long)n_tokens);
-    line("open", jrl_trainer_clock() - start);
+    line("open", jrl_clock() - start);
     examples = make_examples(n, n_tokens, trainer.model.config.vocab);
     for (int i = 0; i < N_UPDATES; i++) {
         bool skipped;
@@ -135,13 +136,13 @@ int main(int argc, char **argv)
     printf("update   of it the optimiser    %8.1f %%\n", 100 * m.seconds_optimizer / (m.seconds_train + m.seconds_optimizer));
     printf("update   tokens/s               %8.1f\n", (double)(n * (N_PROMPT + n_tokens)) / update);
     line_rate(&trainer, n_tokens, (double)(n * (N_PROMPT + n_tokens)) / update);
-    start = jrl_trainer_clock();
+    start = jrl_clock();
     must(jrl_trainer_save(&trainer, next, &state, &m, &error));
-    line("write", jrl_trainer_clock() - start);
+    line("write", jrl_clock() - start);
     jrl_trainer_close(&trainer);
-    start = jrl_trainer_clock();
+    start = jrl_clock();
     must(jrl_trainer_open(&trainer, dev, next, &settings, &error));
-    line("open with its state", jrl_trainer_clock() - start);
+    line("open with its state", jrl_clock() - start);
     jrl_trainer_close(&trainer);
     for (int64_t i = 0; i < n; i++)
         jrl_example_release(&examples[i]);
