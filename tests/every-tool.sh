@@ -168,8 +168,15 @@ threads_change_nothing() {
     local extra=() look=("${normal[@]}")
     ! has_option no-provenance || extra=(--no-provenance)
     case $class in filter | lines) look=(jrl-view --header) ;; esac
-    t "${extra[@]}" -t 1 "$inputs/$input" | "${look[@]}" > one && t "${extra[@]}" -t 4 "$inputs/$input" | "${look[@]}" > two &&
+    t "${extra[@]}" -t 1 "$inputs/$input" | "${look[@]}" > one && JRL_THREADS=4 t "${extra[@]}" "$inputs/$input" | "${look[@]}" > two &&
         [ -s one ] && cmp one two
+}
+threads_beyond_the_mask() {
+    local core
+    core=$(taskset -cp "$BASHPID" | sed 's/.*: //; s/[-,].*//')
+    entry "$tool"
+    exits 2 taskset -c "$core" "$tool" "${args[@]}" -t 2 < /dev/null > out 2> err && [ ! -s out ] &&
+        head -n 1 err | grep -q "error: option '--threads': 2 is more than the cores this process may run on, 1"
 }
 compression_changes_nothing() {
     t --no-provenance --compress none "$inputs/$input" > plain && t --no-provenance --compress zstd:19 "$inputs/$input" > packed &&
@@ -236,5 +243,6 @@ every_tool() {
         fi
     fi
     ! has_option threads || ok "$tool: 1 and 4 threads" threads_change_nothing
+    ! has_option threads || ok "$tool: more threads than the affinity mask has cores" threads_beyond_the_mask
     cd .. || exit 1
 }

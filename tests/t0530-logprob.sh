@@ -38,7 +38,7 @@ ok 'no entropies unless asked for' jq -e -s 'all(has("ref_entropies") | not)' <(
 same_records() { cmp <(jrl-view ref.jrl) <(jrl-logprob --policy qwen2-bf16 --as ref "$@" rollouts.jrl | jrl-view); }
 ok 'one rollout at a time' same_records --micro-tokens 1
 ok 'some at a time' same_records --micro-tokens 100
-ok 'one thread, two threads' same_records --threads 2
+JRL_THREADS=2 ok 'one thread, two threads' same_records
 for t in 1 0.5 1; do jrl-sample --policy llama-bf16 --max-tokens 10 --temperature "$t" problems.jrl; done > mixed.jrl
 ok 'each at its own temperature' jq -e -s 'length == 18 and all(.logprobs == .old_logprobs)' <(jrl-logprob --policy llama-bf16 --as old mixed.jrl | jrl-view)
 jrl-batch --batch-size 4 --steps 3 problems.jrl | jrl-sample --policy llama-bf16 --samples 2 --max-tokens 5 -o batched.jrl

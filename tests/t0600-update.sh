@@ -38,7 +38,7 @@ ok 'metrics have every key' test "$(metric a '[.length, .length_min, .length_max
 
 # The same bits
 ok 'again' same_update again
-for threads in 1 2 3; do ok "with $threads threads" same_update "threads$threads" --threads "$threads"; done
+for threads in 1 2 3; do JRL_THREADS=$threads ok "with $threads threads" same_update "threads$threads"; done
 for tokens in 1 100 65536; do ok "with --micro-tokens $tokens" same_update "micro$tokens" --micro-tokens "$tokens"; done
 for how in none layer; do ok "with --recompute $how" same_update "recompute-$how" --recompute "$how" --micro-tokens 100; done
 for path in amx amx,avx512 amx,avx512,avx2; do
@@ -46,7 +46,7 @@ for path in amx amx,avx512 amx,avx512,avx2; do
 done
 ok 'through a pipe' bash -c 'cat b1.jrl | jrl-update --lr 1e-3 --warmup 0 --mini-batch 2 --policy p0 --out same/pipe > /dev/null && cmp a/model.safetensors same/pipe/model.safetensors'
 ok 'in f32' update --policy p0 --out f1 --dtype f32 --threads 1 b1.jrl
-ok 'in f32, two threads, small passes' update --policy p0 --out f2 --dtype f32 --threads 2 --micro-tokens 64 b1.jrl
+JRL_THREADS=2 ok 'in f32, two threads, small passes' update --policy p0 --out f2 --dtype f32 --micro-tokens 64 b1.jrl
 ok 'the same f32 weights' same f1/model.safetensors f2/model.safetensors
 ok 'written as f32' test "$(jrl-model info --json f1 | jq -r .dtype)" = float32
 

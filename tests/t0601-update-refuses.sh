@@ -54,6 +54,12 @@ refused 'a second batch' 3 'record 25: a second batch begins' update two.jrl
 jq -c 'select(.jrl)' b1.json | jrl-pack > none.jrl
 refused 'a batch without rollouts' 3 'holds no rollouts' update none.jrl
 
+# A tokenizer of another model
+cp -r "$JRL_TOP/tests/golden/model/llama-untied" strange && cp p0/tokenizer*.json strange
+echo '{"uid":1,"prompt":"1+1","text":"2"}' | jrl-pack --kind rollout > text.jrl
+refused 'text for a policy whose tokenizer has ids beyond its rows' 3 "tokenizer of 'strange' has ids up to 258, but the model has only 160 rows" \
+    jrl-update --objective nll --policy strange --out out/p1 text.jrl
+
 # The stream
 refused 'empty input' 3 'empty' update < /dev/null
 refused 'foreign input' 3 'standard input' update < p0/config.json

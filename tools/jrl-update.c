@@ -47,6 +47,9 @@ static int open_text(struct run *r, struct jrl_error *err)
     if ((rc = jrl_tokenizer_open(&r->tokenizer, r->cfg->policy, err)) < 0 ||
         (rc = jrl_chat_open(&r->chat, r->cfg->policy, r->cfg->template_name, err)) < 0)
         return rc;
+    if (jrl_tokenizer_n_ids(r->tokenizer) > c->vocab)
+        return jrl_fail(err, JRL_ERR_INPUT, "the tokenizer of '%s' has ids up to %lld, but the model has only %lld rows: they do not belong together",
+                        r->cfg->policy, (long long)jrl_tokenizer_n_ids(r->tokenizer) - 1, (long long)c->vocab);
     if (c->n_eos == 0)
         return jrl_fail(err, JRL_ERR_INPUT, "'%s' names no end token (eos_token_id) to put behind a text", r->cfg->policy);
     r->step.chat = &r->chat;

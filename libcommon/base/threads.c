@@ -355,7 +355,7 @@ static int quota_cores(void)
     return cores;
 }
 
-int jrl_cores_allowed(void)
+int jrl_cores_in_mask(void)
 {
     int n = 0;
     for (int cpus = 1024; cpus <= 1 << 18 && n == 0; cpus *= 2) { /* the kernel refuses too small a set */
@@ -366,8 +366,11 @@ int jrl_cores_allowed(void)
             n = CPU_COUNT_S(CPU_ALLOC_SIZE(cpus), set);
         CPU_FREE(set);
     }
-    int quota = quota_cores();
-    if (quota < n)
-        n = quota;
     return n < 1 ? 1 : n;
+}
+
+int jrl_cores_allowed(void)
+{
+    int n = jrl_cores_in_mask(), quota = quota_cores();
+    return quota < n ? quota : n;
 }

@@ -12,6 +12,8 @@ struct jrl_pool;
 
 /* Cores this process may use: affinity mask and cgroup quota. At least 1. */
 int jrl_cores_allowed(void);
+/* Cores in the affinity mask alone: more threads than these can only wait for one another. */
+int jrl_cores_in_mask(void);
 
 /* A pool of N_THREADS (0: all allowed) counting the caller, which works too. Every thread flushes
  * denormals (FTZ and DAZ on x86, FZ on aarch64). Idle workers spin for some microseconds, then sleep. */

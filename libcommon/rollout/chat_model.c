@@ -22,6 +22,9 @@ int jrl_chat_model_open(struct jrl_chat_model *m, const char *dir, const char *t
         (rc = jrl_chat_open(&m->chat, dir, template, err)) < 0)
         return rc;
     config = jrl_policy_config(m->policy);
+    if (jrl_tokenizer_n_ids(m->tokenizer) > config->vocab)
+        return jrl_fail(err, JRL_ERR_INPUT, "the tokenizer of '%s' has ids up to %lld, but the model has only %lld rows: they do not belong together",
+                        dir, (long long)jrl_tokenizer_n_ids(m->tokenizer) - 1, (long long)config->vocab);
     for (int i = 0; rc == JRL_OK && i < config->n_eos; i++)
         rc = add_stop(m, config->eos_ids[i], err);
     eos = jrl_tokenizer_eos(m->tokenizer);

@@ -423,6 +423,8 @@ static void resolve_shared(void)
     else if (strcmp(c->compress, "zstd") != 0)
         jrl_cli_fail("option '--compress': '%s' is not zstd, zstd:N or none", c->compress);
     c->progress_set = jrl_cli_given("progress");
+    if (jrl_cli_given("threads") && c->threads > jrl_cores_in_mask())
+        jrl_cli_fail("option '--threads': %" PRId64 " is more than the cores this process may run on, %d", c->threads, jrl_cores_in_mask());
     if (has_threads && c->threads == 0)
         c->threads = jrl_cores_allowed();
     if (c->output && strcmp(c->output, "-") == 0)

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "base/random.h"
+#include "base/threads.h"
 #include "tool/cli.h"
 
 enum { PARSED = 100 }; /* the child's exit code when parsing returned */
@@ -22,13 +23,15 @@ static struct {
     double real;
     const char *text, *choice;
     struct jrl_list list;
+    int64_t size;
 } v;
 static char seen[1024]; /* what the last child had parsed */
 
 /* The values as text, for comparison. */
 static void describe(int n, char **args)
 {
-    int len = snprintf(seen, sizeof seen, "flag=%d on=%d number=%lld real=%g text=%s choice=%s threads=%lld verbose=%lld level=%d list=", v.flag,
+    int len = snprintf(seen, sizeof seen, "size=%lld flag=%d on=%d number=%lld real=%g text=%s choice=%s threads=%lld verbose=%lld level=%d list=",
+                       (long long)v.size, v.flag,
                        v.on, (long long)v.number, v.real, v.text ? v.text : "-", v.choice, (long long)jrl_common.threads,
                        (long long)jrl_common.verbose, jrl_common.level);
 
@@ -48,6 +51,7 @@ static _Noreturn void child(char **argv, int fd)
         JRL_OPT_REAL('r', "real", &v.real, 0, 2.5, "X", "a real number"),
         JRL_OPT_STR(0, "text", &v.text, "TEXT", "a text"),
         JRL_OPT_CHOICE(0, "choice", &v.choice, "one|two|three", "a choice"),
+        JRL_OPT_SIZE(0, "size", &v.size, "SIZE", "a size"),
         JRL_OPT_LIST(0, "list", &v.list, "ITEM", "a list"),
         JRL_OPT_IO,
         JRL_OPT_THREADS,
@@ -131,7 +135,13 @@ static void test_forms(void **state)
     PARSES("level=7 ", "--compress", "zstd:7");
     PARSES("level=0 ", "--compress=none");
     PARSES("threads=1 ", "-f");
-    PARSES("threads=3 ", "-t3");
+    PARSES("size=0 ", "-f");
+    PARSES("size=1 ", "--size", "1");
+    PARSES("size=5 ", "--size", "5B");
+    PARSES("size=2048 ", "--size", "2K");
+    PARSES("size=1572864 ", "--size", "1.5MiB");
+    PARSES("size=3221225472 ", "--size=3G");
+    PARSES("size=1099511627776 ", "--size", "1T");
 }
 
 static void test_refusals(void **state)
@@ -171,6 +181,24 @@ static void test_refusals(void **state)
     REFUSES("--compress", "zstd:20");
     REFUSES("a", "b", "c", "d");
     REFUSES("--=");
+    for (const char *const *word = (const char *[]){ "", "0", "-1", "1x", "K", "1KB", "1k", "1 K", "1iB", "1Ki", "0x10", "nan", "inf", "9e99", "+1", NULL }; *word; word++)
+        REFUSES("--size", *word);
+}
+
+static void test_threads(void **state)
+{
+    char most[16], more[16], parsed[32];
+
+    (void)state;
+    snprintf(most, sizeof most, "%d", jrl_cores_in_mask());
+    snprintf(parsed, sizeof parsed, "threads=%s ", most);
+    snprintf(more, sizeof more, "%d", jrl_cores_in_mask() + 1);
+    setenv("JRL_THREADS", "77", 1);
+    PARSES("threads=77 ", "-f");
+    PARSES("threads=1 ", "-t1");
+    PARSES(parsed, "-t", most);
+    REFUSES("-t", more);
+    unsetenv("JRL_THREADS");
 }
 
 static void test_environment(void **state)
@@ -178,7 +206,7 @@ static void test_environment(void **state)
     (void)state;
     setenv("JRL_THREADS", "5", 1);
     PARSES("threads=5 ", "-f");
-    PARSES("threads=2 ", "-t", "2");
+    PARSES("threads=1 ", "-t", "1");
     setenv("JRL_THREADS", "many", 1);
     REFUSES("-f");
     unsetenv("JRL_THREADS");
@@ -219,7 +247,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_forms),
         cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_environment),
+        cmocka_unit_test(test_threads), cmocka_unit_test(test_environment),
         cmocka_unit_test(test_random_words),
     };
 
