@@ -27,4 +27,18 @@ int jrl_matmul_nn(struct jrl_device *dev, const struct jrl_matmul *p, struct jrl
 /* C[m,n] = A[k,m]^T * B[k,n], contracted over k = tokens: gradient of the weight, with accumulate. */
 int jrl_matmul_tn(struct jrl_device *dev, const struct jrl_matmul *p, struct jrl_error *err) JRL_MUST_CHECK;
 
+/* Products nt of the same rows, such as queries, keys and values: dtype, m, k, a, lda are those of the first. `gated`:
+ * two, gate and up of an MLP, which jrl_mlp_forward takes side by side. */
+#define JRL_GROUP_PRODUCTS 3
+struct jrl_matmul_group {
+    struct jrl_matmul p[JRL_GROUP_PRODUCTS];
+    int n;
+    bool gated;
+};
+
+/* Each as jrl_matmul_nt. THEN, which may be NULL, are the products that come next: only their n, k, b and ldb are looked
+ * at, to fetch the first of their weights meanwhile. */
+int jrl_matmul_nt_group(struct jrl_device *dev, const struct jrl_matmul_group *group, const struct jrl_matmul_group *then,
+                        struct jrl_error *err) JRL_MUST_CHECK;
+
 #endif

@@ -12,7 +12,7 @@ enum jrl_isa { JRL_ISA_PORTABLE, JRL_ISA_AVX2, JRL_ISA_AVX512, JRL_ISA_AMX };
 
 /* Scratch memory is kept by the device, since the first touch of fresh memory is slow; a slot belongs to
  * one kernel family at a time, and no kernel calls another while it uses its slot. */
-enum jrl_scratch_slot { JRL_SCRATCH_MATMUL, JRL_SCRATCH_GATED, JRL_SCRATCH_ATTENTION, JRL_SCRATCH_ROWS, JRL_SCRATCH_SLOTS };
+enum jrl_scratch_slot { JRL_SCRATCH_MATMUL, JRL_SCRATCH_GATED, JRL_SCRATCH_ATTENTION, JRL_SCRATCH_ROWS, JRL_SCRATCH_ACT, JRL_SCRATCH_SLOTS };
 
 struct jrl_device {
     struct jrl_pool *pool;

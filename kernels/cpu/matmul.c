@@ -76,11 +76,8 @@ static int run_product(struct jrl_device *dev, const struct jrl_product *p, stru
         return JRL_OK;
 #if defined(__x86_64__)
     if (p->k > 0 && dev->isa != JRL_ISA_PORTABLE) {
-        if (dev->isa == JRL_ISA_AMX && p->dtype == JRL_BF16) {
-            if (p->m <= JRL_AMX_FEW_ROWS && p->a_step == 1 && p->b_step == 1)
-                return jrl_product_amx_few_rows(dev, p, err);
+        if (dev->isa == JRL_ISA_AMX && p->dtype == JRL_BF16)
             return jrl_product_blocked(dev, p, &jrl_product_amx, err);
-        }
         if (dev->isa >= JRL_ISA_AVX512)
             return jrl_product_blocked(dev, p, p->dtype == JRL_F32 ? &jrl_product_avx512_f32 : &jrl_product_avx512_bf16, err);
         return jrl_product_blocked(dev, p, p->dtype == JRL_F32 ? &jrl_product_avx2_f32 : &jrl_product_avx2_bf16, err);
@@ -110,15 +107,53 @@ static struct jrl_product product_of(const struct jrl_matmul *p)
     };
 }
 
+/* Decoding: the weights are read as they lie, and all at once. */
+static bool few_rows(const struct jrl_device *dev, const struct jrl_matmul_group *g)
+{
+    bool few = dev->isa == JRL_ISA_AMX && g->p[0].dtype == JRL_BF16 && g->p[0].m > 0 && g->p[0].m <= JRL_AMX_FEW_ROWS && g->p[0].k > 0;
+    for (int i = 0; i < g->n; i++)
+        few = few && g->p[i].n > 0;
+    return few;
+}
+
+static int check_group(const struct jrl_matmul_group *g, struct jrl_error *err)
+{
+    const struct jrl_matmul *first = &g->p[0];
+    if (g->n < 1 || g->n > JRL_GROUP_PRODUCTS)
+        return jrl_fail(err, JRL_ERR_RUN, "matmul nt: a group of %d products", g->n);
+    for (int i = 0; i < g->n; i++) {
+        const struct jrl_matmul *p = &g->p[i];
+        int rc = check(p, p->k, p->k, "nt", err);
+        if (rc)
+            return rc;
+        if (p->dtype != first->dtype || p->m != first->m || p->k != first->k || p->a != first->a || p->lda != first->lda)
+            return jrl_fail(err, JRL_ERR_RUN, "matmul nt: product %d of a group has other rows than the first", i);
+    }
+    return JRL_OK;
+}
+
+int jrl_matmul_nt_group(struct jrl_device *dev, const struct jrl_matmul_group *group, const struct jrl_matmul_group *then,
+                        struct jrl_error *err)
+{
+    int rc = check_group(group, err);
+#if defined(__x86_64__)
+    if (!rc && few_rows(dev, group))
+        return jrl_group_amx_few_rows(dev, group, then, err);
+#endif
+    (void)then;
+    for (int i = 0; i < group->n && !rc; i++) {
+        struct jrl_product q = product_of(&group->p[i]);
+        q.b_column = group->p[i].ldb;
+        q.b_step = 1;
+        rc = run_product(dev, &q, err);
+    }
+    return rc;
+}
+
 int jrl_matmul_nt(struct jrl_device *dev, const struct jrl_matmul *p, struct jrl_error *err)
 {
-    int rc = check(p, p->k, p->k, "nt", err);
-    if (rc)
-        return rc;
-    struct jrl_product q = product_of(p);
-    q.b_column = p->ldb;
-    q.b_step = 1;
-    return run_product(dev, &q, err);
+    const struct jrl_matmul_group one = { .p = { *p }, .n = 1 };
+    return jrl_matmul_nt_group(dev, &one, NULL, err);
 }
 
 int jrl_matmul_nn(struct jrl_device *dev, const struct jrl_matmul *p, struct jrl_error *err)

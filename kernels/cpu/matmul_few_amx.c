@@ -1,181 +1,277 @@
-/* matmul_few_amx.c - nt products with few rows of A (decoding): bound by reading B, the weight. B's rows as
- * they lie are the left operand, packed A the right one, so each tile is a piece of C transposed. */
-#include "kernels/cpu/dwords_avx512.h"
+/* matmul_few_amx.c - products with few rows of A (decoding), bound by reading the weights. The rows of a weight as they
+ * lie are the left operand, packed A the right one, so each tile is a piece of C transposed: of two tiles of a weight
+ * and two of A at a time. */
+#include "kernels/cpu/attention_amx.h"
+#include "kernels/cpu/few_weights.h"
 #include "kernels/cpu/matmul_cpu.h"
-#include "kernels/cpu/tiles_amx.h"
+#include "kernels/mlp.h"
+
+#define TILE_FLOATS (TILE_ROWS * TILE_ROWS)
 
 struct few {
-    const struct jrl_product *p;
-    int64_t blocks, tiles; /* tiles of 16 rows of A */
+    struct few_weights now, then; /* then.n is 0 where nothing is known to follow */
+    const struct jrl_matmul *products; /* where the results go; or, for gate and up: */
+    char *act;                         /* packed as the rows of the next product */
+    const struct jrl_pool *pool;
+    int64_t m, k, lda;
+    const jrl_bf16 *a;     /* NULL: PACKED is given, for all threads */
     char *packed;          /* [block][tile][16 pairs of k][16 rows][2] */
-    int lines;             /* of 64 bytes to fetch at each step */
+    int64_t packed_bytes;  /* of a thread, where each packs A for itself */
+    uint8_t *is_packed;    /* by thread */
+    int64_t blocks, tiles; /* tiles of 16 rows of A */
 };
 
-/* Storing a tile of C takes about as long as this many blocks; memory must not idle meanwhile. */
-#define STORE_STEPS 3
-
-/* The next N lines into the second cache: past the first one, whose few misses in flight the packed rows need. */
-static inline const char *fetch(const char *next, int n)
+static void pack_rows(const struct few *f, char *packed)
 {
-    for (int line = 0; line < n; line++)
-        _mm_prefetch(next + line * 64, _MM_HINT_T1);
-    return next + n * 64;
-}
-
-static void pack_rows(const struct few *f)
-{
-    const struct jrl_product *p = f->p;
     for (int64_t block = 0; block < f->blocks; block++)
         for (int64_t tile = 0; tile < f->tiles; tile++) {
             __m512i r[16];
-            __mmask32 mask = jrl_first_of_32(p->k - block * JRL_BLOCK);
+            __mmask32 mask = jrl_first_of_32(f->k - block * JRL_BLOCK);
             for (int64_t i = 0; i < 16; i++) {
-                bool there = tile * 16 + i < p->m;
-                const jrl_bf16 *row = (const jrl_bf16 *)p->a + (there ? (tile * 16 + i) * p->a_row + block * JRL_BLOCK : 0);
+                bool there = tile * 16 + i < f->m;
+                const jrl_bf16 *row = f->a + (there ? (tile * 16 + i) * f->lda + block * JRL_BLOCK : 0);
                 r[i] = _mm512_maskz_loadu_epi16(there ? mask : 0, row);
             }
             jrl_transpose_dwords(r);
             for (int i = 0; i < 16; i++)
-                _mm512_store_si512(f->packed + (block * f->tiles + tile) * TILE_BYTES + i * 64, r[i]);
+                _mm512_store_si512(packed + (block * f->tiles + tile) * TILE_BYTES + i * 64, r[i]);
         }
 }
 
-/* One block of 16 rows of B, filled up with zeros, where a tile cannot be read in place. */
-static void copy_block(char *to, const struct jrl_product *p, int64_t j, int64_t k)
+/* Two tiles of a weight times COUNT (1 or 2) tiles of packed A. Constants wherever this is inlined: COUNT. */
+static inline __attribute__((always_inline)) void add_block(const char *const w[2], int64_t row_bytes, const char *packed, const int count)
 {
-    __mmask32 mask = jrl_first_of_32(p->k - k);
+    _tile_loadd(4, w[0], row_bytes);
+    _tile_loadd(6, packed, 64);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_loadd(5, w[1], row_bytes);
+    _tile_dpbf16ps(1, 5, 6);
+    if (count > 1) {
+        _tile_loadd(7, packed + TILE_BYTES, 64);
+        _tile_dpbf16ps(2, 4, 7);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+}
+
+/* One block of both tiles, filled up with zeros, where they cannot be read in place. */
+static void copy_block(char copy[2][TILE_BYTES], const struct few_strip *s, int64_t k_left, int64_t block)
+{
+    __mmask32 mask = jrl_first_of_32(k_left);
+    for (int half = 0; half < 2; half++)
+        for (int64_t i = 0; i < TILE_ROWS; i++) {
+            bool there = i < s->rows[half];
+            __m512i row = _mm512_maskz_loadu_epi16(there ? mask : 0, s->data[half] + (there ? i * s->row_bytes + block * 64 : 0));
+            _mm512_store_si512(copy[half] + i * 64, row);
+        }
+}
+
+/* A tile of sums, [16 columns of C][16 rows of C], from C and back. */
+static void load_sums(float *sums, const struct jrl_matmul *p, int64_t tile, int64_t j, int64_t columns)
+{
+    __mmask16 mask = jrl_first_of_16(columns);
+    __m512i r[16];
     for (int64_t i = 0; i < 16; i++) {
-        bool there = j + i < p->n;
-        __m512i row = _mm512_maskz_loadu_epi16(there ? mask : 0, (const jrl_bf16 *)p->b + (there ? (j + i) * p->b_column + k : 0));
-        _mm512_store_si512(to + i * 64, row);
+        int64_t row = tile * 16 + i;
+        r[i] = _mm512_maskz_loadu_epi32(row < p->m ? mask : 0, row < p->m ? p->c + row * p->ldc + j : p->c);
+    }
+    jrl_transpose_dwords(r);
+    for (int i = 0; i < 16; i++)
+        _mm512_store_si512(sums + i * 16, r[i]);
+}
+
+static void store_sums(const float *sums, const struct jrl_matmul *p, int64_t tile, int64_t j, int64_t columns)
+{
+    __mmask16 mask = jrl_first_of_16(columns);
+    int64_t rows = p->m - tile * 16 < 16 ? p->m - tile * 16 : 16;
+    __m512i r[16];
+    for (int i = 0; i < 16; i++)
+        r[i] = _mm512_load_si512(sums + i * 16);
+    jrl_transpose_dwords(r);
+    for (int64_t i = 0; i < rows; i++)
+        _mm512_mask_storeu_epi32(p->c + (tile * 16 + i) * p->ldc + j, mask, r[i]);
+}
+
+static inline struct vec16 silu_times(struct vec16 gate, struct vec16 up)
+{
+    const struct vec16 one = vec_set(1.0f);
+    return vec_mul(vec_mul(gate, vec_div(one, vec_add(one, vec_exp(vec_mul(gate, vec_set(-1.0f)))))), up);
+}
+
+/* Sixteen gates and ups of sixteen rows become eight pair rows of a packed tile: no transposing. */
+static void store_act(char *pairs, const float *gate, const float *up)
+{
+    const __m512i interleave = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3,
+                                                18, 2, 17, 1, 16, 0);
+    for (int64_t j = 0; j < TILE_ROWS; j += 2) {
+        struct vec16 even = silu_times(vec_load(gate + j * 16), vec_load(up + j * 16));
+        struct vec16 odd = silu_times(vec_load(gate + (j + 1) * 16), vec_load(up + (j + 1) * 16));
+        _mm512_store_si512(pairs + j / 2 * 64, _mm512_permutexvar_epi16(interleave, jrl_round_two(even, odd)));
     }
 }
 
-/* The four tiles of C: [16 columns of C][16 rows of C] each. */
-static void load_sums(const struct few *f, float sums[4][256], int64_t j)
+static void store_tiles(const struct few *f, const struct few_strip *s, float sums[4][TILE_FLOATS], int64_t tile, int64_t count)
 {
-    const struct jrl_product *p = f->p;
-    __mmask16 mask = jrl_first_of_16(p->n - j);
-    for (int64_t tile = 0; tile < f->tiles; tile++) {
-        __m512i r[16];
-        for (int64_t i = 0; i < 16; i++) {
-            int64_t row = tile * 16 + i;
-            r[i] = _mm512_maskz_loadu_epi32(row < p->m ? mask : 0, row < p->m ? p->c + row * p->ldc + j : p->c);
+    for (int64_t i = 0; i < count; i++) {
+        if (f->act) { /* strips of 16: two make a block of the next product */
+            store_act(f->act + (s->row / JRL_BLOCK * f->tiles + tile + i) * TILE_BYTES + s->row % JRL_BLOCK / 2 * 64, sums[2 * i], sums[2 * i + 1]);
+            continue;
         }
-        jrl_transpose_dwords(r);
-        for (int i = 0; i < 16; i++)
-            _mm512_store_si512(&sums[tile][i * 16], r[i]);
+        const struct jrl_matmul *p = &f->products[s->matrix];
+        for (int half = 0; half < 2 && s->rows[half]; half++)
+            store_sums(sums[2 * i + half], p, tile + i, s->row + half * TILE_ROWS, s->rows[half]);
     }
 }
 
-static void store_sums(const struct few *f, float sums[4][256], int64_t j, const char *next)
+/* A strip of the weight times COUNT tiles of A from TILE on. Meanwhile memory is read ahead, evenly. */
+static inline __attribute__((always_inline)) void multiply_strip(const struct few *f, const struct few_strip *s, const char *packed, int64_t tile,
+                                                                 const int count, struct few_ahead *ahead, int64_t lines)
 {
-    const struct jrl_product *p = f->p;
-    __mmask16 mask = jrl_first_of_16(p->n - j);
-    for (int64_t tile = 0; tile < f->tiles; tile++) {
-        __m512i r[16];
-        int64_t rows = p->m - tile * 16 < 16 ? p->m - tile * 16 : 16;
-        for (int i = 0; i < 16; i++)
-            r[i] = _mm512_load_si512(&sums[tile][i * 16]);
-        jrl_transpose_dwords(r);
-        for (int64_t i = 0; i < rows; i++)
-            _mm512_mask_storeu_epi32(p->c + (tile * 16 + i) * p->ldc + j, mask, r[i]);
-        next = fetch(next, STORE_STEPS * f->lines);
-    }
-}
+    float sums[4][TILE_FLOATS] __attribute__((aligned(64)));
+    char copy[2][TILE_BYTES] __attribute__((aligned(64)));
+    const struct jrl_matmul *p = f->act ? NULL : &f->products[s->matrix];
+    const char *w[2] = { s->data[0], s->data[1] }, *copied[2] = { copy[0], copy[1] };
+    const int64_t in_place = s->rows[0] == TILE_ROWS && s->rows[1] == TILE_ROWS ? f->k / JRL_BLOCK : 0;
+    int64_t block = 0;
 
-/* One block: the weight tile at B times all tiles of packed A. TILES is a constant wherever this is inlined. */
-static inline __attribute__((always_inline)) void add_block(const void *b, int64_t row_bytes, const char *packed, const int tiles)
-{
-    _tile_loadd(6, b, row_bytes);
-    _tile_loadd(7, packed, 64);
-    _tile_dpbf16ps(0, 6, 7);
-    if (tiles > 1) {
-        _tile_loadd(5, packed + TILE_BYTES, 64);
-        _tile_dpbf16ps(1, 6, 5);
-    }
-    if (tiles > 2) {
-        _tile_loadd(4, packed + 2 * TILE_BYTES, 64);
-        _tile_dpbf16ps(2, 6, 4);
-    }
-    if (tiles > 3) {
-        _tile_loadd(7, packed + 3 * TILE_BYTES, 64);
-        _tile_dpbf16ps(3, 6, 7);
-    }
-}
-
-/* Columns j .. j+15 of C. Meanwhile the next 16 rows of B are fetched, so that memory is read in order, evenly,
- * and a whole strip ahead. */
-static inline __attribute__((always_inline)) void strip(const struct few *f, int64_t j, const int tiles)
-{
-    const struct jrl_product *p = f->p;
-    const jrl_bf16 *b = (const jrl_bf16 *)p->b + j * p->b_column;
-    const char *next = (const char *)(b + 16 * p->b_column);
-    float sums[4][256] __attribute__((aligned(64)));
-    char copy[TILE_BYTES] __attribute__((aligned(64)));
-    int64_t in_place = p->n - j >= 16 ? p->k / JRL_BLOCK : 0;
-
-    if (p->accumulate) {
-        load_sums(f, sums, j);
+    packed += tile * TILE_BYTES;
+    if (p && p->accumulate) {
+        for (int half = 0; half < 2; half++)
+            for (int i = 0; i < count; i++)
+                load_sums(sums[2 * i + half], p, tile + i, s->row + half * TILE_ROWS, s->rows[half]);
         jrl_memory_is_written();
         _tile_loadd(0, sums[0], 64);
         _tile_loadd(1, sums[1], 64);
-        _tile_loadd(2, sums[2], 64);
-        _tile_loadd(3, sums[3], 64);
+        if (count > 1) {
+            _tile_loadd(2, sums[2], 64);
+            _tile_loadd(3, sums[3], 64);
+        }
     } else {
         _tile_zero(0);
         _tile_zero(1);
         _tile_zero(2);
         _tile_zero(3);
     }
-    int64_t block = 0;
     for (; block < in_place; block++) {
-        next = fetch(next, f->lines);
-        add_block(b + block * JRL_BLOCK, p->b_column * 2, f->packed + block * tiles * TILE_BYTES, tiles);
+        few_fetch(ahead, lines);
+        add_block(w, s->row_bytes, packed + block * f->tiles * TILE_BYTES, count);
+        w[0] += 64;
+        w[1] += 64;
     }
     for (; block < f->blocks; block++) {
-        copy_block(copy, p, j, block * JRL_BLOCK);
+        copy_block(copy, s, f->k - block * JRL_BLOCK, block);
         jrl_memory_is_written();
-        add_block(copy, 64, f->packed + block * tiles * TILE_BYTES, tiles);
+        add_block(copied, 64, packed + block * f->tiles * TILE_BYTES, count);
         jrl_memory_is_written();
     }
     _tile_stored(0, sums[0], 64);
-    if (tiles > 1)
-        _tile_stored(1, sums[1], 64);
-    if (tiles > 2)
+    _tile_stored(1, sums[1], 64);
+    if (count > 1) {
         _tile_stored(2, sums[2], 64);
-    if (tiles > 3)
         _tile_stored(3, sums[3], 64);
+    }
     jrl_memory_is_written();
-    store_sums(f, sums, j, next);
+    few_fetch(ahead, lines * 2);
+    store_tiles(f, s, sums, tile, count);
 }
 
-static void columns(void *ctx, struct jrl_range range, int thread)
+/* Lines to fetch of each quarter at a step, so that a strip comes in while one is used. */
+static int64_t lines_per_step(const struct few *f)
+{
+    const int64_t lines = few_strip_bytes(&f->now) / 256, steps = (f->tiles + 1) / 2 * (f->blocks + 2);
+    return (lines + steps - 1) / steps;
+}
+
+static void few_part(void *ctx, int64_t part, int thread)
 {
     const struct few *f = ctx;
-    (void)thread;
+    const int64_t size = few_part_strips(&f->now), n = few_strips(&f->now), end = (part + 1) * size < n ? (part + 1) * size : n;
+    const struct jrl_range share = few_share(&f->now, f->pool, thread);
+    char *packed = f->packed + thread * f->packed_bytes;
+    struct few_ahead ahead = { .done = true };
+    const int64_t lines = lines_per_step(f);
+
+    if (part * size >= share.begin && end <= share.end)
+        ahead = few_ahead_of(&f->now, share, part * size, f->then.n ? &f->then : NULL,
+                             f->then.n ? few_share(&f->then, f->pool, thread) : (struct jrl_range){ 0, 0 });
+    if (f->a && !f->is_packed[thread]) {
+        pack_rows(f, packed);
+        f->is_packed[thread] = 1;
+    }
     jrl_tiles_begin();
-    for (int64_t j = range.begin; j < range.end; j += 16) {
-        switch (f->tiles) {
-        case 1: strip(f, j, 1); break;
-        case 2: strip(f, j, 2); break;
-        case 3: strip(f, j, 3); break;
-        default: strip(f, j, 4); break;
-        }
+    for (int64_t i = part * size; i < end; i++) {
+        const struct few_strip s = few_strip_at(&f->now, i);
+        int64_t tile = 0;
+        for (; tile + 1 < f->tiles; tile += 2)
+            multiply_strip(f, &s, packed, tile, 2, &ahead, lines);
+        if (tile < f->tiles)
+            multiply_strip(f, &s, packed, tile, 1, &ahead, lines);
     }
     jrl_tiles_end();
 }
 
-int jrl_product_amx_few_rows(struct jrl_device *dev, const struct jrl_product *p, struct jrl_error *err)
+static struct few_weights weights_of(const struct jrl_matmul_group *g)
 {
-    struct few f = { .p = p, .blocks = (p->k + JRL_BLOCK - 1) / JRL_BLOCK, .tiles = (p->m + 15) / 16 };
-    void *packed;
-    int rc = jrl_device_scratch(&packed, dev, JRL_SCRATCH_MATMUL, (size_t)(f.blocks * f.tiles), TILE_BYTES, err);
+    struct few_weights w = { .n = g ? g->n : 0, .side_by_side = g && g->gated };
+    for (int i = 0; i < w.n; i++) {
+        w.matrix[i].data = g->p[i].b;
+        w.matrix[i].rows = g->p[i].n;
+        w.matrix[i].row_bytes = g->p[i].ldb * 2;
+    }
+    return w;
+}
+
+/* Each thread packs A for itself: into its own cache, and none waits. */
+static int run_few(struct jrl_device *dev, struct few *f, const struct jrl_matmul *first, struct jrl_error *err)
+{
+    const int64_t n_threads = jrl_pool_size(dev->pool);
+    void *scratch;
+    int rc;
+
+    f->pool = dev->pool;
+    f->m = first->m;
+    f->k = first->k;
+    f->blocks = (f->k + JRL_BLOCK - 1) / JRL_BLOCK;
+    f->tiles = (f->m + TILE_ROWS - 1) / TILE_ROWS;
+    if (!f->packed) {
+        const int64_t flag_bytes = (n_threads + 63) / 64 * 64;
+        f->a = first->a;
+        f->lda = first->lda;
+        f->packed_bytes = f->blocks * f->tiles * TILE_BYTES;
+        if ((rc = jrl_device_scratch(&scratch, dev, JRL_SCRATCH_MATMUL, 1, (size_t)(flag_bytes + n_threads * f->packed_bytes), err)))
+            return rc;
+        f->is_packed = scratch;
+        f->packed = (char *)scratch + flag_bytes;
+        memset(f->is_packed, 0, (size_t)n_threads);
+    }
+    jrl_pool_run(dev->pool, few_parts(&f->now), few_part, f);
+    return JRL_OK;
+}
+
+int jrl_group_amx_few_rows(struct jrl_device *dev, const struct jrl_matmul_group *group, const struct jrl_matmul_group *then, struct jrl_error *err)
+{
+    struct few f = { .now = weights_of(group), .then = weights_of(then), .products = group->p };
+
+    return run_few(dev, &f, &group->p[0], err);
+}
+
+int jrl_mlp_amx_few_rows(struct jrl_device *dev, const struct jrl_mlp *p, const struct jrl_matmul_group *then, struct jrl_error *err)
+{
+    const struct jrl_matmul wide = { .dtype = p->dtype, .m = p->rows, .n = p->mlp_dim, .k = p->dim, .a = p->normed, .lda = p->dim, .ldb = p->dim };
+    const struct jrl_matmul back = { .dtype = p->dtype, .m = p->rows, .n = p->dim, .k = p->mlp_dim, .b = p->down, .ldb = p->mlp_dim,
+                                     .c = p->x, .ldc = p->dim, .accumulate = true };
+    struct jrl_matmul_group up = { .p = { wide, wide }, .n = 2, .gated = true }, down = { .p = { back }, .n = 1 };
+    const int64_t block_bytes = (p->rows + TILE_ROWS - 1) / TILE_ROWS * TILE_BYTES, blocks = (p->mlp_dim + JRL_BLOCK - 1) / JRL_BLOCK;
+    void *act;
+    int rc = jrl_device_scratch(&act, dev, JRL_SCRATCH_ACT, (size_t)blocks, (size_t)block_bytes, err);
+
     if (rc)
         return rc;
-    f.packed = packed;
-    f.lines = (int)((16 * f.blocks + f.blocks + STORE_STEPS * f.tiles - 1) / (f.blocks + STORE_STEPS * f.tiles));
-    pack_rows(&f);
-    jrl_device_ranges(dev, p->n, 16, columns, &f);
-    return JRL_OK;
+    up.p[0].b = p->gate;
+    up.p[1].b = p->up;
+    memset((char *)act + (blocks - 1) * block_bytes, 0, (size_t)block_bytes); /* its second half may be no strip's */
+    struct few first = { .now = weights_of(&up), .then = weights_of(&down), .act = act };
+    if ((rc = run_few(dev, &first, &wide, err)))
+        return rc;
+    struct few second = { .now = weights_of(&down), .then = weights_of(then), .products = down.p, .packed = act };
+    return run_few(dev, &second, &back, err);
 }

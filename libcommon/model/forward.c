@@ -4,16 +4,12 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "kernels/gated.h"
-#include "kernels/matmul.h"
+#include "kernels/mlp.h"
 #include "kernels/norm.h"
-#include "kernels/swiglu.h"
 #include "model/workspace.h"
 
 /* Rows of the MLP computed together: each part of the weights is packed once for so many. */
 #define MLP_ROWS 2048
-/* Up to here the weights stream past the rows, and gate and up are small enough to be kept in memory. */
-#define MLP_FEW_ROWS 64
 
 struct jrl_workspace *jrl_workspace_new(void)
 {
@@ -124,84 +120,75 @@ static const void *gather_bias(const struct jrl_pass *pass, const struct jrl_lay
     return to;
 }
 
-/* qkv = normed [q; k; v]^T, side by side. */
-static int project_qkv(struct jrl_pass *pass, const struct jrl_layer *layer, struct jrl_error *err)
+/* A weight [n, k] as the operand of a product with rows of A. */
+static struct jrl_matmul with_weight(const struct jrl_pass *pass, const void *weight, int64_t n, int64_t k)
+{
+    return (struct jrl_matmul){ .dtype = pass->model->dtype, .m = pass->n_rows, .n = n, .k = k, .b = weight, .lda = k, .ldb = k };
+}
+
+/* The products of a layer in their order. qkv = normed [q; k; v]^T, side by side. */
+static struct jrl_matmul_group qkv_products(const struct jrl_pass *pass, const struct jrl_layer *layer)
 {
     const struct jrl_model_config *c = &pass->model->config;
     const int64_t q_dim = c->n_heads * c->head_dim, kv_dim = c->n_kv_heads * c->head_dim;
-    const struct { const void *weight; int64_t n, at; } parts[] = {
-        { layer->q, q_dim, 0 }, { layer->k, kv_dim, q_dim }, { layer->v, kv_dim, q_dim + kv_dim },
-    };
+    struct jrl_matmul_group g = { .n = 3 };
 
+    g.p[0] = with_weight(pass, layer->q, q_dim, c->dim);
+    g.p[1] = with_weight(pass, layer->k, kv_dim, c->dim);
+    g.p[2] = with_weight(pass, layer->v, kv_dim, c->dim);
     for (int i = 0; i < 3; i++) {
-        const struct jrl_matmul product = { .dtype = pass->model->dtype, .m = pass->n_rows, .n = parts[i].n, .k = c->dim,
-                                            .a = pass->normed, .lda = c->dim, .b = parts[i].weight, .ldb = c->dim,
-                                            .c = pass->qkv + parts[i].at, .ldc = q_dim + 2 * kv_dim };
-        int rc = jrl_matmul_nt(pass->model->dev, &product, err);
-
-        if (rc < 0)
-            return rc;
+        g.p[i].a = pass->normed;
+        g.p[i].c = pass->qkv + (i == 0 ? 0 : q_dim + (i - 1) * kv_dim);
+        g.p[i].ldc = q_dim + 2 * kv_dim;
     }
-    return JRL_OK;
+    return g;
+}
+
+static struct jrl_matmul_group output_product(const struct jrl_pass *pass, const struct jrl_layer *layer, float *x)
+{
+    const struct jrl_model_config *c = &pass->model->config;
+    struct jrl_matmul_group g = { .n = 1 };
+
+    g.p[0] = with_weight(pass, layer->o, c->dim, c->n_heads * c->head_dim);
+    g.p[0].a = pass->mixed;
+    g.p[0].c = x;
+    g.p[0].ldc = c->dim;
+    g.p[0].accumulate = true;
+    return g;
+}
+
+/* Only what is needed to fetch them: jrl_mlp_forward makes these products. */
+static struct jrl_matmul_group gate_and_up(const struct jrl_pass *pass, const struct jrl_layer *layer)
+{
+    const struct jrl_model_config *c = &pass->model->config;
+
+    return (struct jrl_matmul_group){ .p = { with_weight(pass, layer->gate, c->mlp_dim, c->dim), with_weight(pass, layer->up, c->mlp_dim, c->dim) },
+                                      .n = 2, .gated = true };
+}
+
+/* What comes after the MLP of a layer: the next layer or the head. */
+static struct jrl_matmul_group products_after(const struct jrl_pass *pass, const struct jrl_layer *layer)
+{
+    const struct jrl_model *m = pass->model;
+
+    if (layer + 1 < m->layers + m->config.n_layers)
+        return qkv_products(pass, layer + 1);
+    return (struct jrl_matmul_group){ .p = { with_weight(pass, m->head, m->config.vocab, m->config.dim) }, .n = 1 };
 }
 
 int jrl_attention_block(struct jrl_pass *pass, const struct jrl_layer *layer, float *x, float *lse, struct jrl_error *err)
 {
     const struct jrl_model *m = pass->model;
     const struct jrl_model_config *c = &m->config;
-    const int64_t q_dim = c->n_heads * c->head_dim;
-    const struct jrl_matmul output = { .dtype = m->dtype, .m = pass->n_rows, .n = c->dim, .k = q_dim, .a = pass->mixed, .lda = q_dim,
-                                       .b = layer->o, .ldb = q_dim, .c = x, .ldc = c->dim, .accumulate = true };
+    const struct jrl_matmul_group qkv = qkv_products(pass, layer), output = output_product(pass, layer, x), wide = gate_and_up(pass, layer);
     int rc;
 
     if ((rc = jrl_rmsnorm(m->dev, pass->normed, x, layer->attn_norm, m->dtype, c->norm_eps, pass->n_rows, c->dim, err)) < 0 ||
-        (rc = project_qkv(pass, layer, err)) < 0 ||
+        (rc = jrl_matmul_nt_group(m->dev, &qkv, &output, err)) < 0 ||
         (rc = jrl_qkv_rope(m->dev, &pass->attention, pass->q, pass->qkv, gather_bias(pass, layer), err)) < 0 ||
         (rc = jrl_attention_forward(m->dev, &pass->attention, pass->mixed, lse, pass->q, err)) < 0)
         return rc;
-    return jrl_matmul_nt(m->dev, &output, err);
-}
-
-/* act = silu(normed gate^T) * (normed up^T) */
-static int mlp_activation(struct jrl_pass *pass, const struct jrl_layer *layer, int64_t n_rows, float *gate, float *up, void *act,
-                          struct jrl_error *err)
-{
-    const struct jrl_model *m = pass->model;
-    const struct jrl_model_config *c = &m->config;
-    const struct jrl_gated gated = { m->dtype, n_rows, c->dim, c->mlp_dim, pass->normed, layer->gate, layer->up };
-    struct jrl_matmul wide = { .dtype = m->dtype, .m = n_rows, .n = c->mlp_dim, .k = c->dim, .a = pass->normed, .lda = c->dim,
-                               .b = layer->gate, .ldb = c->dim, .c = gate, .ldc = c->mlp_dim };
-    int rc;
-
-    if (n_rows > MLP_FEW_ROWS)
-        return jrl_gated(m->dev, &gated, act, err);
-    if ((rc = jrl_matmul_nt(m->dev, &wide, err)) < 0)
-        return rc;
-    wide.b = layer->up;
-    wide.c = up;
-    if ((rc = jrl_matmul_nt(m->dev, &wide, err)) < 0)
-        return rc;
-    return jrl_swiglu(m->dev, act, m->dtype, gate, up, n_rows, c->mlp_dim, err);
-}
-
-static int mlp_rows(struct jrl_pass *pass, const struct jrl_layer *layer, float *x, int64_t n_rows, float *gate, float *up, void *act,
-                    struct jrl_error *err)
-{
-    const struct jrl_model *m = pass->model;
-    const struct jrl_model_config *c = &m->config;
-    const struct jrl_matmul down = { .dtype = m->dtype, .m = n_rows, .n = c->dim, .k = c->mlp_dim, .a = act, .lda = c->mlp_dim,
-                                     .b = layer->down, .ldb = c->mlp_dim, .c = x, .ldc = c->dim, .accumulate = true };
-    int rc;
-
-    if ((rc = jrl_rmsnorm(m->dev, pass->normed, x, layer->mlp_norm, m->dtype, c->norm_eps, n_rows, c->dim, err)) < 0 ||
-        (rc = mlp_activation(pass, layer, n_rows, gate, up, act, err)) < 0)
-        return rc;
-    return jrl_matmul_nt(m->dev, &down, err);
-}
-
-int64_t jrl_mlp_few_rows(int64_t n_rows)
-{
-    return n_rows < MLP_FEW_ROWS ? n_rows : MLP_FEW_ROWS;
+    return jrl_matmul_nt_group(m->dev, &output, &wide, err);
 }
 
 int64_t jrl_mlp_rows(const struct jrl_model_config *config, int64_t n_rows)
@@ -212,20 +199,21 @@ int64_t jrl_mlp_rows(const struct jrl_model_config *config, int64_t n_rows)
 
 int jrl_mlp_block(struct jrl_pass *pass, const struct jrl_layer *layer, float *x, struct jrl_error *err)
 {
-    const struct jrl_model_config *c = &pass->model->config;
-    const int64_t most = jrl_mlp_rows(c, pass->n_rows), few = jrl_mlp_few_rows(most);
-    float *gate = NULL, *up = NULL;
-    void *act = NULL;
+    const struct jrl_model *m = pass->model;
+    const struct jrl_model_config *c = &m->config;
+    const struct jrl_matmul_group then = products_after(pass, layer);
+    const int64_t most = jrl_mlp_rows(c, pass->n_rows);
+    struct jrl_mlp mlp = { .dtype = m->dtype, .dim = c->dim, .mlp_dim = c->mlp_dim, .normed = pass->normed,
+                           .gate = layer->gate, .up = layer->up, .down = layer->down };
     int rc;
 
-    if ((rc = jrl_workspace_need(pass->ws, JRL_WS_GATE, few * c->mlp_dim, 4, &gate, err)) < 0 ||
-        (rc = jrl_workspace_need(pass->ws, JRL_WS_UP, few * c->mlp_dim, 4, &up, err)) < 0 ||
-        (rc = jrl_workspace_need(pass->ws, JRL_WS_ACT, most * c->mlp_dim, jrl_dtype_bytes(pass->model->dtype), &act, err)) < 0)
+    if ((rc = jrl_workspace_need(pass->ws, JRL_WS_ACT, most * c->mlp_dim, jrl_dtype_bytes(m->dtype), &mlp.act, err)) < 0)
         return rc;
     for (int64_t at = 0; at < pass->n_rows; at += most) {
-        const int64_t n = pass->n_rows - at < most ? pass->n_rows - at : most;
-
-        if ((rc = mlp_rows(pass, layer, x + at * c->dim, n, gate, up, act, err)) < 0)
+        mlp.rows = pass->n_rows - at < most ? pass->n_rows - at : most;
+        mlp.x = x + at * c->dim;
+        if ((rc = jrl_rmsnorm(m->dev, pass->normed, mlp.x, layer->mlp_norm, m->dtype, c->norm_eps, mlp.rows, c->dim, err)) < 0 ||
+            (rc = jrl_mlp_forward(m->dev, &mlp, &then, err)) < 0)
             return rc;
     }
     return JRL_OK;

@@ -28,8 +28,6 @@ static void need_rows(struct jrl_scratch_needs *s, const struct jrl_pass_plan *p
     set(s, JRL_WS_Q, JRL_NEED_ROWS, n, q_dim * bytes);
     set(s, JRL_WS_MIXED, JRL_NEED_ROWS, n, q_dim * bytes);
     set(s, JRL_WS_BIAS, JRL_NEED_MLP, 1, width * bytes);
-    set(s, JRL_WS_GATE, JRL_NEED_MLP, jrl_mlp_few_rows(mlp), c->mlp_dim * 4);
-    set(s, JRL_WS_UP, JRL_NEED_MLP, jrl_mlp_few_rows(mlp), c->mlp_dim * 4);
     set(s, JRL_WS_ACT, JRL_NEED_MLP, mlp, c->mlp_dim * bytes);
 }
 

@@ -9,7 +9,7 @@
 enum jrl_scratch {
     JRL_WS_IDS, JRL_WS_ROWS, JRL_WS_BIAS,                     /* token ids, attention rows, gathered bias */
     JRL_WS_X, JRL_WS_NORMED, JRL_WS_QKV, JRL_WS_Q, JRL_WS_MIXED, /* residual; block input; projections; query; attention output */
-    JRL_WS_GATE, JRL_WS_UP, JRL_WS_ACT,                       /* of some rows of the MLP; gate and up of few */
+    JRL_WS_ACT,                                               /* of some rows of the MLP */
     JRL_WS_HEAD_X, JRL_WS_HEAD_NORMED, JRL_WS_LOGITS,         /* of the wanted rows */
     JRL_WS_PAGES, JRL_WS_PAGE_TABLE, JRL_WS_SAVED,            /* training: K and V of one layer; layer inputs */
     JRL_WS_HEAD_ROWS, JRL_WS_TARGETS, JRL_WS_STATS, JRL_WS_DLOGITS, JRL_WS_DHEAD_NORMED, JRL_WS_DHEAD_X,
@@ -36,7 +36,6 @@ void jrl_scratch_plan(struct jrl_scratch_needs *needs, const struct jrl_pass_pla
 
 /* Rows of the MLP computed together, forward and backward, in a pass over n_rows rows. */
 int64_t jrl_mlp_rows(const struct jrl_model_config *config, int64_t n_rows);
-int64_t jrl_mlp_few_rows(int64_t n_rows); /* of gate and up in memory */
 int64_t jrl_mlp_backward_rows(const struct jrl_model_config *config, int64_t n_rows);
 
 /* *out: memory of n elements of SIZE bytes, 64-byte aligned, contents anything; valid until the next

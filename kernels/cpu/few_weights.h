@@ -1,0 +1,144 @@
+/* few_weights.h - the weights that a product with few rows reads, as strips of two tiles, and the walk that fetches
+ * them ahead of their use: on through a thread's own share and into its share of the weights that come next. */
+#ifndef JRL_KERNELS_CPU_FEW_WEIGHTS_H
+#define JRL_KERNELS_CPU_FEW_WEIGHTS_H
+
+#include <immintrin.h>
+
+#include "kernels/cpu/cpu.h"
+#include "kernels/matmul.h"
+
+#define TILE_ROWS 16
+
+/* Matrices of bf16 rows. Side by side, a strip is 16 rows of each of the first two; else 32 rows of one. */
+struct few_weights {
+    struct {
+        const char *data;
+        int64_t rows, row_bytes;
+    } matrix[JRL_GROUP_PRODUCTS];
+    int n;
+    bool side_by_side;
+};
+
+/* Two tiles of up to 16 rows: rows[1] may be 0. */
+struct few_strip {
+    int matrix; /* the first tile's */
+    int64_t row; /* the first of it in its matrix */
+    const char *data[2];
+    int64_t rows[2], row_bytes;
+};
+
+static inline int64_t few_strips_of(const struct few_weights *w, int matrix)
+{
+    const int64_t rows = w->side_by_side ? TILE_ROWS : 2 * TILE_ROWS;
+    return (w->matrix[matrix].rows + rows - 1) / rows;
+}
+
+static inline int64_t few_strips(const struct few_weights *w)
+{
+    int64_t n = 0;
+    for (int i = 0; i < (w->side_by_side ? 1 : w->n); i++)
+        n += few_strips_of(w, i);
+    return n;
+}
+
+static inline struct few_strip few_strip_at(const struct few_weights *w, int64_t strip)
+{
+    struct few_strip s = { 0 };
+    while (s.matrix < w->n - 1 && strip >= few_strips_of(w, s.matrix) && !w->side_by_side)
+        strip -= few_strips_of(w, s.matrix++);
+    s.row = strip * (w->side_by_side ? TILE_ROWS : 2 * TILE_ROWS);
+    s.row_bytes = w->matrix[s.matrix].row_bytes;
+    for (int half = 0; half < 2; half++) {
+        const int of = w->side_by_side ? half : s.matrix;
+        const int64_t row = s.row + (w->side_by_side ? 0 : half * TILE_ROWS), left = w->matrix[of].rows - row;
+        s.rows[half] = left < 0 ? 0 : left < TILE_ROWS ? left : TILE_ROWS;
+        s.data[half] = w->matrix[of].data + (left > 0 ? row : s.row) * s.row_bytes;
+    }
+    return s;
+}
+
+static inline int64_t few_strip_bytes(const struct few_weights *w)
+{
+    return 2 * TILE_ROWS * w->matrix[0].row_bytes;
+}
+
+/* Strips of a part: as many as are worth the handing out. */
+static inline int64_t few_part_strips(const struct few_weights *w)
+{
+    const int64_t worth_bytes = 32768, bytes = few_strip_bytes(w);
+    return bytes >= worth_bytes || bytes == 0 ? 1 : worth_bytes / bytes;
+}
+
+static inline int64_t few_parts(const struct few_weights *w)
+{
+    return (few_strips(w) + few_part_strips(w) - 1) / few_part_strips(w);
+}
+
+/* The strips of THREAD's share. */
+static inline struct jrl_range few_share(const struct few_weights *w, const struct jrl_pool *pool, int thread)
+{
+    const int64_t parts = few_parts(w), size = few_part_strips(w), strips = few_strips(w), end = jrl_pool_share(pool, parts, thread + 1) * size;
+    return (struct jrl_range){ jrl_pool_share(pool, parts, thread) * size, end < strips ? end : strips };
+}
+
+/* How far memory is read ahead: what it delivers while threads meet and the small steps between two products run. */
+#define FEW_AHEAD_BYTES 65536
+
+struct few_ahead {
+    const char *at, *stop; /* in the first quarter of the half strip under way */
+    int64_t quarter_bytes;
+    const struct few_weights *weights, *then;
+    struct jrl_range left, then_left; /* strips */
+    int half;
+    bool done; /* nothing is left to fetch */
+};
+
+static inline void few_next_half(struct few_ahead *a)
+{
+    if (a->half == 2) {
+        a->half = 0;
+        a->left.begin++;
+    }
+    if (a->left.begin >= a->left.end && a->then) {
+        a->weights = a->then;
+        a->left = a->then_left;
+        a->then = NULL;
+    }
+    if (a->left.begin >= a->left.end) {
+        a->done = true;
+        return;
+    }
+    const struct few_strip s = few_strip_at(a->weights, a->left.begin);
+    a->at = s.data[a->half];
+    a->quarter_bytes = s.rows[a->half] * s.row_bytes / 4;
+    a->stop = a->at + a->quarter_bytes;
+    a->half++;
+}
+
+/* A walk that is FEW_AHEAD_BYTES ahead of STRIP of the share; then it goes on into the share of THEN, if not NULL. */
+static inline struct few_ahead few_ahead_of(const struct few_weights *w, struct jrl_range share, int64_t strip, const struct few_weights *then,
+                                            struct jrl_range then_share)
+{
+    struct few_ahead a = { .weights = w, .then = then, .left = { strip, share.end }, .then_left = then_share };
+    int64_t skip = FEW_AHEAD_BYTES / 4;
+    for (few_next_half(&a); !a.done && skip >= a.stop - a.at; few_next_half(&a))
+        skip -= a.stop - a.at;
+    a.at = a.done ? NULL : a.at + skip / 64 * 64;
+    return a;
+}
+
+/* The next N lines of each quarter into the second cache: past the first one, whose few misses in flight the tiles need.
+ * Memory delivers more from four places at once than from one. */
+static inline void few_fetch(struct few_ahead *a, int64_t n)
+{
+    if (a->done)
+        return;
+    for (int64_t line = 0; line < n; line++, a->at += 64)
+        for (int quarter = 0; quarter < 4; quarter++)
+            _mm_prefetch(a->at + quarter * a->quarter_bytes, _MM_HINT_T1);
+    if (a->at >= a->stop)
+        few_next_half(a);
+}
+
+#endif
