@@ -99,7 +99,10 @@ ok "status: metrics and evaluation" eval 'said whole "^metrics +.*reward -?[0-9]
 ok "status: whether it runs" said whole '^state +not running$'
 ok "status of something else" fails_with 3 'not a run folder' "$justrl" status start
 ok "--plan prints bytes" sh -c "'$justrl' --plan --policy start ${sizes[*]} x | grep -q 'written by a step'"
+ok "--plan prints memory" sh -c "'$justrl' --plan --policy start ${sizes[*]} x | grep -c '^total' | grep -qx 2"
 ok "--plan makes no folder" test ! -e x
+ok "a memory that is too small" fails_with 2 'more than the 1000000 it may use' "$justrl" --plan --memory 1000000B --policy start "${sizes[@]}" x
+ok "--memory goes to the tools that run a model" sh -c "'$justrl' --print --memory 3G ${new[*]} x | grep -o -- '--memory 3G' | wc -l | grep -qx 2"
 ok "--print shows the pipelines" sh -c "'$justrl' --print ${new[*]} x | grep -q 'jrl-batch.*jrl-sample'"
 ok "an unknown option" fails_with 2 "unknown option '--lrr'" "$justrl" --lrr 1 x
 ok "a number that is none" fails_with 2 'wants a whole number' "$justrl" --steps many x
