@@ -12,9 +12,11 @@ static inline void jrl_pair_columns(char *tiles, const jrl_bf16 *x, int64_t ld, 
 {
     for (int64_t d = 0; d < dim; d += 32) {
         __m512i r[16];
+#pragma GCC unroll 16
         for (int i = 0; i < 16; i++)
             r[i] = _mm512_loadu_si512(x + i * ld + d);
         jrl_transpose_dwords(r);
+#pragma GCC unroll 16
         for (int i = 0; i < 16; i++)
             _mm512_store_si512(tiles + d / 32 * TILE_BYTES + 64 * i, r[i]);
     }

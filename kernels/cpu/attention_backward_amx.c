@@ -106,9 +106,11 @@ static void load_keys(const struct pass *s, int64_t block)
     pair_rows(pairs, k, s->dim);
     for (int64_t d = 0; d < s->dim; d += 16) {
         __m512i r[16];
+#pragma GCC unroll 16
         for (int i = 0; i < 16; i++)
             r[i] = _mm512_load_si512(pairs + 2 * (i * s->dim + d));
         jrl_transpose_dwords(r);
+#pragma GCC unroll 16
         for (int i = 0; i < 16; i++)
             _mm512_store_si512(keys_t + (d + i) * BLOCK, r[i]);
     }
@@ -334,9 +336,11 @@ static void store_queries(const struct pass *s, int64_t q)
     for (int64_t j = 0; j < BLOCK; j += 16) {
         for (int64_t d = 0; d < s->dim; d += 16) {
             __m512i r[16];
+#pragma GCC unroll 16
             for (int i = 0; i < 16; i++)
                 r[i] = _mm512_load_si512(s->dq_t + (q * s->dim + d + i) * BLOCK + j);
             jrl_transpose_dwords(r);
+#pragma GCC unroll 16
             for (int i = 0; i < 16; i++)
                 _mm512_store_si512(rows + i * s->dim + d, r[i]);
         }

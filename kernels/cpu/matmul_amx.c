@@ -38,8 +38,30 @@ static inline void load_pair(__m512i *low, __m512i *high, const jrl_bf16 *x, int
     *high = _mm512_permutex2var_epi16(even, second, odd);
 }
 
-static void store_tile(char *tile, const __m512i r[16])
+/* A whole tile of rows, without masks: the loops are unrolled so that it stays in registers. */
+static inline void load_whole_rows(__m512i r[16], const jrl_bf16 *x, int64_t ld)
 {
+#pragma GCC unroll 16
+    for (int64_t i = 0; i < 16; i++)
+        r[i] = _mm512_loadu_si512(x + i * ld);
+}
+
+/* 32 rows k of 16 columns, as pairs. */
+static inline void load_whole_pairs(__m512i r[16], const jrl_bf16 *x, int64_t ld)
+{
+    const __m512i turns = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4,
+                                           19, 3, 18, 2, 17, 1, 16, 0);
+#pragma GCC unroll 16
+    for (int64_t pair = 0; pair < 16; pair++) {
+        const __m256i even = _mm256_loadu_si256((const __m256i *)(x + 2 * pair * ld));
+        const __m256i odd = _mm256_loadu_si256((const __m256i *)(x + (2 * pair + 1) * ld));
+        r[pair] = _mm512_permutexvar_epi16(turns, _mm512_inserti64x4(_mm512_castsi256_si512(even), odd, 1));
+    }
+}
+
+static inline void store_tile(char *tile, const __m512i r[16])
+{
+#pragma GCC unroll 16
     for (int i = 0; i < 16; i++)
         _mm512_store_si512(tile + 64 * i, r[i]);
 }
@@ -63,8 +85,31 @@ static void pack_a_block(char *to, const struct jrl_product *p, int64_t i, int64
     store_tile(to + TILE_BYTES, high);
 }
 
+/* A tile within the matrix: X is its first element, and what does not lie together lies LD apart. */
+static inline void pack_whole(char *to, const jrl_bf16 *x, int64_t ld, bool k_together, bool as_pairs)
+{
+    __m512i r[16];
+
+    if (k_together)
+        load_whole_rows(r, x, ld);
+    else
+        load_whole_pairs(r, x, ld);
+    if (k_together == as_pairs)
+        jrl_transpose_dwords(r);
+    store_tile(to, r);
+}
+
 static void pack_a(void *to, const struct jrl_product *p, int64_t i, int64_t rows, int64_t k, int64_t blocks)
 {
+    const bool together = p->a_step == 1;
+    const int64_t ld = together ? p->a_row : p->a_step;
+    const jrl_bf16 *a = (const jrl_bf16 *)p->a + (together ? i * ld + k : k * ld + i);
+
+    for (; rows == 32 && blocks > 0 && p->k - k >= JRL_BLOCK; blocks--, k += JRL_BLOCK, a += together ? JRL_BLOCK : JRL_BLOCK * ld) {
+        pack_whole(to, a, ld, together, false);
+        pack_whole((char *)to + TILE_BYTES, a + 16 * (together ? ld : 1), ld, together, false);
+        to = (char *)to + 2 * TILE_BYTES;
+    }
     for (int64_t block = 0; block < blocks; block++)
         pack_a_block((char *)to + block * 2 * TILE_BYTES, p, i, rows, k + block * JRL_BLOCK);
 }
@@ -90,6 +135,15 @@ static void pack_b_block(char *to, const struct jrl_product *p, int64_t j, int64
 
 static void pack_b(void *to, const struct jrl_product *p, int64_t j, int64_t columns, int64_t k, int64_t blocks)
 {
+    const bool together = p->b_step == 1;
+    const int64_t ld = together ? p->b_column : p->b_step;
+    const jrl_bf16 *b = (const jrl_bf16 *)p->b + (together ? j * ld + k : k * ld + j);
+
+    for (; columns == 32 && blocks > 0 && p->k - k >= JRL_BLOCK; blocks--, k += JRL_BLOCK, b += together ? JRL_BLOCK : JRL_BLOCK * ld) {
+        pack_whole(to, b, ld, together, true);
+        pack_whole((char *)to + TILE_BYTES, b + 16 * (together ? ld : 1), ld, together, true);
+        to = (char *)to + 2 * TILE_BYTES;
+    }
     for (int64_t block = 0; block < blocks; block++)
         pack_b_block((char *)to + block * 2 * TILE_BYTES, p, j, columns, k + block * JRL_BLOCK);
 }

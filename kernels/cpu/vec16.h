@@ -64,7 +64,12 @@ VEC_FN __m512i vec_round_bf16(struct vec16 a)
     __mmask16 is_nan = _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q);
     return _mm512_mask_or_epi32(rounded, is_nan, bits, _mm512_set1_epi32(0x400000));
 }
+#if defined(__AVX512BF16__)
+/* The instruction flushes denormals: what arithmetic gave has none, and as operands they count as zero. */
+VEC_FN __m256i vec_narrow(struct vec16 a) { return (__m256i)_mm512_cvtneps_pbh(a.v); }
+#else
 VEC_FN __m256i vec_narrow(struct vec16 a) { return _mm512_cvtepi32_epi16(_mm512_srli_epi32(vec_round_bf16(a), 16)); }
+#endif
 VEC_FN void vec_store_bf16(jrl_bf16 *p, struct vec16 a) { _mm256_storeu_si256((__m256i *)p, vec_narrow(a)); }
 VEC_FN void vec_store_part_bf16(jrl_bf16 *p, struct vec16 a, int64_t n) { _mm256_mask_storeu_epi16(p, vec_mask(n), vec_narrow(a)); }
 /* The value after rounding to bf16. */
