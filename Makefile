@@ -3,6 +3,7 @@
 #   DEPS=DIR    libraries under DIR/lib/pkgconfig (clusters without root)
 #   BUILD=asan  address and undefined-behaviour sanitizers, in its own folder
 #   DEV=1       our warnings are errors
+#   PEERS=OPTIONS  of tests/bench/peers.py, for bench-peers
 
 CFLAGS ?= -O2 -g
 PREFIX ?= /usr/local
@@ -64,7 +65,7 @@ benches := $(patsubst %.c,$(out)/%,$(sort $(wildcard tests/bench/*.c)))
 library := $(out)/libjrl.a
 faults := $(out)/tests/faults.so
 
-.PHONY: all deps reference check check-slow lint bench demo install clean units FORCE
+.PHONY: all deps reference check check-slow lint bench bench-peers demo install clean units FORCE
 .SECONDARY:
 all: $(tools)
 
@@ -126,6 +127,12 @@ check-slow: all units
 
 bench: all $(benches)
 	@for b in $(benches); do "$$b" || exit 1; done
+
+# Beside llama.cpp, Transformers and torch (fetched and compiled under build/peers): the section 'Peers' of performance.md.
+# PEERS='--short' does little of each and only prints; the other options are those of tests/bench/peers.py.
+bench-peers: all $(addprefix $(out)/tests/bench/,bench_sampling bench_train bench_update)
+	tests/bench/get-peers.sh
+	build/peers/python tests/bench/peers.py --build $(out) $(or $(PEERS),--keep tests/bench/performance.md)
 
 install: all
 	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/share/man/man1' '$(DESTDIR)$(PREFIX)/share/man/man5' '$(DESTDIR)$(PREFIX)/share/man/man7' '$(DESTDIR)$(PREFIX)/share/jrl/pipelines'
