@@ -74,12 +74,40 @@ static void multiply_edge(const struct plan *plan, float *c, bool from_zero, int
         memcpy(c + r * plan->p->ldc, tile + r * kernel->group, (size_t)columns * sizeof(float));
 }
 
+/* What the next strip will be packed from, some rows of which are fetched while each group is multiplied: they lie
+ * apart, and the processor does not follow so many streams by itself. */
+struct ahead {
+    const uint8_t *at;
+    int64_t rows, stride, width, rows_a_group; /* bytes */
+};
+
+static struct ahead look_ahead(const struct jrl_product *p, int64_t i, int64_t rows, int64_t k, int64_t blocks, int64_t groups)
+{
+    int64_t bytes = jrl_dtype_bytes(p->dtype), n = smaller(blocks * JRL_BLOCK, p->k - k);
+    struct ahead a = { (const uint8_t *)p->a + (i * p->a_row + k * p->a_step) * bytes, 0, 0, 0, 0 };
+    a.rows = p->a_step == 1 ? rows : n;
+    a.width = (p->a_step == 1 ? n : rows) * bytes;
+    a.stride = (p->a_step == 1 ? p->a_row : p->a_step) * bytes;
+    a.rows_a_group = divide_up(a.rows, groups);
+    return a;
+}
+
+static void fetch_some(struct ahead *a)
+{
+    int64_t end = smaller(a->rows, a->rows_a_group);
+    for (int64_t r = 0; r < end; r++, a->at += a->stride)
+        for (int64_t byte = 0; byte < a->width; byte += 64)
+            __builtin_prefetch(a->at + byte, 0, 2);
+    a->rows -= end;
+}
+
 /* One strip of A times all groups of a panel, for the blocks of one pass. */
 static void multiply_strip(const struct plan *plan, int64_t i, int64_t rows, int64_t j, int64_t column_end, bool from_zero,
-                           int64_t blocks, const uint8_t *strip, const uint8_t *group)
+                           int64_t blocks, const uint8_t *strip, const uint8_t *group, struct ahead *ahead)
 {
     const struct jrl_product_kernel *kernel = plan->kernel;
     for (; j < column_end; j += kernel->group) {
+        fetch_some(ahead);
         int64_t columns = smaller(kernel->group, column_end - j);
         float *c = plan->p->c + i * plan->p->ldc + j;
         if (rows == kernel->strip && columns == kernel->group)
@@ -118,9 +146,14 @@ static void multiply_panel(const struct plan *plan, int64_t i, int64_t row_end, 
         int64_t rows = smaller(kernel->strip, row_end - i);
         for (int64_t block = 0; block < panel->blocks; block += plan->pass_blocks) {
             int64_t blocks = smaller(plan->pass_blocks, panel->blocks - block), k = panel->k + block * JRL_BLOCK;
+            bool last = block + blocks == panel->blocks;
+            int64_t next = last ? i + kernel->strip : i, next_k = last ? panel->k : k + blocks * JRL_BLOCK;
+            struct ahead ahead = { NULL, 0, 0, 0, 0 };
+            if (next < row_end)
+                ahead = look_ahead(plan->p, next, smaller(kernel->strip, row_end - next), next_k, plan->pass_blocks, groups);
             kernel->pack_a(strip, plan->p, i, rows, k, blocks);
             multiply_strip(plan, i, rows, panel->j, panel->column_end, k == 0 && !plan->p->accumulate, blocks, strip,
-                           panel->packed + block * groups * kernel->group_block_bytes);
+                           panel->packed + block * groups * kernel->group_block_bytes, &ahead);
         }
     }
 }
