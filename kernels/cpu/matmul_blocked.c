@@ -101,6 +101,14 @@ static void fetch_some(struct ahead *a)
     a->rows -= end;
 }
 
+/* The tile of C that comes next is fetched while one is multiplied. */
+static void fetch_tile(const float *c, int64_t ldc, int64_t rows, int64_t columns)
+{
+    for (; rows > 0; rows--, c += ldc)
+        for (int64_t column = 0; column < columns; column += 16)
+            __builtin_prefetch(c + column, 1);
+}
+
 /* One strip of A times all groups of a panel, for the blocks of one pass. */
 static void multiply_strip(const struct plan *plan, int64_t i, int64_t rows, int64_t j, int64_t column_end, bool from_zero,
                            int64_t blocks, const uint8_t *strip, const uint8_t *group, struct ahead *ahead)
@@ -110,6 +118,7 @@ static void multiply_strip(const struct plan *plan, int64_t i, int64_t rows, int
         fetch_some(ahead);
         int64_t columns = smaller(kernel->group, column_end - j);
         float *c = plan->p->c + i * plan->p->ldc + j;
+        fetch_tile(c + columns, plan->p->ldc, rows, smaller(kernel->group, column_end - j - columns));
         if (rows == kernel->strip && columns == kernel->group)
             kernel->multiply(c, plan->p->ldc, from_zero, rows, strip, group, blocks);
         else
