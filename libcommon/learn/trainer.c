@@ -57,7 +57,7 @@ int jrl_trainer_open(struct jrl_trainer *t, struct jrl_device *dev, const char *
     t->n_parameters = jrl_config_parameters(&t->model.config, &t->parameters, &t->n);
     t->workspace = jrl_workspace_new();
     expect_passes(t);
-    if ((rc = jrl_try_alloc(&t->weights, (size_t)t->n, (size_t)jrl_dtype_bytes(t->model.dtype), "weights", err)) < 0 ||
+    if ((rc = jrl_try_alloc_unset(&t->weights, (size_t)t->n, (size_t)jrl_dtype_bytes(t->model.dtype), "weights", err)) < 0 ||
         (rc = jrl_optimizer_init(&t->optimizer, &settings->optimizer, t->parameters, t->n_parameters, t->n, err)) < 0 ||
         (rc = jrl_weights_load(&t->model, t->policy, t->weights, t->optimizer.master, err)) < 0 ||
         (rc = open_state(t, dir, err)) < 0 || (rc = jrl_model_bind(&t->model, t->weights, err)) < 0)

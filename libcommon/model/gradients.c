@@ -68,9 +68,9 @@ int jrl_gradients_new(struct jrl_gradients **out, const struct jrl_model *model,
     *out = NULL;
     g->config = *c;
     g->n_parameters = jrl_config_parameters(c, &g->parameters, &g->n_total);
-    rc = jrl_try_alloc(&data, (size_t)g->n_total, sizeof(float), "gradients", err);
+    rc = jrl_try_alloc_unset(&data, (size_t)g->n_total, sizeof(float), "gradients", err);
     if (rc == JRL_OK && c->tied)
-        rc = jrl_try_alloc(&head, (size_t)(c->vocab * c->dim), sizeof(float), "gradients of the head", err);
+        rc = jrl_try_alloc_unset(&head, (size_t)(c->vocab * c->dim), sizeof(float), "gradients of the head", err);
     if (rc == JRL_OK && c->qkv_bias)
         rc = jrl_try_alloc(&biases, (size_t)(c->n_layers * qkv_dim(c)), sizeof(float), "gradients of the biases", err);
     g->data = data;

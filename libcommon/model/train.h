@@ -25,6 +25,7 @@ typedef void jrl_objective_fn(void *ctx, int64_t sequence, int64_t first, int64_
 /* Running gradients, f32, one flat array in parameter order. Embedding and head of a tied model, and the biases, accumulate
  * apart; jrl_gradients_finish, called once after the last micro-batch, brings them to their places. */
 struct jrl_gradients;
+/* Contents anything until jrl_gradients_zero, which touches the memory with all threads. */
 int jrl_gradients_new(struct jrl_gradients **out, const struct jrl_model *model, struct jrl_error *err) JRL_MUST_CHECK;
 void jrl_gradients_free(struct jrl_gradients *g);
 void jrl_gradients_zero(struct jrl_gradients *g, struct jrl_device *dev);
