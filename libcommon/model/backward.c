@@ -6,9 +6,9 @@
 #include "kernels/vmath.h"
 #include "model/workspace.h"
 
-/* Elements of act (and of dgate, dup) held at a time. More rows at once amortise the pass over the weight
- * gradients, which are read and written for each group of rows. */
-#define MLP_ELEMENTS ((int64_t)16 << 20)
+/* Elements of act (and of dgate, dup) held at a time: more rows at once amortise the pass over the weight
+ * gradients, which are read and written for each group of rows, until the groups leave the last cache. */
+#define MLP_ELEMENTS ((int64_t)6 << 20)
 
 static int weight_gradient(struct jrl_pass *pass, float *dweight, const void *dy, int64_t lddy, int64_t out_dim, const void *x, int64_t in_dim,
                            int64_t n_rows, struct jrl_error *err)
