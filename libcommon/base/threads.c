@@ -106,32 +106,37 @@ static uint32_t end_of(uint64_t word)
     return word >> 16 & UINT16_MAX;
 }
 
-static void run_part(struct jrl_pool *pool, void (*fn)(void *, int64_t, int), void *ctx, int64_t part, int64_t n_parts, int thread)
+static void count_done(struct jrl_pool *pool, int64_t n, int64_t n_parts)
 {
-    fn(ctx, part, thread);
-    if (atomic_fetch_add(&pool->n_done, 1) + 1 == n_parts && atomic_load(&pool->owner_sleeps)) {
+    if (atomic_fetch_add(&pool->n_done, n) + n == n_parts && atomic_load(&pool->owner_sleeps)) {
         pthread_mutex_lock(&pool->lock);
         pthread_cond_signal(&pool->finished);
         pthread_mutex_unlock(&pool->lock);
     }
 }
 
-/* Take and run parts of one share until none is left. */
+/* Take and run parts of one share until none is left. Parts done are counted once, at the end: counting each, all
+ * threads would pull at one cache line. */
 static void run_share(struct jrl_pool *pool, int owner, int thread)
 {
     struct share *share = &pool->shares[owner];
+    const bool own = owner == thread;
     uint64_t word = atomic_load(&share->word);
+    int64_t n_parts = 0, n = 0;
     while (next_of(word) < end_of(word)) {
         void (*fn)(void *, int64_t, int) = atomic_load(&pool->fn);
         void *ctx = atomic_load(&pool->ctx);
-        int64_t first = atomic_load(&pool->first_part), n_parts = atomic_load(&pool->n_parts);
-        bool own = owner == thread;
+        int64_t first = atomic_load(&pool->first_part), all = atomic_load(&pool->n_parts);
 
         if (!atomic_compare_exchange_weak(&share->word, &word, own ? word + 1 : word - (UINT64_C(1) << 16)))
             continue;
-        run_part(pool, fn, ctx, first + (own ? next_of(word) : end_of(word) - 1), n_parts, thread);
+        fn(ctx, first + (own ? next_of(word) : end_of(word) - 1), thread);
+        n_parts = all;
+        n++;
         word = atomic_load(&share->word);
     }
+    if (n)
+        count_done(pool, n, n_parts);
 }
 
 static void run_parts(struct jrl_pool *pool, int thread)
