@@ -101,16 +101,25 @@ static void score_prepared(const struct jrl_attention_call *c, const struct jrl_
     jrl_memory_is_written();
 }
 
-/* Two blocks of keys as they lie: columns[position][query]. */
-static void score_two_pages(const struct jrl_attention_call *c, const struct scratch *s, const uint8_t *first, const uint8_t *second)
+/* A quarter of a block of keys, or of values, into the second cache. Blocks lie apart, so the processor finds none by itself. */
+static inline void fetch_quarter(const uint8_t *block, int64_t block_bytes, int64_t quarter)
 {
-    int64_t dim = c->p->head_dim, half_bytes = 16 * dim * 2;
+    block += block_bytes / 4 * quarter;
+    for (int64_t at = 0; at < block_bytes / 4; at += 64)
+        _mm_prefetch((const char *)block + at, _MM_HINT_T1);
+}
+
+/* Two blocks of keys as they lie: columns[position][query]. Meanwhile the two blocks at NEXT are fetched. */
+static void score_two_pages(const struct jrl_attention_call *c, const struct scratch *s, const uint8_t *first, const uint8_t *second,
+                            const uint8_t *const next[2])
+{
+    int64_t dim = c->p->head_dim, half_bytes = 16 * dim * 2, tiles = dim / 32;
 
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
-    for (int64_t t = 0; t < dim / 32; t++) {
+    for (int64_t t = 0; t < tiles; t++) {
         _tile_loadd(4, s->q + t * TILE_BYTES / 2, 64);
         _tile_loadd(5, first + 64 * t, dim * 2);
         _tile_dpbf16ps(0, 5, 4);
@@ -120,6 +129,10 @@ static void score_two_pages(const struct jrl_attention_call *c, const struct scr
         _tile_dpbf16ps(2, 7, 4);
         _tile_loadd(5, second + half_bytes + 64 * t, dim * 2);
         _tile_dpbf16ps(3, 5, 4);
+        for (int64_t quarter = 4 * t / tiles; quarter < 4 * (t + 1) / tiles; quarter++) {
+            fetch_quarter(next[0], dim * 2 * BLOCK, quarter);
+            fetch_quarter(next[1], dim * 2 * BLOCK, quarter);
+        }
     }
     _tile_stored(0, s->columns, 64);
     _tile_stored(1, s->columns + 16 * QUERIES, 64);
@@ -131,9 +144,12 @@ static void score_two_pages(const struct jrl_attention_call *c, const struct scr
 static void score_pages(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, const struct scratch *s)
 {
     for (int64_t block = 0; block < u->n_blocks; block += 2) {
-        const uint8_t *first = jrl_page_k(c->p, u->seq, block, u->kv_head);
+        const uint8_t *first = jrl_page_k(c->p, u->seq, block, u->kv_head), *next[2];
         const uint8_t *second = block + 1 < u->n_blocks ? jrl_page_k(c->p, u->seq, block + 1, u->kv_head) : first;
-        score_two_pages(c, s, first, second);
+        for (int64_t i = 0; i < 2; i++) /* behind the last keys the first values are wanted */
+            next[i] = block + 2 + i < u->n_blocks ? jrl_page_k(c->p, u->seq, block + 2 + i, u->kv_head)
+                                                  : jrl_page_v(c->p, u->seq, i < u->n_blocks ? i : 0, u->kv_head);
+        score_two_pages(c, s, first, second, next);
         for (int64_t part = 0; part < 4; part++) {
             __m512i rows[16];
             for (int i = 0; i < 16; i++)
@@ -183,6 +199,9 @@ static void weigh_values(const struct jrl_attention_call *c, const struct jrl_at
         _tile_zero(3);
         for (int64_t block = 0; block < u->n_blocks; block++) {
             const uint8_t *v = jrl_page_v(c->p, u->seq, block, u->kv_head) + 4 * d;
+            if (d == 0 && block + 2 < u->n_blocks)
+                for (int64_t quarter = 0; quarter < 4; quarter++)
+                    fetch_quarter(jrl_page_v(c->p, u->seq, block + 2, u->kv_head), dim * 2 * BLOCK, quarter);
             _tile_loadd(4, (const char *)s->scores + block * 64, s->stride * 4);
             _tile_loadd(5, v, dim * 4);
             _tile_dpbf16ps(0, 4, 5);
