@@ -101,38 +101,40 @@ static void score_prepared(const struct jrl_attention_call *c, const struct jrl_
     jrl_memory_is_written();
 }
 
-/* A quarter of a block of keys, or of values, into the second cache. Blocks lie apart, so the processor finds none by itself. */
-static inline void fetch_quarter(const uint8_t *block, int64_t block_bytes, int64_t quarter)
+/* Eight lines of each of two blocks into the second cache. Blocks lie apart, so the processor finds none by itself; a few
+ * lines at a time, between products, since more would fill the queue of misses and hold up the tiles. */
+static inline void fetch_lines(const uint8_t *const block[2], int64_t step)
 {
-    block += block_bytes / 4 * quarter;
-    for (int64_t at = 0; at < block_bytes / 4; at += 64)
-        _mm_prefetch((const char *)block + at, _MM_HINT_T1);
+    for (int64_t line = step * 8; line < step * 8 + 8; line++) {
+        _mm_prefetch((const char *)block[0] + line * 64, _MM_HINT_T1);
+        _mm_prefetch((const char *)block[1] + line * 64, _MM_HINT_T1);
+    }
 }
 
 /* Two blocks of keys as they lie: columns[position][query]. Meanwhile the two blocks at NEXT are fetched. */
 static void score_two_pages(const struct jrl_attention_call *c, const struct scratch *s, const uint8_t *first, const uint8_t *second,
                             const uint8_t *const next[2])
 {
-    int64_t dim = c->p->head_dim, half_bytes = 16 * dim * 2, tiles = dim / 32;
+    int64_t dim = c->p->head_dim, half_bytes = 16 * dim * 2;
 
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
-    for (int64_t t = 0; t < tiles; t++) {
+    for (int64_t t = 0; t < dim / 32; t++) { /* four times eight of a block's dim lines */
         _tile_loadd(4, s->q + t * TILE_BYTES / 2, 64);
         _tile_loadd(5, first + 64 * t, dim * 2);
         _tile_dpbf16ps(0, 5, 4);
+        fetch_lines(next, 4 * t);
         _tile_loadd(6, first + half_bytes + 64 * t, dim * 2);
         _tile_dpbf16ps(1, 6, 4);
+        fetch_lines(next, 4 * t + 1);
         _tile_loadd(7, second + 64 * t, dim * 2);
         _tile_dpbf16ps(2, 7, 4);
+        fetch_lines(next, 4 * t + 2);
         _tile_loadd(5, second + half_bytes + 64 * t, dim * 2);
         _tile_dpbf16ps(3, 5, 4);
-        for (int64_t quarter = 4 * t / tiles; quarter < 4 * (t + 1) / tiles; quarter++) {
-            fetch_quarter(next[0], dim * 2 * BLOCK, quarter);
-            fetch_quarter(next[1], dim * 2 * BLOCK, quarter);
-        }
+        fetch_lines(next, 4 * t + 3);
     }
     _tile_stored(0, s->columns, 64);
     _tile_stored(1, s->columns + 16 * QUERIES, 64);
@@ -186,6 +188,23 @@ static float softmax(float *scores, int64_t n, int64_t width, float scale, float
     return vec_sum(sum);
 }
 
+/* Behind the values of BLOCK: those of the next but one, or the next head's first keys. */
+static void fetch_after_value(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, int64_t block)
+{
+    const int64_t ahead = block + 2;
+    const uint8_t *next[2];
+
+    if (ahead < u->n_blocks)
+        next[0] = jrl_page_v(c->p, u->seq, ahead, u->kv_head);
+    else if (u->kv_head + 1 < c->p->n_kv_heads)
+        next[0] = jrl_page_k(c->p, u->seq, ahead - u->n_blocks < u->n_blocks ? ahead - u->n_blocks : 0, u->kv_head + 1);
+    else
+        return;
+    next[1] = next[0] + c->p->head_dim / 2 * 64;
+    for (int64_t step = 0; step < c->p->head_dim / 16; step++)
+        fetch_lines(next, step);
+}
+
 /* out = P V, four tiles of 16 outputs at a time. */
 static void weigh_values(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, const struct scratch *s)
 {
@@ -199,9 +218,8 @@ static void weigh_values(const struct jrl_attention_call *c, const struct jrl_at
         _tile_zero(3);
         for (int64_t block = 0; block < u->n_blocks; block++) {
             const uint8_t *v = jrl_page_v(c->p, u->seq, block, u->kv_head) + 4 * d;
-            if (d == 0 && block + 2 < u->n_blocks)
-                for (int64_t quarter = 0; quarter < 4; quarter++)
-                    fetch_quarter(jrl_page_v(c->p, u->seq, block + 2, u->kv_head), dim * 2 * BLOCK, quarter);
+            if (d == 0)
+                fetch_after_value(c, u, block);
             _tile_loadd(4, (const char *)s->scores + block * 64, s->stride * 4);
             _tile_loadd(5, v, dim * 4);
             _tile_dpbf16ps(0, 4, 5);

@@ -83,7 +83,7 @@ static inline struct jrl_range few_share(const struct few_weights *w, const stru
 }
 
 /* How far memory is read ahead: what it delivers while threads meet and the small steps between two products run. */
-#define FEW_AHEAD_BYTES 65536
+#define FEW_AHEAD_BYTES 131072
 
 struct few_ahead {
     const char *at, *stop; /* in the first quarter of the half strip under way */
@@ -124,20 +124,23 @@ static inline struct few_ahead few_ahead_of(const struct few_weights *w, struct 
     int64_t skip = FEW_AHEAD_BYTES / 4;
     for (few_next_half(&a); !a.done && skip >= a.stop - a.at; few_next_half(&a))
         skip -= a.stop - a.at;
-    a.at = a.done ? NULL : a.at + skip / 64 * 64;
+    a.at += a.done ? 0 : skip / 64 * 64;
     return a;
 }
 
-/* The next N lines of each quarter into the second cache: past the first one, whose few misses in flight the tiles need.
- * Memory delivers more from four places at once than from one. */
-static inline void few_fetch(struct few_ahead *a, int64_t n)
+/* The next N lines of a quarter into the second cache: past the first one, whose few misses in flight the tiles need. All
+ * four quarters, one after the other, and then few_fetched(): memory delivers more from four places at once than from one. */
+static inline __attribute__((always_inline)) void few_fetch(const struct few_ahead *a, int64_t n, int quarter)
 {
-    if (a->done)
-        return;
-    for (int64_t line = 0; line < n; line++, a->at += 64)
-        for (int quarter = 0; quarter < 4; quarter++)
-            _mm_prefetch(a->at + quarter * a->quarter_bytes, _MM_HINT_T1);
-    if (a->at >= a->stop)
+    const char *at = a->at + quarter * a->quarter_bytes;
+    for (int64_t line = 0; line < n; line++)
+        _mm_prefetch(at + line * 64, _MM_HINT_T1);
+}
+
+static inline __attribute__((always_inline)) void few_fetched(struct few_ahead *a, int64_t n)
+{
+    a->at += n * 64;
+    if (a->at >= a->stop && !a->done)
         few_next_half(a);
 }
 

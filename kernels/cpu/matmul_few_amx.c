@@ -38,19 +38,25 @@ static void pack_rows(const struct few *f, char *packed)
         }
 }
 
-/* Two tiles of a weight times COUNT (1 or 2) tiles of packed A. Constants wherever this is inlined: COUNT. */
-static inline __attribute__((always_inline)) void add_block(const char *const w[2], int64_t row_bytes, const char *packed, const int count)
+/* Two tiles of a weight times COUNT (1 or 2) tiles of packed A, and LINES of each quarter of what comes next, in between: in
+ * one go they would fill the queue of misses and hold up the tiles. COUNT is a constant wherever this is inlined. */
+static inline __attribute__((always_inline)) void add_block(const char *const w[2], int64_t row_bytes, const char *packed, const int count,
+                                                            const struct few_ahead *ahead, int64_t lines)
 {
     _tile_loadd(4, w[0], row_bytes);
+    few_fetch(ahead, lines, 0);
     _tile_loadd(6, packed, 64);
     _tile_dpbf16ps(0, 4, 6);
+    few_fetch(ahead, lines, 1);
     _tile_loadd(5, w[1], row_bytes);
     _tile_dpbf16ps(1, 5, 6);
+    few_fetch(ahead, lines, 2);
     if (count > 1) {
         _tile_loadd(7, packed + TILE_BYTES, 64);
         _tile_dpbf16ps(2, 4, 7);
         _tile_dpbf16ps(3, 5, 7);
     }
+    few_fetch(ahead, lines, 3);
 }
 
 /* One block of both tiles, filled up with zeros, where they cannot be read in place. */
@@ -152,15 +158,15 @@ static inline __attribute__((always_inline)) void multiply_strip(const struct fe
         _tile_zero(3);
     }
     for (; block < in_place; block++) {
-        few_fetch(ahead, lines);
-        add_block(w, s->row_bytes, packed + block * f->tiles * TILE_BYTES, count);
+        add_block(w, s->row_bytes, packed + block * f->tiles * TILE_BYTES, count, ahead, lines);
+        few_fetched(ahead, lines);
         w[0] += 64;
         w[1] += 64;
     }
     for (; block < f->blocks; block++) {
         copy_block(copy, s, f->k - block * JRL_BLOCK, block);
         jrl_memory_is_written();
-        add_block(copied, 64, packed + block * f->tiles * TILE_BYTES, count);
+        add_block(copied, 64, packed + block * f->tiles * TILE_BYTES, count, ahead, 0);
         jrl_memory_is_written();
     }
     _tile_stored(0, sums[0], 64);
@@ -170,14 +176,13 @@ static inline __attribute__((always_inline)) void multiply_strip(const struct fe
         _tile_stored(3, sums[3], 64);
     }
     jrl_memory_is_written();
-    few_fetch(ahead, lines * 2);
     store_tiles(f, s, sums, tile, count);
 }
 
 /* Lines to fetch of each quarter at a step, so that a strip comes in while one is used. */
 static int64_t lines_per_step(const struct few *f)
 {
-    const int64_t lines = few_strip_bytes(&f->now) / 256, steps = (f->tiles + 1) / 2 * (f->blocks + 2);
+    const int64_t lines = few_strip_bytes(&f->now) / 256, steps = (f->tiles + 1) / 2 * f->blocks;
     return (lines + steps - 1) / steps;
 }
 
@@ -187,10 +192,11 @@ static void few_part(void *ctx, int64_t part, int thread)
     const int64_t size = few_part_strips(&f->now), n = few_strips(&f->now), end = (part + 1) * size < n ? (part + 1) * size : n;
     const struct jrl_range share = few_share(&f->now, f->pool, thread);
     char *packed = f->packed + thread * f->packed_bytes;
-    struct few_ahead ahead = { .done = true };
-    const int64_t lines = lines_per_step(f);
+    struct few_ahead ahead = { .at = f->packed, .done = true };
+    const bool own = part * size >= share.begin && end <= share.end;
+    const int64_t lines = own ? lines_per_step(f) : 0;
 
-    if (part * size >= share.begin && end <= share.end)
+    if (own)
         ahead = few_ahead_of(&f->now, share, part * size, f->then.n ? &f->then : NULL,
                              f->then.n ? few_share(&f->then, f->pool, thread) : (struct jrl_range){ 0, 0 });
     if (f->a && !f->is_packed[thread]) {
