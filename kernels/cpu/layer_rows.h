@@ -3,8 +3,17 @@
 #ifndef JRL_KERNELS_CPU_LAYER_ROWS_H
 #define JRL_KERNELS_CPU_LAYER_ROWS_H
 
+#include <float.h>
+#include <math.h>
+
 #include "kernels/cpu/cpu.h"
 #include "kernels/logprob.h"
+
+/* The scale of a norm. Squares beyond f32 give NaN: 1 / inf would make zeros of the row, and nobody would notice. */
+static inline float jrl_inverse_root(float mean_square)
+{
+    return mean_square <= FLT_MAX ? 1.0f / sqrtf(mean_square) : NAN;
+}
 
 /* What every element of a row of dlogits needs; the target's own 1 comes in as its index, or -1. */
 struct jrl_dlogits_row {

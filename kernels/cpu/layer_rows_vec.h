@@ -31,7 +31,7 @@ VEC_FN float inverse_rms(const float *x, int64_t dim, float eps)
         struct vec16 a = load(x, false, i, dim - i);
         lanes = vec_fma(a, a, lanes);
     }
-    return 1.0f / sqrtf(vec_sum(lanes) / (float)dim + eps);
+    return jrl_inverse_root(vec_sum(lanes) / (float)dim + eps);
 }
 
 VEC_FN void rmsnorm_as(void *y, const float *x, const void *weight, bool bf16, float eps, int64_t dim)

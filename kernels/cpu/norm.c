@@ -99,7 +99,7 @@ static float inverse_rms(const float *x, int64_t dim, float eps)
 
     for (int64_t i = 0; i < dim; i++)
         lanes[i % JRL_LANES] = fmaf(x[i], x[i], lanes[i % JRL_LANES]);
-    return 1.0f / sqrtf(jrl_lanes_sum(lanes) / (float)dim + eps);
+    return jrl_inverse_root(jrl_lanes_sum(lanes) / (float)dim + eps);
 }
 
 static void plain_rmsnorm(void *y, const float *x, const void *weight, enum jrl_dtype dtype, float eps, int64_t dim)

@@ -100,7 +100,7 @@ static void check_norm(struct jrl_device *dev, bool first, void *ctx)
     test_floats_free(dweight, c->dim);
 }
 
-static void norm_case(enum jrl_dtype dtype, int64_t rows, int64_t dim, int64_t nan_at)
+static void norm_case(enum jrl_dtype dtype, int64_t rows, int64_t dim, int64_t spoilt_at, float spoilt)
 {
     struct test_random random = { (uint32_t)(rows * 1000 + dim) };
     struct norm_case c = { .dtype = dtype, .rows = rows, .dim = dim, .weight = test_elements(dtype, dim),
@@ -109,12 +109,12 @@ static void norm_case(enum jrl_dtype dtype, int64_t rows, int64_t dim, int64_t n
     fill_elements(&random, c.weight, dtype, dim, 2);
     fill_elements(&random, c.x, JRL_F32, rows * dim, 3);
     fill_elements(&random, c.dy, JRL_F32, rows * dim, 1);
-    if (nan_at >= 0)
-        c.x[nan_at] = NAN;
+    if (spoilt_at >= 0)
+        c.x[spoilt_at] = spoilt;
     on_every_device(check_norm, &c);
-    if (nan_at >= 0) {
+    if (spoilt_at >= 0) {
         for (int64_t i = 0; i < rows * dim; i++)
-            assert_int_equal(isnan(c.y[i]), i / dim == nan_at / dim);
+            assert_int_equal(isnan(c.y[i]), i / dim == spoilt_at / dim);
     } else {
         check_forward_reference(&c);
         check_backward_reference(&c);
@@ -134,14 +134,16 @@ static void test_rmsnorm(void **state)
     for (int dtype = JRL_F32; dtype <= JRL_BF16; dtype++)
         for (size_t r = 0; r < sizeof rows / sizeof *rows; r++)
             for (size_t d = 0; d < sizeof dims / sizeof *dims; d++)
-                norm_case((enum jrl_dtype)dtype, rows[r], dims[d], -1);
+                norm_case((enum jrl_dtype)dtype, rows[r], dims[d], -1, 0);
 }
 
-static void test_rmsnorm_nan(void **state)
+static void test_rmsnorm_not_finite(void **state)
 {
     (void)state;
-    norm_case(JRL_F32, 3, 65, 70);
-    norm_case(JRL_BF16, 3, 65, 70);
+    norm_case(JRL_F32, 3, 65, 70, NAN);
+    norm_case(JRL_BF16, 3, 65, 70, NAN);
+    norm_case(JRL_F32, 3, 65, 70, INFINITY);
+    norm_case(JRL_BF16, 3, 65, 70, -1e20f); /* its square is beyond f32 */
 }
 
 struct embedding_case {
@@ -226,7 +228,7 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rmsnorm), cmocka_unit_test(test_rmsnorm_nan), cmocka_unit_test(test_embedding),
+        cmocka_unit_test(test_rmsnorm), cmocka_unit_test(test_rmsnorm_not_finite), cmocka_unit_test(test_embedding),
         cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
