@@ -148,6 +148,10 @@ ok 'a tokenizer with ids beyond the rows of the model' fails_with 3 "tokenizer o
 cp -r policy broken
 printf '\xc0\x7f' | dd of=broken/model.safetensors conv=notrunc bs=1 seek=$(($(stat -c %s policy/model.safetensors) - 2)) 2> /dev/null
 ok 'a NaN in the weights' fails_with 3 'not finite|NaN' jrl-sample --policy broken problems.jrl
+# Groups that are done before an earlier one wait for it: read ahead is no more than --batch of them.
+for i in {1..200}; do problem "$i" 3; done | jrl-pack -o many.jrl
+at_a_time() { jrl-sample --policy policy --max-tokens 200 "${letters[@]}" -v --batch 4 many.jrl 2>&1 > /dev/null | sed -n 's/.*at most \([0-9]*\) problems at a time.*/\1/p'; }
+ok 'at most --batch problems are held, also while one is long' test "$(at_a_time)" = 4
 ok 'a full disk' fails_with 1 'No space left' sample problems.jrl -o /dev/full
 gone() { timeout 30 jrl-sample --policy policy --samples 3000 --max-tokens 450 problems.jrl | true; [ "${PIPESTATUS[0]}" = 141 ]; }
 ok 'a reader that goes ends the work at once' gone

@@ -47,7 +47,8 @@ struct sampler {
     struct jrl_engine *engine;
     struct jrl_resume resume;
     struct item *head, **tail;
-    int64_t n_items, place; /* place: problems of the segment so far, for --shard */
+    int64_t n_items, most_items; /* read and not yet written: now, and at most so far */
+    int64_t place;               /* problems of the segment so far, for --shard */
     double started;
     struct { double at, per_second; int64_t tokens; } rate; /* of the last seconds */
     struct jrl_trace *trace;
@@ -63,6 +64,7 @@ static struct item *push(struct sampler *s, enum item_kind kind)
     *s->tail = item;
     s->tail = &item->next;
     s->n_items++;
+    s->most_items = s->n_items > s->most_items ? s->n_items : s->most_items;
     return item;
 }
 
@@ -185,8 +187,8 @@ static void sum_up(const struct sampler *s)
     double seconds = jrl_now() - s->started;
 
     jrl_engine_stats(s->engine, &e);
-    jrl_log_info("%" PRId64 " prompt tokens, %" PRId64 " sampled, %.1f tokens/s; longest %" PRId64, e.prompt_tokens, e.tokens,
-                 seconds > 0 ? (double)e.tokens / seconds : 0, e.longest);
+    jrl_log_info("%" PRId64 " prompt tokens, %" PRId64 " sampled, %.1f tokens/s; longest %" PRId64 "; at most %" PRId64 " problems at a time",
+                 e.prompt_tokens, e.tokens, seconds > 0 ? (double)e.tokens / seconds : 0, e.longest, s->most_items);
     jrl_log_info("%" PRId64 " steps: %.2f s with prompts in them, %.2f s without; of these %.2f s choosing; %" PRId64 " preempted; %" PRId64
                  " cache pages", e.steps, e.prefill_s, e.decode_s, e.choose_s, e.preempted, e.pages);
 }
