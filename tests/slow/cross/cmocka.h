@@ -35,6 +35,7 @@ __attribute__((noreturn, format(printf, 3, 4))) static inline void cross_fail(co
 #define assert_false(x) ((x) ? fail_msg("true: %s", #x) : (void)0)
 #define assert_non_null(x) ((x) ? (void)0 : fail_msg("NULL: %s", #x))
 #define assert_int_equal(a, b) ((unsigned long long)(a) == (unsigned long long)(b) ? (void)0 : fail_msg("%s is %lld, not %lld", #a, (long long)(a), (long long)(b)))
+#define assert_string_equal(a, b) (strcmp(a, b) == 0 ? (void)0 : fail_msg("%s is \"%s\", not \"%s\"", #a, a, b))
 #define assert_memory_equal(a, b, n) (memcmp(a, b, n) == 0 ? (void)0 : fail_msg("%s and %s differ", #a, #b))
 
 #define cmocka_run_group_tests(tests, set_up, tear_down) cross_run(tests, sizeof(tests) / sizeof(tests[0]), set_up, tear_down)
