@@ -6,13 +6,11 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/file.h"
 #include "base/memory.h"
 #include "kernels/logprob.h"
 #include "kernels/matmul.h"
-#include "model/make.h"
-#include "model/shape.h"
 #include "model/train.h"
+#include "tests/bench/policy.h"
 
 static struct jrl_error error;
 static struct jrl_model model;
@@ -159,34 +157,6 @@ static void bench_decode(int64_t n, int64_t position)
     free(targets);
 }
 
-/* A policy with random weights in a folder of its own, removed at exit. */
-static char made_folder[] = "/tmp/jrl-bench-XXXXXX";
-
-static void remove_made(void)
-{
-    if (jrl_remove_tree(made_folder, NULL) < 0)
-        fprintf(stderr, "bench_model: left '%s' behind\n", made_folder);
-}
-
-static char *make_policy(struct jrl_device *dev)
-{
-    struct jrl_buffer config = { 0 };
-    char id[JRL_DIGEST_SIZE], *folder;
-    struct jrl_shape shape;
-
-    if (!mkdtemp(made_folder)) {
-        perror("bench_model: mkdtemp");
-        exit(1);
-    }
-    atexit(remove_made);
-    folder = jrl_path_join(made_folder, "policy");
-    must(jrl_shape_parse(&shape, "smollm2-135m", &error));
-    jrl_shape_config(&config, &shape, -1);
-    must(jrl_policy_make(folder, (const char *)config.data, config.len, "shape", 0, JRL_BF16, NULL, NULL, dev, id, &error));
-    jrl_buffer_release(&config);
-    return folder;
-}
-
 int main(int argc, char **argv)
 {
     const int threads = argc > 1 ? atoi(argv[1]) : 0;
@@ -203,7 +173,7 @@ int main(int argc, char **argv)
         return 2;
     }
     must(jrl_device_open(&dev, "cpu", threads, &error));
-    folder = argc > 4 ? jrl_xstrdup(argv[4]) : make_policy(dev);
+    folder = argc > 4 ? jrl_xstrdup(argv[4]) : bench_make_policy(dev);
     start = now_seconds();
     must(jrl_policy_open(&policy, folder, &error));
     must(jrl_model_open(&model, dev, policy, "auto", n_tokens + 1, &error));

@@ -2,16 +2,16 @@
  * can be no faster than reading the weights and the keys and values once, nor than its products at the measured rate.
  * The last two columns are the share of that rate which the products of decoding and of prompts take.
  * With one thread all times are processor time, which other processes disturb least.
- * Usage: bench_sampling [POLICY [threads [prompt [response [batch]...]]]]. Without a policy jrl-model of the same build makes
- * one of SmolLM2-135M's shape with random weights, in TMPDIR. */
+ * Usage: bench_sampling [POLICY [threads [prompt [response [batch]...]]]]. Without a policy it
+ * makes one of SmolLM2-135M's shape with random weights, in TMPDIR. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "base/file.h"
 #include "base/memory.h"
 #include "rollout/engine.h"
+#include "tests/bench/policy.h"
 #include "tests/bench/rate.h"
 
 static struct jrl_error error;
@@ -133,27 +133,10 @@ static void bench(int64_t batch, int64_t n_prompt, int64_t n_response, double ba
     free(steps);
 }
 
-/* A policy made for this run: DIR is a fresh folder, PROGRAM this one, whose build has the tools too. */
-static const char *make_policy(char *dir, const char *program)
-{
-    char command[8192];
-    const char *slash = strrchr(program, '/');
-
-    if (!mkdtemp(dir))
-        must(jrl_fail_errno(&error, JRL_ERR_RUN, "cannot make a folder '%s'", dir));
-    snprintf(command, sizeof command, "'%.*s/../../bin/jrl-model' make -q --shape smollm2-135m -o '%s/policy'", slash ? (int)(slash - program) : 1,
-             slash ? program : ".", dir);
-    if (system(command) != 0)
-        must(jrl_fail(&error, JRL_ERR_RUN, "failed: %s", command));
-    return jrl_path_join(dir, "policy");
-}
-
 int main(int argc, char **argv)
 {
     static const int64_t batches[] = { 1, 8, 32, 64 };
     const int64_t n_prompt = argc > 3 ? atoll(argv[3]) : 200, n_response = argc > 4 ? atoll(argv[4]) : 128;
-    const char *folder = getenv("TMPDIR");
-    char *made = jrl_path_join(folder ? folder : "/tmp", "jrl-bench-XXXXXX");
     struct jrl_policy *policy = NULL;
     struct jrl_device *dev = NULL;
     bool usable = n_prompt > 0 && n_response > 1;
@@ -166,10 +149,7 @@ int main(int argc, char **argv)
         return 2;
     }
     must(jrl_device_open(&dev, "cpu", argc > 2 ? atoi(argv[2]) : 0, &error));
-    must(jrl_policy_open(&policy, argc > 1 ? argv[1] : make_policy(made, argv[0]), &error));
-    if (argc < 2)
-        must(jrl_remove_tree(made, &error)); /* the mapping stays */
-
+    must(jrl_policy_open(&policy, argc > 1 ? argv[1] : bench_make_policy(dev), &error));
     must(jrl_model_open(&model, dev, policy, "auto", n_prompt + n_response, &error));
     bandwidth = read_rate();
     rate = bench_product_rate(dev, model.dtype, clock_seconds, &error);

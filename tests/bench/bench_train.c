@@ -10,14 +10,12 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/file.h"
 #include "base/memory.h"
 #include "kernels/matmul.h"
 #include "kernels/vmath.h"
-#include "model/make.h"
 #include "model/plan.h"
-#include "model/shape.h"
 #include "model/train.h"
+#include "tests/bench/policy.h"
 
 #define MAX_REPETITIONS 100
 
@@ -75,34 +73,6 @@ static double token_flops(const struct jrl_model_config *c, int64_t n_tokens)
     const double layer = (double)(c->dim * (2 * q + 2 * kv + 3 * c->mlp_dim)), head = (double)(c->dim * c->vocab);
 
     return 6 * (layer * (double)c->n_layers + head) + 12 * (double)(q * c->n_layers) * (double)(n_tokens + 1) / 2;
-}
-
-/* A policy with random weights in a folder of its own, removed at exit. */
-static char made_folder[] = "/tmp/jrl-bench-XXXXXX";
-
-static void remove_made(void)
-{
-    if (jrl_remove_tree(made_folder, NULL) < 0)
-        fprintf(stderr, "bench_train: left '%s' behind\n", made_folder);
-}
-
-static char *make_policy(struct jrl_device *dev)
-{
-    struct jrl_buffer config = { 0 };
-    char id[JRL_DIGEST_SIZE], *folder;
-    struct jrl_shape shape;
-
-    if (!mkdtemp(made_folder)) {
-        perror("bench_train: mkdtemp");
-        exit(1);
-    }
-    atexit(remove_made);
-    folder = jrl_path_join(made_folder, "policy");
-    must(jrl_shape_parse(&shape, "smollm2-135m", &error));
-    jrl_shape_config(&config, &shape, -1);
-    must(jrl_policy_make(folder, (const char *)config.data, config.len, "shape", 0, JRL_BF16, NULL, NULL, dev, id, &error));
-    jrl_buffer_release(&config);
-    return folder;
 }
 
 /* Numbers around 1: with zeros the tile unit needs less power and runs at a higher clock. */
@@ -184,7 +154,7 @@ int main(int argc, char **argv)
     must(jrl_device_open(&dev, "cpu", threads, &error));
     if (jrl_pool_size(jrl_device_pool(dev)) == 1)
         clock_used = CLOCK_PROCESS_CPUTIME_ID;
-    folder = argc > 6 ? jrl_xstrdup(argv[6]) : make_policy(dev);
+    folder = argc > 6 ? jrl_xstrdup(argv[6]) : bench_make_policy(dev);
     must(jrl_policy_open(&policy, folder, &error));
     must(jrl_model_open(&b.model, dev, policy, "auto", b.n_tokens + 1, &error));
     b.ws = jrl_workspace_new();

@@ -8,18 +8,15 @@
 #include <time.h>
 
 #include "base/machine.h"
-#include "base/file.h"
 #include "base/random.h"
 #include "learn/trainer.h"
-#include "model/make.h"
-#include "model/shape.h"
+#include "tests/bench/policy.h"
 #include "tests/bench/rate.h"
 
 #define N_PROMPT 64
 #define N_UPDATES 2
 
 static struct jrl_error error;
-static char folder[] = "/tmp/jrl-bench-XXXXXX";
 
 static void must(int rc)
 {
@@ -27,25 +24,6 @@ static void must(int rc)
         fprintf(stderr, "bench_update: error: %s\n", error.text);
         exit(1);
     }
-}
-
-static void remove_folder(void)
-{
-    if (jrl_remove_tree(folder, NULL) < 0)
-        fprintf(stderr, "bench_update: left '%s' behind\n", folder);
-}
-
-static char *make_policy(struct jrl_device *dev)
-{
-    struct jrl_buffer config = { 0 };
-    char id[JRL_DIGEST_SIZE], *path = jrl_path_join(folder, "policy");
-    struct jrl_shape shape;
-
-    must(jrl_shape_parse(&shape, "smollm2-135m", &error));
-    jrl_shape_config(&config, &shape, -1);
-    must(jrl_policy_make(path, (const char *)config.data, config.len, "shape", 0, JRL_BF16, NULL, NULL, dev, id, &error));
-    jrl_buffer_release(&config);
-    return path;
 }
 
 static struct jrl_example *make_examples(int64_t n, int64_t n_tokens, int64_t vocab)
@@ -109,14 +87,9 @@ int main(int argc, char **argv)
     char *policy, *next;
     double start, update = 0;
 
-    if (!mkdtemp(folder)) {
-        perror("bench_update: mkdtemp");
-        return 1;
-    }
-    atexit(remove_folder);
     must(jrl_device_open(&dev, "cpu", threads, &error));
-    policy = argc > 4 ? jrl_xstrdup(argv[4]) : make_policy(dev);
-    next = jrl_path_join(folder, "next");
+    policy = argc > 4 ? jrl_xstrdup(argv[4]) : bench_make_policy(dev);
+    next = jrl_path_join(bench_folder(), "next");
     start = jrl_clock();
     must(jrl_trainer_open(&trainer, dev, policy, &settings, &error));
     printf("update   %lld threads, %s, %lld parameters, %d updates from %lld rollouts of %d + %lld tokens\n",
