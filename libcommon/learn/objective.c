@@ -86,6 +86,11 @@ static void policy_token(const struct jrl_objective *o, const struct jrl_target 
     stats->kl_old_k3 += ratio - 1 - log_ratio;
 }
 
+bool jrl_objective_has_gradient(const struct jrl_objective *o, const struct jrl_target *target)
+{
+    return o->kind == JRL_OBJECTIVE_NLL || target->advantage != 0 || o->kl_coef != 0 || o->entropy_coef != 0;
+}
+
 void jrl_objective_tokens(const struct jrl_objective *o, const struct jrl_target *target, int64_t first, int64_t n,
                           const float *logprob, const float *entropy, float *dlogprob, float *dentropy,
                           struct jrl_token_stats *stats)

@@ -5,6 +5,7 @@
 #ifndef JRL_LEARN_OBJECTIVE_H
 #define JRL_LEARN_OBJECTIVE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum jrl_objective_kind {
@@ -36,7 +37,11 @@ struct jrl_target {
     double weight; /* of each token of this response in the loss (aggregate.h) */
 };
 
-/* Sums over tokens, in token order and in double: the same for any micro-batch size. Zero-initialise. */
+/* False where no logprob could change the loss: advantage 0, as in a group that is all right or all wrong, without KL and
+ * entropy terms. Such a response needs no backward pass. */
+bool jrl_objective_has_gradient(const struct jrl_objective *o, const struct jrl_target *target);
+
+/* Sums over tokens, in the order of the passes and in double: the same for any micro-batch size. Zero-initialise. */
 struct jrl_token_stats {
     int64_t n_tokens;
     int64_t n_clip_low;  /* A < 0 and r < 1 - clip_low: the bound was taken */

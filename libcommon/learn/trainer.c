@@ -164,9 +164,30 @@ static int check_old(struct jrl_trainer *t, const struct jrl_example *examples, 
     return rc;
 }
 
-static int run_passes(struct jrl_trainer *t, const struct jrl_sequence *seqs, const struct jrl_target *targets, int64_t n,
-                      double temperature, struct jrl_token_stats *stats, struct jrl_error *err)
+/* The sequences that have a gradient, then the others, each in their order. Returns how many have one. */
+static int64_t part_by_gradient(const struct jrl_objective *o, struct jrl_sequence *seqs, struct jrl_target *targets, int64_t n)
 {
+    struct jrl_sequence *other_seqs = jrl_xcalloc((size_t)n, sizeof(*other_seqs));
+    struct jrl_target *other_targets = jrl_xcalloc((size_t)n, sizeof(*other_targets));
+    int64_t n_with = 0, n_others = 0;
+
+    for (int64_t i = 0; i < n; i++) {
+        bool with = jrl_objective_has_gradient(o, &targets[i]);
+
+        *(with ? &seqs[n_with] : &other_seqs[n_others]) = seqs[i];
+        *(with ? &targets[n_with++] : &other_targets[n_others++]) = targets[i];
+    }
+    memcpy(seqs + n_with, other_seqs, (size_t)n_others * sizeof(*seqs));
+    memcpy(targets + n_with, other_targets, (size_t)n_others * sizeof(*targets));
+    free(other_seqs);
+    free(other_targets);
+    return n_with;
+}
+
+static int run_passes(struct jrl_trainer *t, struct jrl_sequence *seqs, struct jrl_target *targets, int64_t n, double temperature,
+                      struct jrl_token_stats *stats, struct jrl_error *err)
+{
+    const int64_t n_with = part_by_gradient(&t->settings.objective, seqs, targets, n);
     int64_t n_tokens = 0, n_done = 0;
     int rc = JRL_OK;
 
@@ -175,13 +196,14 @@ static int run_passes(struct jrl_trainer *t, const struct jrl_sequence *seqs, co
     jrl_gradients_zero(t->gradients, t->dev);
     for (int64_t first = 0, next; first < n && rc == JRL_OK; first = next) {
         struct pass pass = { &t->settings.objective, targets + first, stats };
+        const bool with = first < n_with;
 
-        next = micro_end(seqs, n, first, t->settings.micro_tokens);
+        next = micro_end(seqs, with ? n_with : n, first, t->settings.micro_tokens);
         if (t->watch)
             t->watch(t->watch_ctx, n_done, n_tokens);
         for (int64_t i = first; i < next; i++)
             n_done += seqs[i].n;
-        rc = jrl_train(&t->model, t->workspace, seqs + first, next - first, temperature, objective, &pass, t->gradients, err);
+        rc = jrl_train(&t->model, t->workspace, seqs + first, next - first, temperature, objective, &pass, with ? t->gradients : NULL, err);
     }
     return rc < 0 ? rc : jrl_gradients_finish(t->gradients, t->dev, err);
 }

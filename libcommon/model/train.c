@@ -159,21 +159,24 @@ int jrl_train(const struct jrl_model *model, struct jrl_workspace *ws, const str
     double start = jrl_clock();
     int rc;
 
-    if ((rc = jrl_pack_init(&pack, model, ws, seqs, n_seqs, true, err)) < 0 ||
+    if ((rc = jrl_pack_init(&pack, model, ws, seqs, n_seqs, g != NULL, err)) < 0 ||
         (rc = jrl_pass_init(&pass, model, ws, pack.n_rows, pack.rows, n_seqs, err)) < 0 ||
-        (rc = keep_activations(&kept, &pass, err)) < 0 || (rc = forward(&pass, &pack, &kept, &saved, &x, err)) < 0 ||
-        (rc = jrl_workspace_need(ws, JRL_WS_DX, pack.n_rows * dim, 4, &dx, err)) < 0)
+        (g && (rc = keep_activations(&kept, &pass, err)) < 0) || (rc = forward(&pass, &pack, g ? &kept : NULL, &saved, &x, err)) < 0 ||
+        (g && (rc = jrl_workspace_need(ws, JRL_WS_DX, pack.n_rows * dim, 4, &dx, err)) < 0))
         return rc;
-    jrl_fill_zero(model->dev, dx, pack.n_rows * dim * 4);
+    if (g)
+        jrl_fill_zero(model->dev, dx, pack.n_rows * dim * 4);
     end_part(ws, "forward", &start, &ws->seconds.forward, pack.n_rows);
     for (int64_t at = 0; at < pack.n_head_rows; at += chunk.n) {
         if ((rc = jrl_head_chunk_forward(&chunk, model, ws, &pack, at, temperature, x, err)) < 0)
             return rc;
         ask_objective(&chunk, &pack, objective, ctx);
-        if ((rc = jrl_head_chunk_backward(&chunk, model, ws, &pack, temperature, g, dx, err)) < 0)
+        if (g && (rc = jrl_head_chunk_backward(&chunk, model, ws, &pack, temperature, g, dx, err)) < 0)
             return rc;
     }
     end_part(ws, "head", &start, &ws->seconds.head, pack.n_head_rows);
+    if (!g)
+        return JRL_OK;
     for (int64_t i = model->config.n_layers - 1; i >= 0; i--) {
         use_layer(&pass, &kept, i);
         if ((rc = jrl_layer_backward(&pass, &model->layers[i], &g->layers[i], saved + i * pack.n_rows * dim, dx, err)) < 0)

@@ -52,7 +52,8 @@ void jrl_workspace_trace(struct jrl_workspace *ws, struct jrl_trace *trace);
 int jrl_score(const struct jrl_model *model, struct jrl_workspace *ws, const struct jrl_sequence *seqs, int64_t n_seqs,
               double temperature, float *logprobs, float *entropies, struct jrl_error *err) JRL_MUST_CHECK;
 
-/* Forward and backward of one micro-batch; gradients are added to *g. */
+/* Forward and backward of one micro-batch; gradients are added to *g. With g NULL there is no backward pass: the objective
+ * sees the tokens, and what it sets is not used. */
 int jrl_train(const struct jrl_model *model, struct jrl_workspace *ws, const struct jrl_sequence *seqs, int64_t n_seqs,
               double temperature, jrl_objective_fn *objective, void *ctx, struct jrl_gradients *g, struct jrl_error *err) JRL_MUST_CHECK;
 

@@ -220,6 +220,29 @@ static void test_nan(void **state)
     }
 }
 
+/* "No gradient" means that every derivative is 0, whatever the token. */
+static void test_has_gradient(void **state)
+{
+    const float old[3] = { -1, -2, -0.5f }, now[3] = { -0.7f, -2.5f, -0.5f }, ref[3] = { -1, -1, -1 }, entropy[3] = { 1, 2, 0.3f };
+
+    (void)state;
+    for (int variant = 0; variant < 8; variant++) {
+        const struct jrl_objective o = { JRL_OBJECTIVE_POLICY, 0.2, 0.28, 10, JRL_KL_K3, variant & 1 ? 0.1 : 0, variant & 2 ? 0.1 : 0 };
+        const struct jrl_target t = { old, ref, variant & 4 ? -0.5 : 0, 0.25 };
+        struct jrl_token_stats stats = { 0 };
+        float dlogprob[3] = { 9, 9, 9 }, dentropy[3] = { 9, 9, 9 };
+        bool any = false;
+
+        jrl_objective_tokens(&o, &t, 0, 3, now, entropy, dlogprob, dentropy, &stats);
+        for (int i = 0; i < 3; i++)
+            any |= !(dlogprob[i] == 0 && dentropy[i] == 0);
+        assert_int_equal(any, jrl_objective_has_gradient(&o, &t));
+    }
+    const struct jrl_objective nll = { .kind = JRL_OBJECTIVE_NLL };
+    const struct jrl_target t = { .weight = 1 };
+    assert_true(jrl_objective_has_gradient(&nll, &t));
+}
+
 /* In every variant the weights of a constant loss of 1 add up to what the name says. */
 static void test_weights(void **state)
 {
@@ -246,6 +269,7 @@ int main(void)
         cmocka_unit_test(test_derivative),
         cmocka_unit_test(test_extremes),
         cmocka_unit_test(test_nan),
+        cmocka_unit_test(test_has_gradient),
         cmocka_unit_test(test_weights),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -239,6 +239,45 @@ static void test_same_bits(void **state)
     }
 }
 
+/* A sequence whose derivatives are all 0 changes no bit of a gradient: it may as well have no backward pass, and then the
+ * objective sees the same. */
+static void test_without_gradient(void **state)
+{
+    static const char *const dtypes[] = { "f32", "bf16" };
+
+    (void)state;
+    for (int d = 0; d < 2; d++) {
+        struct test_model t;
+        struct batch b;
+
+        test_model_open(&t, "qwen2-untied-gqa3", dtypes[d], 2);
+        batch_init(&b, &t);
+        float *advantage = calloc((size_t)b.n_scored, sizeof(float)), *seen = calloc((size_t)b.n_scored, sizeof(float));
+        for (int64_t i = 0; i < b.n_scored; i++)
+            advantage[i] = i >= b.first[1] && i < b.first[2] ? 0 : b.advantage[i]; /* of the second sequence */
+        b.advantage = advantage;
+        struct jrl_gradients *whole = gradients_of(&t, &b, 0, 0), *parts = NULL;
+        memcpy(seen, b.logprob, (size_t)b.n_scored * sizeof(float));
+        memset(b.logprob, 0, (size_t)b.n_scored * sizeof(float));
+        assert_ok(jrl_gradients_new(&parts, &t.model, err));
+        jrl_gradients_zero(parts, t.dev);
+        for (b.sequence_offset = 0; b.sequence_offset < b.n_seqs; b.sequence_offset++)
+            assert_ok(jrl_train(&t.model, t.ws, b.seqs + b.sequence_offset, 1, 1.0, objective, &b, b.sequence_offset == 1 ? NULL : parts, err));
+        assert_ok(jrl_gradients_finish(parts, t.dev, err));
+        int64_t n;
+        const float *want = jrl_gradients_data(whole, &n), *got = jrl_gradients_data(parts, &n);
+        for (int64_t i = 0; i < n; i++)
+            assert_true(want[i] == got[i]); /* +0 and -0 are one */
+        assert_false(bits_differ(seen, b.logprob, b.n_scored));
+        jrl_gradients_free(whole);
+        jrl_gradients_free(parts);
+        free(advantage);
+        free(seen);
+        batch_free(&b);
+        test_model_close(&t);
+    }
+}
+
 /* Logprobs of one sequence by jrl_model_forward, the prompt whole and then token by token, as a sampler has them. */
 static void decode_logprobs(struct test_model *t, const struct jrl_sequence *s, double temperature, float *logprob, float *entropy)
 {
@@ -357,6 +396,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_gradients_f32), cmocka_unit_test(test_gradients_bf16), cmocka_unit_test(test_same_bits),
         cmocka_unit_test(test_zero_mismatch), cmocka_unit_test(test_bind),           cmocka_unit_test(test_odd_sequences),
+        cmocka_unit_test(test_without_gradient),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
