@@ -123,7 +123,7 @@ demo: all
 	pipelines/demo --out build/demo
 
 check-slow: all units
-	tests/run.pl --build $(out) -j 1 tests/slow/*.sh
+	tests/run.pl --build $(out) -j 1 --comments tests/slow/*.sh
 
 bench: all $(benches)
 	@for b in $(benches); do "$$b" || exit 1; done

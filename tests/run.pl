@@ -1,14 +1,14 @@
 #!/usr/bin/perl
 # Runs every test program (cmocka units and TAP scripts), then prints one summary line.
-# Usage: tests/run.pl --build DIR [-j N] [TEST...]
+# Usage: tests/run.pl --build DIR [-j N] [--comments] [TEST...]: --comments shows what tests say besides
 use strict;
 use warnings;
 use TAP::Harness;
 use Getopt::Long;
 use Cwd qw(abs_path);
 
-my ($build, $jobs) = ('build/release', 2);
-GetOptions('build=s' => \$build, 'j=i' => \$jobs) or exit 2;
+my ($build, $jobs, $comments) = ('build/release', 2, 0);
+GetOptions('build=s' => \$build, 'j=i' => \$jobs, comments => \$comments) or exit 2;
 $ENV{CMOCKA_MESSAGE_OUTPUT} = 'TAP';
 $ENV{JRL_BUILD} = abs_path($build);
 $ENV{JRL_TOP}   = abs_path('.');
@@ -27,7 +27,7 @@ my $harness = TAP::Harness->new({
         return ['bash', $file] if $file =~ /\.sh$/;
         return ['bash', '-o', 'pipefail', '-c', q{"$0" | sed -u 's/^not ok \\([0-9]*\\) # SKIP/ok \\1 # SKIP/'}, abs_path($file)];
     },
-    jobs      => $jobs, failures => 1, timer => 1, verbosity => 0,
+    jobs      => $jobs, failures => 1, timer => 1, verbosity => 0, comments => $comments,
 });
 my $result = $harness->runtests(@tests);
 my $skipped = $result->skipped;
