@@ -112,17 +112,25 @@ class Bench:
         update, share = (float(re.search(rf"{what} +([\d.]+)", out).group(1)) for what in ("an update", "of it the optimiser"))
         self.keep("jrl", {"part": "optimizer", "shape": shape}, {"optimizer_s": update * share / 100})
 
+    def train(self, key, way):
+        return dict(self.torch("train", policy(key["shape"]), key["sequences"], key["tokens"], way), way=way)
+
+    def tried(self, who, key, ways, measure):
+        """One short measurement of each way of a peer, unless the log has it."""
+        for way in ways:
+            if not self.of(who, **dict(key, part="trial", way=way)):
+                self.keep(who, dict(key, part="trial"), measure(way))
+        return [self.of(who, **dict(key, part="trial", way=way))[-1] for way in ways]
+
     # Parts.
 
     def sampling(self, shape):
         o, ways = self.o, {}
         keys = [{"part": "sampling", "shape": shape, "batch": b, "prompt": o.prompt, "response": o.response} for b in o.batches]
         for key in keys:
-            tried = {way: self.llama(key, way, max(o.response // 8, 16)) for way in LLAMA_WAYS}
-            for result in tried.values():
-                self.keep("llama.cpp", dict(key, part="trial"), result)
-            best = max(r["decode"] for r in tried.values())
-            ways[key["batch"]] = [way for way, r in tried.items() if r["decode"] > 0.93 * best]
+            tried = self.tried("llama.cpp", key, LLAMA_WAYS, lambda way, key=key: self.llama(key, way, max(o.response // 8, 16)))
+            best = max(r["decode"] for r in tried)
+            ways[key["batch"]] = [r["way"] for r in tried if r["decode"] > 0.96 * best]
         for _ in range(o.rounds):
             for key in keys:
                 for way in ways[key["batch"]]:
@@ -140,16 +148,14 @@ class Bench:
     def learning(self, shape):
         o = self.o
         key = {"part": "learning", "shape": shape, "sequences": o.sequences, "tokens": o.tokens}
-        tried = {}
-        self.ours_learning(dict(key, part="trial"), "layer")
-        for way in TRAIN_WAYS[:1] if o.short else TRAIN_WAYS:
-            tried[way] = dict(self.torch("train", policy(shape), o.sequences, o.tokens, way), way=way)
-            self.keep("torch", dict(key, part="trial"), tried[way])
-        best = min(r["forward_backward_s"] for r in tried.values())
+        if not self.of("jrl", **dict(key, part="trial")):
+            self.ours_learning(dict(key, part="trial"), "layer")
+        tried = self.tried("torch", key, TRAIN_WAYS[:1] if o.short else TRAIN_WAYS, lambda way: self.train(key, way))
+        best = min(r["forward_backward_s"] for r in tried)
         for _ in range(o.rounds):
-            for way in [w for w, r in tried.items() if r["forward_backward_s"] < 1.07 * best]:
+            for way in [r["way"] for r in tried if r["forward_backward_s"] < 1.04 * best]:
                 self.ours_learning(key)
-                self.keep("torch", key, dict(self.torch("train", policy(shape), o.sequences, o.tokens, way), way=way))
+                self.keep("torch", key, self.train(key, way))
                 self.keep("torch", {"part": "matmul"}, self.torch("matmul", 8192, 1536, 576))
             self.ours_optimizer(shape)
 
