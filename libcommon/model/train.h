@@ -1,5 +1,6 @@
 /* train.h - the training pass over a pack of whole sequences: logprobs and entropies of scored tokens, and
- * the gradient of a token-wise objective. Layer inputs are kept, the inside of a layer is recomputed; logits
+ * the gradient of a token-wise objective. Layer inputs are kept; the inside of a layer is kept where the
+ * memory plan allows it and computed again elsewhere, with the same bits; logits
  * exist for a few rows at a time. Gradients follow the contract's token order: a micro-batch boundary between
  * sequences changes no bit. */
 #ifndef JRL_MODEL_TRAIN_H
