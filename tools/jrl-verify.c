@@ -28,17 +28,17 @@ struct slot {
 struct block {
     const struct config *cfg;
     struct jrl_pool *pool; /* NULL: one thread, which judges each record as it comes */
+    struct jrl_verifier **verifiers; /* [threads] */
     struct slot *slots;    /* [cap] */
     int64_t n, cap;
 };
 
-static void judge(void *ctx, int64_t part, int thread)
+static void verify(void *ctx, int64_t part, int thread)
 {
     struct block *b = ctx;
     struct slot *s = &b->slots[part];
 
-    (void)thread;
-    b->cfg->rule->judge(&s->verdict, s->response, s->truths.texts, s->truths.n);
+    jrl_verify(b->verifiers[thread], &s->verdict, s->response, s->truths.texts, s->truths.n);
 }
 
 /* A verdict that is given again is no change. */
@@ -65,6 +65,7 @@ static int write_slot(struct jrl_io *io, const struct config *cfg, struct slot *
         jrl_record_set_str(&s->rec, "pred", jrl_buffer_str(&v->pred), v->pred.len);
     else
         jrl_record_set_nil(&s->rec, "pred");
+    jrl_record_set_str(&s->rec, "why", jrl_why_name(v->why), strlen(jrl_why_name(v->why)));
     jrl_record_set_str(&s->rec, "verifier", cfg->rule->name, strlen(cfg->rule->name));
     return jrl_io_write(io, &s->rec);
 }
@@ -74,9 +75,9 @@ static int flush_block(struct jrl_io *io, struct block *b)
     int rc = JRL_OK;
 
     if (b->pool)
-        jrl_pool_run(b->pool, b->n, judge, b);
+        jrl_pool_run(b->pool, b->n, verify, b);
     else if (b->n > 0)
-        judge(b, 0, 0);
+        verify(b, 0, 0);
     for (int64_t i = 0; i < b->n && rc == JRL_OK; i++)
         rc = write_slot(io, b->cfg, &b->slots[i]);
     b->n = 0;
@@ -108,6 +109,9 @@ static int run(struct jrl_io *io, const struct config *cfg)
 
     b.cap = jrl_common.threads > 1 ? 16 * jrl_common.threads : 1;
     b.slots = jrl_xcalloc((size_t)b.cap, sizeof(*b.slots));
+    b.verifiers = jrl_xcalloc((size_t)jrl_common.threads, sizeof(*b.verifiers));
+    for (int64_t i = 0; i < jrl_common.threads; i++)
+        b.verifiers[i] = jrl_verifier_new(cfg->rule, NULL);
     if (jrl_common.threads > 1)
         rc = jrl_pool_new(&b.pool, (int)jrl_common.threads, &io->err);
     while (rc >= 0 && (rc = jrl_io_read(io, &rec)) >= 0 && rc != JRL_EOF) {
@@ -125,6 +129,9 @@ static int run(struct jrl_io *io, const struct config *cfg)
         jrl_truths_release(&b.slots[i].truths);
         jrl_verdict_release(&b.slots[i].verdict);
     }
+    for (int64_t i = 0; i < jrl_common.threads; i++)
+        jrl_verifier_free(b.verifiers[i]);
+    free(b.verifiers);
     free(b.slots);
     jrl_pool_free(b.pool);
     jrl_record_release(&rec);

@@ -1,23 +1,25 @@
 /* answer.c - the table of rules, and what they share. */
 #include "answer/answer.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "answer/rules.h"
 
 static const struct jrl_rule rules[] = {
-    { "dapo", "the last \\boxed{} of the last 100 characters equals the answer, character for character", jrl_judge_dapo },
+    { "dapo", "the last \\boxed{} of the last 100 characters equals the answer, character for character", 1, -1, jrl_rule_dapo },
 };
+enum { N_RULES = sizeof(rules) / sizeof(rules[0]) };
 
 const struct jrl_rule *jrl_rules(size_t *n)
 {
-    *n = sizeof(rules) / sizeof(rules[0]);
+    *n = N_RULES;
     return rules;
 }
 
 const struct jrl_rule *jrl_rule_find(const char *name)
 {
-    for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++)
+    for (size_t i = 0; i < N_RULES; i++)
         if (strcmp(rules[i].name, name) == 0)
             return &rules[i];
     return NULL;
@@ -25,11 +27,44 @@ const struct jrl_rule *jrl_rule_find(const char *name)
 
 void jrl_rule_names(struct jrl_buffer *out)
 {
-    for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
+    for (size_t i = 0; i < N_RULES; i++) {
         if (i > 0)
             jrl_buffer_append_str(out, ", ");
         jrl_buffer_append_str(out, rules[i].name);
     }
+}
+
+const char *jrl_why_name(enum jrl_why why)
+{
+    static const char *const names[] = {
+        [JRL_WHY_NO_ANSWER] = "no answer", [JRL_WHY_UNBALANCED] = "unbalanced",   [JRL_WHY_NO_TRUTH] = "no reference",
+        [JRL_WHY_DIFFERS] = "differs",     [JRL_WHY_REFUSED] = "refused",         [JRL_WHY_LIMIT] = "limit",
+        [JRL_WHY_EQUAL_TEXT] = "equal text", [JRL_WHY_EQUAL_VALUE] = "equal value",
+    };
+    return names[why];
+}
+
+struct jrl_verifier *jrl_verifier_new(const struct jrl_rule *rule, const struct jrl_rule_options *options)
+{
+    struct jrl_verifier *w = jrl_xcalloc(1, sizeof(*w));
+
+    w->rule = rule;
+    if (options)
+        w->options = *options;
+    return w;
+}
+
+void jrl_verifier_free(struct jrl_verifier *w)
+{
+    free(w);
+}
+
+void jrl_verify(struct jrl_verifier *w, struct jrl_verdict *v, struct jrl_text response, const struct jrl_text *truths, size_t n_truths)
+{
+    v->correct = v->found = v->small_number = false;
+    v->why = JRL_WHY_NO_ANSWER;
+    v->pred.len = 0;
+    w->rule->verify(w, v, response, truths, n_truths);
 }
 
 void jrl_verdict_release(struct jrl_verdict *v)
@@ -37,19 +72,18 @@ void jrl_verdict_release(struct jrl_verdict *v)
     jrl_buffer_release(&v->pred);
 }
 
-void jrl_verdict_clear(struct jrl_verdict *v)
+void jrl_verdict_found(struct jrl_verdict *v, struct jrl_text pred)
 {
-    v->correct = false;
-    v->found = false;
+    v->found = true;
     v->pred.len = 0;
+    jrl_buffer_append(&v->pred, pred.data, pred.len_bytes);
 }
 
-bool jrl_verdict_is_any(const struct jrl_verdict *v, const struct jrl_text *truths, size_t n_truths)
+void jrl_verdict_compare(struct jrl_verdict *v, const struct jrl_text *truths, size_t n_truths)
 {
-    if (!v->found)
-        return false;
-    for (size_t i = 0; i < n_truths; i++)
-        if (v->pred.len == truths[i].len_bytes && (v->pred.len == 0 || memcmp(v->pred.data, truths[i].data, v->pred.len) == 0))
-            return true;
-    return false;
+    v->why = n_truths > 0 ? JRL_WHY_DIFFERS : JRL_WHY_NO_TRUTH;
+    for (size_t i = 0; i < n_truths && !v->correct; i++)
+        v->correct = v->pred.len == truths[i].len_bytes && (v->pred.len == 0 || memcmp(v->pred.data, truths[i].data, v->pred.len) == 0);
+    if (v->correct)
+        v->why = JRL_WHY_EQUAL_TEXT;
 }

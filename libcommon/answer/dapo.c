@@ -21,34 +21,26 @@ static struct jrl_text last_characters(struct jrl_text text, int n_characters)
     return (struct jrl_text){ text.data + start, text.len_bytes - start };
 }
 
-/* The content of the box that opens last, or false: a box that is not closed is not replaced by an earlier one. */
-static bool last_box(struct jrl_text window, struct jrl_text *content)
+void jrl_rule_dapo(struct jrl_verifier *w, struct jrl_verdict *v, struct jrl_text response, const struct jrl_text *truths, size_t n_truths)
 {
-    size_t open = window.len_bytes;
+    const struct jrl_text window = last_characters(response, WINDOW_CHARACTERS);
+    size_t open = 0; /* behind the opener of the box that opens last */
     int depth = 1;
 
+    (void)w;
     for (size_t i = 0; i + OPENER_LEN <= window.len_bytes; i++)
         if (memcmp(window.data + i, opener, OPENER_LEN) == 0)
             open = i + OPENER_LEN;
+    if (open == 0)
+        return;
+    v->why = JRL_WHY_UNBALANCED; /* a box that is not closed is not replaced by an earlier one */
     for (size_t i = open; i < window.len_bytes; i++) {
         if (window.data[i] == '{') {
             depth++;
         } else if (window.data[i] == '}' && --depth == 0) {
-            *content = (struct jrl_text){ window.data + open, i - open };
-            return true;
+            jrl_verdict_found(v, (struct jrl_text){ window.data + open, i - open });
+            jrl_verdict_compare(v, truths, n_truths);
+            return;
         }
     }
-    return false;
-}
-
-void jrl_judge_dapo(struct jrl_verdict *v, struct jrl_text response, const struct jrl_text *truths, size_t n_truths)
-{
-    struct jrl_text content;
-
-    jrl_verdict_clear(v);
-    if (!last_box(last_characters(response, WINDOW_CHARACTERS), &content))
-        return;
-    v->found = true;
-    jrl_buffer_append(&v->pred, content.data, content.len_bytes);
-    v->correct = jrl_verdict_is_any(v, truths, n_truths);
 }

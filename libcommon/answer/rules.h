@@ -4,11 +4,16 @@
 
 #include "answer/answer.h"
 
-void jrl_judge_dapo(struct jrl_verdict *v, struct jrl_text response, const struct jrl_text *truths, size_t n_truths);
+struct jrl_verifier {
+    const struct jrl_rule *rule;
+    struct jrl_rule_options options;
+};
 
-/* For a rule that compares bytes: is the answer of *v, when there is one, exactly one of the truths? */
-bool jrl_verdict_is_any(const struct jrl_verdict *v, const struct jrl_text *truths, size_t n_truths);
-/* Make *v "nothing extracted, wrong", the start of every rule. */
-void jrl_verdict_clear(struct jrl_verdict *v);
+void jrl_rule_dapo(struct jrl_verifier *w, struct jrl_verdict *v, struct jrl_text response, const struct jrl_text *truths, size_t n_truths);
+
+/* An answer was extracted: PRED is copied. */
+void jrl_verdict_found(struct jrl_verdict *v, struct jrl_text pred);
+/* For a rule that compares bytes: *v, whose answer was found, is right when that is exactly one of the truths. */
+void jrl_verdict_compare(struct jrl_verdict *v, const struct jrl_text *truths, size_t n_truths);
 
 #endif

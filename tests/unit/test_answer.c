@@ -17,13 +17,21 @@ static struct jrl_text text(const char *s)
     return (struct jrl_text){ s, strlen(s) };
 }
 
+static void verify(const char *rule, struct jrl_verdict *v, struct jrl_text response, const struct jrl_text *truths, size_t n_truths)
+{
+    struct jrl_verifier *w = jrl_verifier_new(jrl_rule_find(rule), NULL);
+
+    jrl_verify(w, v, response, truths, n_truths);
+    jrl_verifier_free(w);
+}
+
 /* PRED NULL: nothing is extracted. */
 static void check(const char *response, const char *truth, bool correct, const char *pred)
 {
     struct jrl_verdict v = { 0 };
     struct jrl_text truths[1] = { text(truth) };
 
-    jrl_rule_find("dapo")->judge(&v, text(response), truths, 1);
+    verify("dapo", &v, text(response), truths, 1);
     if (v.correct != correct || v.found != (pred != NULL) || (pred && strcmp(jrl_buffer_str(&v.pred), pred) != 0))
         fail_msg("'%s' against '%s': correct %d, pred '%s'", response, truth, v.correct, v.found ? jrl_buffer_str(&v.pred) : "(none)");
     jrl_verdict_release(&v);
@@ -102,19 +110,42 @@ static void test_alternatives(void **state)
 {
     struct jrl_text truths[3] = { text("4"), text("5"), text("") };
     struct jrl_verdict v = { 0 };
-    const struct jrl_rule *rule = jrl_rule_find("dapo");
 
     (void)state;
-    rule->judge(&v, text("\\boxed{5}"), truths, 3);
+    verify("dapo", &v, text("\\boxed{5}"), truths, 3);
     assert_true(v.correct);
-    rule->judge(&v, text("\\boxed{6}"), truths, 3);
+    verify("dapo", &v, text("\\boxed{6}"), truths, 3);
     assert_false(v.correct);
     assert_true(v.found);
-    rule->judge(&v, text("\\boxed{}"), truths, 0);
+    verify("dapo", &v, text("\\boxed{}"), truths, 0);
     assert_false(v.correct);
-    rule->judge(&v, text("none"), truths, 3);
+    verify("dapo", &v, text("none"), truths, 3);
     assert_false(v.correct);
     assert_false(v.found);
+    jrl_verdict_release(&v);
+}
+
+static void check_why(const char *response, const char *why)
+{
+    struct jrl_text truths[1] = { text("5") };
+    struct jrl_verdict v = { 0 };
+
+    verify("dapo", &v, text(response), truths, 1);
+    assert_string_equal(jrl_why_name(v.why), why);
+    jrl_verdict_release(&v);
+}
+
+static void test_why(void **state)
+{
+    struct jrl_verdict v = { 0 };
+
+    (void)state;
+    check_why("5", "no answer");
+    check_why("\\boxed{5", "unbalanced");
+    check_why("\\boxed{6}", "differs");
+    check_why("\\boxed{5}", "equal text");
+    verify("dapo", &v, text("\\boxed{5}"), NULL, 0);
+    assert_string_equal(jrl_why_name(v.why), "no reference");
     jrl_verdict_release(&v);
 }
 
@@ -126,10 +157,10 @@ static void test_nul_is_a_character(void **state)
     struct jrl_verdict v = { 0 };
 
     (void)state;
-    jrl_rule_find("dapo")->judge(&v, (struct jrl_text){ response, sizeof(response) - 1 }, truths, 1);
+    verify("dapo", &v, (struct jrl_text){ response, sizeof(response) - 1 }, truths, 1);
     assert_true(v.correct);
     assert_int_equal(v.pred.len, 2);
-    jrl_rule_find("dapo")->judge(&v, (struct jrl_text){ response, sizeof(response) - 1 }, truths + 1, 1);
+    verify("dapo", &v, (struct jrl_text){ response, sizeof(response) - 1 }, truths + 1, 1);
     assert_false(v.correct);
     jrl_verdict_release(&v);
 }
@@ -171,7 +202,7 @@ static bool check_vector(const char *line)
     expected = json_object_get(vector, "expected");
     pred = json_object_get(expected, "pred");
     struct jrl_text truths[1] = { { json_string_value(truth), json_string_length(truth) } };
-    rule->judge(&v, (struct jrl_text){ json_string_value(response), json_string_length(response) }, truths, 1);
+    verify(rule->name, &v, (struct jrl_text){ json_string_value(response), json_string_length(response) }, truths, 1);
     agree = v.correct == json_is_true(json_object_get(expected, "acc")) && v.found == json_is_string(pred) &&
             (!v.found || (v.pred.len == json_string_length(pred) && memcmp(jrl_buffer_str(&v.pred), json_string_value(pred), v.pred.len) == 0));
     if (!agree)
@@ -209,7 +240,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_dapo_consequences), cmocka_unit_test(test_dapo_window),      cmocka_unit_test(test_alternatives),
-        cmocka_unit_test(test_nul_is_a_character), cmocka_unit_test(test_table),           cmocka_unit_test(test_public_vectors),
+        cmocka_unit_test(test_why),               cmocka_unit_test(test_nul_is_a_character), cmocka_unit_test(test_table),
+        cmocka_unit_test(test_public_vectors),
     };
     return cmocka_run_group_tests_name("answer", tests, NULL, NULL);
 }
