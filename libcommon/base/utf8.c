@@ -73,3 +73,14 @@ void jrl_utf8_append(struct jrl_buffer *out, uint32_t c)
     }
     jrl_buffer_append(out, b, n);
 }
+
+bool jrl_is_white_space(uint32_t c)
+{
+    return (c >= 0x09 && c <= 0x0D) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 ||
+           (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
+}
+
+bool jrl_is_space(uint32_t c)
+{
+    return (c >= 0x1C && c <= 0x1F) || jrl_is_white_space(c);
+}

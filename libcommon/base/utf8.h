@@ -1,7 +1,8 @@
-/* utf8.h - UTF-8: taking text apart into code points and checking it. No Unicode properties. */
+/* utf8.h - UTF-8: taking text apart into code points and checking it, and which of them are space. */
 #ifndef JRL_BASE_UTF8_H
 #define JRL_BASE_UTF8_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,5 +18,10 @@ size_t jrl_utf8_valid_len(const void *text, size_t len_bytes);
 
 /* Append the 1 to 4 bytes of a code point (not a surrogate, at most U+10FFFF). */
 void jrl_utf8_append(struct jrl_buffer *out, uint32_t code_point);
+
+/* The property White_Space: what Hugging Face's \s and strip() work on. */
+bool jrl_is_white_space(uint32_t code_point);
+/* What Python calls space in str.split(), str.strip() and its \s: White_Space and U+001C..U+001F. */
+bool jrl_is_space(uint32_t code_point);
 
 #endif

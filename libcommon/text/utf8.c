@@ -7,12 +7,6 @@
 
 #include "text/tokenizer.h"
 
-bool jrl_is_white_space(uint32_t c)
-{
-    return (c >= 0x09 && c <= 0x0D) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 ||
-           (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
-}
-
 void jrl_utf8_strip(const char **text, size_t *len_bytes)
 {
     const uint8_t *p = (const uint8_t *)*text;
@@ -24,7 +18,7 @@ void jrl_utf8_strip(const char **text, size_t *len_bytes)
 
         if (n < 0)
             return;
-        if (!jrl_is_white_space(c) && !(c >= 0x1C && c <= 0x1F)) {
+        if (!jrl_is_space(c)) {
             if (begin == *len_bytes)
                 begin = i;
             end = i + (size_t)n;

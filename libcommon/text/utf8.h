@@ -1,4 +1,4 @@
-/* utf8.h - white space and NFC, on top of base/utf8.h.
+/* utf8.h - stripping and NFC, on top of base/utf8.h.
  * The only Unicode this room needs beside PCRE2's own tables. */
 #ifndef JRL_TEXT_UTF8_H
 #define JRL_TEXT_UTF8_H
@@ -11,11 +11,7 @@
 #include "base/memory.h"
 #include "base/utf8.h"
 
-/* The property White_Space: what Hugging Face's \s and strip() work on. */
-bool jrl_is_white_space(uint32_t code_point);
-
-/* Narrow the text by the white space at both ends, as Python's str.strip(): White_Space and U+001C..U+001F.
- * Text that is not UTF-8 is left as it is. */
+/* Narrow the text by the white space at both ends, as Python's str.strip(). Text that is not UTF-8 is left as it is. */
 void jrl_utf8_strip(const char **text, size_t *len_bytes);
 
 /* True when the text surely is in normalisation form C already (no character from which on
