@@ -43,6 +43,7 @@ room_may_use() {
     kernels) echo ;;
     model) echo kernels ;;
     rollout) echo model kernels text ;;
+    ask) echo rollout model kernels text stream tool ;;
     learn) echo model kernels dist data stream ;;
     dist) echo kernels ;;
     *) echo unknown ;;
