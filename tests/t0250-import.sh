@@ -77,6 +77,13 @@ ok 'DAPO not stripped by default' is "$(field '.problem | length > 100' "{\"prob
 echo '{"problem":"P","answer":1}' | jrl-import --strip-dapo 2> log > /dev/null
 ok 'nothing to strip is said' grep -q "warning: no row had DAPO's instruction" log
 
+# Trimmed.
+ok 'trimmed' is "$(field '[.problem, .prompt, .answer]' '{"problem":" \u00a0P Q\u001f\n","answer":"\t 7 \u2003"}' --trim --suffix ' S')" '["P Q","P Q S","7"]'
+ok 'trimmed before identity' is "$(field .uid '{"problem":"P\n","answer":1}' --trim --source d)" "$(field .uid '{"problem":"P","answer":1}' --source d)"
+ok 'trimmed, an answer cut out of a box' is "$(field .answer '{"problem":"P","solution":"\\boxed{ 1 2 }"}' --trim)" '"1 2"'
+ok 'trimmed, a number stays one' is "$(field .answer '{"problem":"P","answer":7}' --trim)" 7
+ok 'trimmed, nothing but white space' is "$(field .answer '{"problem":"P","answer":" \n"}' --trim)" '""'
+
 # Duplicates and counts.
 printf '%s\n' '{"problem":"P","answer":1}' '' '{"problem":"P","answer":2}' '{"problem":" P\u3000","answer":3}' > three.jsonl
 jrl-import three.jsonl 2> log | jrl-view | jq -c .answer > got

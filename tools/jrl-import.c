@@ -19,7 +19,7 @@
 
 struct config {
     const char *format, *source, *suffix, *system, *dedup, *policy, *template_name;
-    bool strip_dapo;
+    bool strip_dapo, trim;
     int64_t max_prompt_tokens, max_rejected;
 };
 
@@ -103,6 +103,8 @@ static int take_row(struct import *im, const struct jrl_lines *lines)
         return reject(im, BAD_FIELD, lines, &why);
     if (im->cfg->strip_dapo && im->row.problem.data)
         im->n_stripped += jrl_strip_dapo(&im->row.problem);
+    if (im->cfg->trim)
+        jrl_row_trim(&im->row);
     if (im->row.problem.data && is_duplicate(im)) {
         im->n_duplicates++;
         return JRL_OK;
@@ -302,6 +304,7 @@ int main(int argc, char **argv)
         JRL_OPT_STR(0, "suffix", &cfg.suffix, "TEXT", "put behind each problem to make the prompt; \\n is a line break"),
         JRL_OPT_STR(0, "system", &cfg.system, "TEXT", "system turn of every prompt; \\n is a line break"),
         JRL_OPT_FLAG(0, "strip-dapo", &cfg.strip_dapo, "cut DAPO's own instruction from before and behind the problem"),
+        JRL_OPT_FLAG(0, "trim", &cfg.trim, "cut white space from both ends of problems and answers"),
         JRL_OPT_CHOICE(0, "dedup", &cfg.dedup, "bytes|trim|none", "problems that are left out as duplicates: equal bytes, equal but for white space at the ends, none"),
         JRL_OPT_INT(0, "max-prompt-tokens", &cfg.max_prompt_tokens, 1, 1 << 24, "N", "leave out problems whose prompt is longer, by the tokenizer of --policy"),
         JRL_OPT_STR(0, "policy", &cfg.policy, "DIR", "policy whose tokenizer and chat template are used"),

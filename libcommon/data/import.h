@@ -29,6 +29,9 @@ int jrl_layout_detect(enum jrl_layout *layout, const struct jrl_record *fields, 
 /* Read the fields by a layout other than AUTO. JRL_ERR_INPUT naming the field that is missing or unusable. */
 int jrl_row_read(struct jrl_row *row, enum jrl_layout layout, const struct jrl_record *fields, struct jrl_error *err) JRL_MUST_CHECK;
 
+/* Narrow problem and answer by the white space at both ends; an answer that is no string stays. */
+void jrl_row_trim(struct jrl_row *row);
+
 /* Cut DAPO's own instruction from before and behind a problem; false when neither is there. */
 bool jrl_strip_dapo(struct jrl_text *problem);
 

@@ -3,6 +3,7 @@
 
 #include "data/import.h"
 #include "data/scalar.h"
+#include "text/utf8.h"
 
 static const char *const names[] = { "auto", "verl", "problem", "gsm8k", "math", "responses" };
 const char jrl_layout_names[] = "verl|problem|gsm8k|math|responses";
@@ -276,6 +277,25 @@ static int read_math(struct jrl_row *row, const struct jrl_record *fields, struc
         return jrl_fail(err, JRL_ERR_INPUT, "field 'solution' has no whole '\\boxed{...}'");
     pack_answer(row, begin, (size_t)(end - begin));
     return JRL_OK;
+}
+
+void jrl_row_trim(struct jrl_row *row)
+{
+    struct jrl_buffer whole = row->packed; /* may hold the answer that is cut */
+    const char *text;
+    size_t len, before;
+
+    if (row->problem.data)
+        jrl_utf8_strip(&row->problem.data, &row->problem.len_bytes);
+    if (jrl_value_type(row->answer) != JRL_STR || !jrl_value_str(row->answer, &text, &len))
+        return;
+    before = len;
+    jrl_utf8_strip(&text, &len);
+    if (len == before)
+        return;
+    row->packed = (struct jrl_buffer){ 0 };
+    pack_answer(row, text, len);
+    jrl_buffer_release(&whole);
 }
 
 int jrl_row_read(struct jrl_row *row, enum jrl_layout layout, const struct jrl_record *fields, struct jrl_error *err)
