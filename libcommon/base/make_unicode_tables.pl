@@ -42,7 +42,6 @@ sub lower_table {
 }
 
 print "/* unicode_tables.h - made by make_unicode_tables.pl; part of unicode.c. Unicode $version. */\n";
-table('space',          'White space to Python: bidirectional class B, S or WS, or category Zs.', sub { $_[0] =~ /[\p{Bc=B}\p{Bc=S}\p{Bc=WS}\p{Zs}]/ });
 table('decimal',        'Decimal digits; whole runs from 0 to 9.',                                sub { $_[0] =~ /\p{Nt=De}/ });
 table('other_digit',    'Digits that are not decimal.',                                           sub { $_[0] =~ /\p{Nt=Di}/ });
 table('alpha',          'Letters: category L.',                                                   sub { $_[0] =~ /\p{L}/ });

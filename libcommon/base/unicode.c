@@ -26,13 +26,6 @@ static const struct range *find(const struct range *table, size_t n, uint32_t c)
 }
 #define IN(table, c) (find((table), COUNT(table), (c)) != NULL)
 
-bool jrl_unicode_is_space(uint32_t c)
-{
-    if (c < 0x80)
-        return c == ' ' || (c >= '\t' && c <= '\r') || (c >= 0x1C && c <= 0x1F);
-    return IN(space, c);
-}
-
 int jrl_unicode_decimal(uint32_t c)
 {
     const struct range *r;
@@ -98,9 +91,9 @@ struct jrl_text jrl_unicode_trim(struct jrl_text text)
 {
     size_t begin = 0, end = text.len_bytes, n;
 
-    while (begin < end && jrl_unicode_is_space(jrl_unicode_at(text, begin, &n)))
+    while (begin < end && jrl_is_space(jrl_unicode_at(text, begin, &n)))
         begin += n;
-    while (end > begin && jrl_unicode_is_space(jrl_unicode_before(text, end, &n)))
+    while (end > begin && jrl_is_space(jrl_unicode_before(text, end, &n)))
         end -= n;
     return (struct jrl_text){ text.data + begin, end - begin };
 }

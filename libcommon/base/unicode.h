@@ -1,5 +1,5 @@
 /* unicode.h - what kind of character a code point is, and lower case: Unicode 13, with the classes Python has, since rules
- * for answers were published in it. Not here: normal forms and the tokenizer's white space (text/utf8.h). */
+ * for answers were published in it. White space is in utf8.h. Not here: normal forms. */
 #ifndef JRL_BASE_UNICODE_H
 #define JRL_BASE_UNICODE_H
 
@@ -10,7 +10,6 @@
 #include "base/memory.h"
 #include "base/text.h"
 
-bool jrl_unicode_is_space(uint32_t code_point);   /* str.isspace(), and \s */
 bool jrl_unicode_is_digit(uint32_t code_point);   /* str.isdigit(): decimal digits, superscripts, circled digits, ... */
 bool jrl_unicode_is_alpha(uint32_t code_point);   /* str.isalpha() */
 bool jrl_unicode_is_alnum(uint32_t code_point);   /* str.isalnum(): letters and numbers of every kind */
