@@ -1,6 +1,4 @@
 /* jrl-verify - judges responses by a rule: options and the loop over records; the rules are in libcommon/answer. */
-#include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,12 +6,13 @@
 #include "answer/answer.h"
 #include "base/threads.h"
 #include "data/scalar.h"
+#include "data/verdict.h"
 #include "tool/io.h"
 
 struct config {
     const char *rule_name, *reward_text;
     const struct jrl_rule *rule;
-    double right, wrong;
+    struct jrl_reward reward;
     int64_t max_rejected;
 };
 
@@ -41,26 +40,11 @@ static void verify(void *ctx, int64_t part, int thread)
     jrl_verify(b->verifiers[thread], &s->verdict, s->response, s->truths.texts, s->truths.n);
 }
 
-/* A verdict that is given again is no change. */
-static void keep_changed(struct jrl_record *rec, double reward, bool correct)
-{
-    double old_reward;
-    bool old_correct;
-
-    if (jrl_record_find(rec, "reward") && (jrl_record_f64(rec, "reward", &old_reward, NULL) < 0 || old_reward != reward))
-        jrl_record_keep_before(rec, "reward");
-    if (jrl_record_find(rec, "correct") && (jrl_record_bool(rec, "correct", &old_correct, NULL) < 0 || old_correct != correct))
-        jrl_record_keep_before(rec, "correct");
-}
-
 static int write_slot(struct jrl_io *io, const struct config *cfg, struct slot *s)
 {
     struct jrl_verdict *v = &s->verdict;
-    double reward = v->correct ? cfg->right : cfg->wrong;
 
-    keep_changed(&s->rec, reward, v->correct);
-    jrl_record_set_f64(&s->rec, "reward", reward);
-    jrl_record_set_bool(&s->rec, "correct", v->correct);
+    jrl_verdict_set(&s->rec, v->correct, &cfg->reward);
     if (v->found)
         jrl_record_set_str(&s->rec, "pred", jrl_buffer_str(&v->pred), v->pred.len);
     else
@@ -138,28 +122,17 @@ static int run(struct jrl_io *io, const struct config *cfg)
     return rc;
 }
 
-/* A number that ends at END. */
-static bool parse_reward(const char *text, char end, double *out, const char **rest)
-{
-    char *stop;
-
-    errno = 0;
-    *out = strtod(text, &stop);
-    *rest = stop;
-    return stop != text && *stop == end && !errno && isfinite(*out) && *text > ' ';
-}
-
 static void check_options(struct config *cfg)
 {
     struct jrl_buffer names = { 0 };
-    const char *rest;
+    struct jrl_error err = { 0 };
 
     cfg->rule = jrl_rule_find(cfg->rule_name);
     jrl_rule_names(&names);
     if (!cfg->rule)
         jrl_cli_fail("--rule '%s' is none of: %s", cfg->rule_name, jrl_buffer_str(&names));
-    if (!parse_reward(cfg->reward_text, ':', &cfg->right, &rest) || !parse_reward(rest + 1, '\0', &cfg->wrong, &rest))
-        jrl_cli_fail("--reward '%s' is not RIGHT:WRONG, two numbers such as 1:-1", cfg->reward_text);
+    if (jrl_reward_parse(&cfg->reward, cfg->reward_text, &err) < 0)
+        jrl_cli_fail("--reward %s", err.text);
     jrl_buffer_release(&names);
 }
 
