@@ -8,6 +8,10 @@
 
 static const struct jrl_rule rules[] = {
     { "dapo", "the last \\boxed{} of the last 100 characters equals the answer, character for character", 1, -1, jrl_rule_dapo },
+    { "dapo-minerva", "what follows the last \"Answer:\" of the last 300 characters equals the answer, both normalised", 1, -1, jrl_rule_dapo_minerva },
+    { "gsm8k", "the number after the last \"#### \" is the answer", 1, 0, jrl_rule_gsm8k },
+    { "gsm8k-flexible", "the last number of the response has the answer's value", 1, 0, jrl_rule_gsm8k_flexible },
+    { "exact", "all that follows the thinking is the answer, but for white space around it", 1, 0, jrl_rule_exact },
 };
 enum { N_RULES = sizeof(rules) / sizeof(rules[0]) };
 
@@ -56,6 +60,10 @@ struct jrl_verifier *jrl_verifier_new(const struct jrl_rule *rule, const struct 
 
 void jrl_verifier_free(struct jrl_verifier *w)
 {
+    if (!w)
+        return;
+    jrl_edit_release(&w->edit);
+    jrl_edit_release(&w->reference);
     free(w);
 }
 
@@ -86,4 +94,33 @@ void jrl_verdict_compare(struct jrl_verdict *v, const struct jrl_text *truths, s
         v->correct = v->pred.len == truths[i].len_bytes && (v->pred.len == 0 || memcmp(v->pred.data, truths[i].data, v->pred.len) == 0);
     if (v->correct)
         v->why = JRL_WHY_EQUAL_TEXT;
+}
+
+struct jrl_text jrl_last_characters(struct jrl_text text, int n)
+{
+    size_t start = text.len_bytes;
+
+    while (start > 0 && n > 0) {
+        start--;
+        if (((unsigned char)text.data[start] & 0xC0) != 0x80)
+            n--;
+    }
+    return (struct jrl_text){ text.data + start, text.len_bytes - start };
+}
+
+size_t jrl_text_find_last(struct jrl_text text, const char *needle)
+{
+    const size_t n = strlen(needle);
+    size_t end = text.len_bytes >= n ? text.len_bytes - n + 1 : 0;
+
+    while (end > 0) {
+        const char *p = memrchr(text.data, needle[0], end);
+
+        if (!p)
+            break;
+        if (memcmp(p, needle, n) == 0)
+            return (size_t)(p - text.data);
+        end = (size_t)(p - text.data);
+    }
+    return SIZE_MAX;
 }

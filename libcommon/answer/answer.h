@@ -10,6 +10,9 @@
 #include "base/memory.h"
 #include "base/text.h"
 
+/* An answer or a reference beyond this length is compared as text; no rule computes with it or normalises it as a formula. */
+enum { JRL_ANSWER_MAX_BYTES = 65536 };
+
 /* What decided a verdict; records hold its name (field `why`). */
 enum jrl_why {
     JRL_WHY_NO_ANSWER,   /* nothing to extract: no box, no "Answer:", no end of thinking */

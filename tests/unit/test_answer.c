@@ -183,6 +183,63 @@ static void test_table(void **state)
     jrl_buffer_release(&names);
 }
 
+/* Of every rule but dapo: what its page promises. PRED NULL: nothing is extracted. */
+static const struct { const char *rule, *response, *truth, *pred, *why; } pages[] = {
+    { "dapo-minerva", "Answer: 42", "42", "42", "equal text" },
+    { "dapo-minerva", "aNSwer \n:\n\n $x = 1,234$.\nso", "1234", "1,234.", "differs" },
+    { "dapo-minerva", "An\xC5\xBFwer: 5 cm", "5", "5", "equal text" },
+    { "dapo-minerva", "Answer: \\frac12", "\\frac{1}{2}", "\\frac{1}{2}", "equal text" },
+    { "dapo-minerva", "Answer: 0.5", "\\frac{1}{2}", "0.5", "differs" },
+    { "dapo-minerva", "Answer: banana 5", "banan5", "banan5", "equal text" },
+    { "dapo-minerva", "Answer: \\boxed{a{b}c}", "a{b}c", "a{b}c", "equal text" },
+    { "dapo-minerva", "Answer: \\text{x}y} \\boxed{1", "xy}\\boxed{1", "xy}\\boxed{1", "equal text" },
+    { "dapo-minerva", "Answer: 1\nAnswer:\n\n", "1", "1", "equal text" },
+    { "dapo-minerva", "Answer:\t\n", "", "", "equal text" },
+    { "dapo-minerva", "\\boxed{42}", "42", "[INVALID]", "no answer" },
+    { "gsm8k", "so 7\n#### 1,234", "1234", "1234", "equal text" },
+    { "gsm8k", "#### -5.0", "-5", "-5.0", "differs" },
+    { "gsm8k", "#### 5\n#### none", "5", "5", "equal text" },
+    { "gsm8k", "##### 5", "so\n#### 5", "5", "equal text" },
+    { "gsm8k", "the answer is 5", "5", NULL, "no answer" },
+    { "gsm8k", "####5", "5", NULL, "no answer" },
+    { "gsm8k", "####", "5", NULL, "no answer" },
+    { "gsm8k", "#### ", "5", NULL, "no answer" },
+    { "gsm8k", "#### $5", "5", NULL, "no answer" },
+    { "gsm8k-flexible", "It costs $1,234.00.", "x\n#### 1,234", "1234.00", "equal value" },
+    { "gsm8k-flexible", "from 3 to -07", "-7", "-07", "equal value" },
+    { "gsm8k-flexible", "7, .5 and -0.0, that is all", "0", "-0.0", "equal value" },
+    { "gsm8k-flexible", "is .50", "0.5", ".50", "equal value" },
+    { "gsm8k-flexible", "so x,5", "5", "5", "equal text" },
+    { "gsm8k-flexible", "version 1.2.3", "1.2.3", "1.2.3", "equal text" },
+    { "gsm8k-flexible", "version 1.2.30", "1.2.3", "1.2.30", "differs" },
+    { "gsm8k-flexible", "5 or 6?", "5", "6", "differs" },
+    { "gsm8k-flexible", "no idea...", "5", NULL, "no answer" },
+    { "exact", " yes\n", "yes", "yes", "equal text" },
+    { "exact", "<think>no</think>\n\xE3\x80\x80yes ", "yes\n", "yes", "equal text" },
+    { "exact", "Yes", "yes", "Yes", "differs" },
+    { "exact", "yes</think> ", "yes", NULL, "no answer" },
+    { "exact", "", "", NULL, "no answer" },
+};
+
+static void test_pages(void **state)
+{
+    struct jrl_verdict v = { 0 };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++) {
+        struct jrl_text truths[1] = { text(pages[i].truth) };
+
+        verify(pages[i].rule, &v, text(pages[i].response), truths, 1);
+        if (strcmp(jrl_why_name(v.why), pages[i].why) != 0 || v.correct != (strncmp(pages[i].why, "equal", 5) == 0) ||
+            v.found != (pages[i].pred != NULL) || (v.found && strcmp(jrl_buffer_str(&v.pred), pages[i].pred) != 0))
+            fail_msg("%s of '%s' against '%s': %s, pred '%s'", pages[i].rule, pages[i].response, pages[i].truth, jrl_why_name(v.why),
+                     v.found ? jrl_buffer_str(&v.pred) : "(none)");
+        verify(pages[i].rule, &v, text(pages[i].response), NULL, 0);
+        assert_false(v.correct);
+    }
+    jrl_verdict_release(&v);
+}
+
 /* One line of the vectors: true when it is for a rule we have, and then it must agree. */
 static bool check_vector(const char *line)
 {
@@ -231,7 +288,7 @@ static void test_public_vectors(void **state)
     free(path);
     while (getline(&line, &cap, f) > 0)
         n += check_vector(line);
-    assert_true(n >= 435);
+    assert_true(n >= 435 + 497);
     free(line);
     fclose(f);
 }
@@ -241,7 +298,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_dapo_consequences), cmocka_unit_test(test_dapo_window),      cmocka_unit_test(test_alternatives),
         cmocka_unit_test(test_why),               cmocka_unit_test(test_nul_is_a_character), cmocka_unit_test(test_table),
-        cmocka_unit_test(test_public_vectors),
+        cmocka_unit_test(test_pages),             cmocka_unit_test(test_public_vectors),
     };
     return cmocka_run_group_tests_name("answer", tests, NULL, NULL);
 }
