@@ -41,7 +41,7 @@ endif
 warnings := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Wpointer-arith -Wvla -Wformat=2 -Wno-format-nonliteral
 jrl_cflags := -std=gnu11 -D_GNU_SOURCE -ffp-contract=off -fno-math-errno -pthread -I. -Ilibcommon -I$(out) $(warnings) $(pkg_cflags)
 jrl_ldflags := -pthread
-jrl_libs := $(pkg_libs) -lm
+jrl_libs := $(pkg_libs) -lm -ldl
 ifeq ($(BUILD),asan)
 jrl_cflags += -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 jrl_ldflags += -fsanitize=address,undefined
@@ -52,7 +52,7 @@ endif
 
 machine := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))
 tool_sources := $(sort $(wildcard tools/*.c))
-lib_sources := $(sort $(wildcard libcommon/*/*.c) $(filter-out %_amx.c %_avx512.c %_avx2.c,$(wildcard kernels/cpu/*.c)))
+lib_sources := $(sort $(wildcard libcommon/*/*.c kernels/*.c) $(filter-out %_amx.c %_avx512.c %_avx2.c,$(wildcard kernels/cpu/*.c)))
 ifeq ($(machine),x86_64)
 lib_sources += $(sort $(wildcard kernels/cpu/*_amx.c kernels/cpu/*_avx512.c kernels/cpu/*_avx2.c))
 endif

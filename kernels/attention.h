@@ -32,7 +32,12 @@ struct jrl_attention {
     int64_t n_seqs;
     const struct jrl_attention_rows *seqs;
     const float *rope_cos, *rope_sin;      /* [max_position, head_dim/2]; jrl_rope_table */
+    const void *bound;                     /* what jrl_attention_bind left */
 };
+
+/* Before the kernels below are called with *P: brings seqs and their page tables, which lie in the program's memory, to the
+ * device. One call serves all layers of a pass; it holds until the next. */
+int jrl_attention_bind(struct jrl_device *dev, struct jrl_attention *p, struct jrl_error *err) JRL_MUST_CHECK;
 
 /* cos and sin of position * theta^(-2i/head_dim), i < head_dim/2, for positions 0..n_positions-1; both
  * [n_positions, head_dim/2]. Angle in f32 as Transformers computes it. */

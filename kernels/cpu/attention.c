@@ -193,7 +193,7 @@ const struct jrl_attention_path *jrl_attention_path_for(const struct jrl_device 
     return &jrl_attention_plain;
 }
 
-int64_t jrl_attention_memory(const struct jrl_device *dev, const struct jrl_attention *p, int64_t n_positions, bool backward)
+int64_t jrl_cpu_attention_memory(const struct jrl_device *dev, const struct jrl_attention *p, int64_t n_positions, bool backward)
 {
     const struct jrl_attention_path *path = jrl_attention_path_for(dev, p);
     const struct jrl_attention_call c = { .p = p, .path = path, .group = p->n_heads / p->n_kv_heads,
@@ -229,7 +229,7 @@ static void forward_part(void *ctx, int64_t part, int thread)
     }
 }
 
-int jrl_attention_forward(struct jrl_device *dev, const struct jrl_attention *p, void *out, float *lse, const void *q,
+int jrl_cpu_attention_forward(struct jrl_device *dev, const struct jrl_attention *p, void *out, float *lse, const void *q,
                           struct jrl_error *err)
 {
     struct jrl_pool *pool = jrl_device_pool(dev);
@@ -255,4 +255,12 @@ int jrl_attention_forward(struct jrl_device *dev, const struct jrl_attention *p,
 out:
     jrl_attention_call_release(&c);
     return rc;
+}
+
+/* Rows and page tables are used where they lie. */
+int jrl_cpu_attention_bind(struct jrl_device *dev, struct jrl_attention *p, struct jrl_error *err)
+{
+    (void)dev, (void)err;
+    p->bound = NULL;
+    return JRL_OK;
 }

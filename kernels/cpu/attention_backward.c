@@ -197,7 +197,7 @@ static int check_rows(const struct jrl_attention *p, struct jrl_error *err)
     return JRL_OK;
 }
 
-int jrl_attention_backward(struct jrl_device *dev, const struct jrl_attention *p, float *dqkv, const float *dout,
+int jrl_cpu_attention_backward(struct jrl_device *dev, const struct jrl_attention *p, float *dqkv, const float *dout,
                            const void *q, const void *out, const float *lse, struct jrl_error *err)
 {
     struct jrl_pool *pool = jrl_device_pool(dev);
@@ -244,7 +244,7 @@ static void bias_part(void *ctx, int64_t part, int thread)
             p->dbias[j] += p->x[r * p->cols + j];
 }
 
-int jrl_bias_backward(struct jrl_device *dev, float *dbias, const float *x, int64_t rows, int64_t cols, struct jrl_error *err)
+int jrl_cpu_bias_backward(struct jrl_device *dev, float *dbias, const float *x, int64_t rows, int64_t cols, struct jrl_error *err)
 {
     struct bias p = { dbias, x, rows, cols };
 

@@ -1,13 +1,13 @@
-/* device.c - opens the CPU: threads, and the best instruction set that the processor has and JRL_DISABLE
- * leaves. Chosen on feature bits, never on a model name. */
-#include "kernels/device.h"
+/* device.c - the CPU as a device: threads, the best instruction set that the processor has and JRL_DISABLE leaves, and
+ * memory. Chosen on feature bits, never on a model name. */
+#include "kernels/cpu/cpu.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/machine.h"
 #include "base/memory.h"
-#include "kernels/cpu/cpu.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -65,8 +65,8 @@ static int apply_disable(enum jrl_isa *isa, const char *words, struct jrl_error 
         for (int i = JRL_ISA_AVX2; i <= JRL_ISA_AMX; i++)
             if (strlen(isa_names[i]) == len && !memcmp(isa_names[i], words, len))
                 which = i;
-        if (len && !which)
-            return jrl_fail(err, JRL_ERR_USAGE, "unknown word '%.*s' in JRL_DISABLE: it takes amx, avx512 and avx2", (int)len, words);
+        if (len && !which && !(len == 6 && !memcmp(words, "tensor", 6))) /* of GPUs: kernels/plugin.c */
+            return jrl_fail(err, JRL_ERR_USAGE, "unknown word '%.*s' in JRL_DISABLE: it takes amx, avx512, avx2 and tensor", (int)len, words);
         if (which && *isa >= (enum jrl_isa)which)
             *isa = (enum jrl_isa)(which - 1);
         words += len;
@@ -75,44 +75,102 @@ static int apply_disable(enum jrl_isa *isa, const char *words, struct jrl_error 
     return JRL_OK;
 }
 
-int jrl_device_open(struct jrl_device **out, const char *name, int n_threads, struct jrl_error *err)
+static void cpu_close(struct jrl_device *dev)
 {
-    *out = NULL;
-    if (strcmp(name, "cpu") && strcmp(name, "auto"))
-        return jrl_fail(err, JRL_ERR_USAGE, "unknown device '%s': this build has 'cpu' (or 'auto')", name);
-    enum jrl_isa isa = best_isa();
-    const char *disable = getenv("JRL_DISABLE");
-    int rc = disable ? apply_disable(&isa, disable, err) : JRL_OK;
-    if (rc)
-        return rc;
-    struct jrl_pool *pool;
-    if ((rc = jrl_pool_new(&pool, n_threads, err)))
-        return rc;
-    struct jrl_device *dev = jrl_xcalloc(1, sizeof *dev);
-    dev->pool = pool;
-    dev->isa = isa;
-    *out = dev;
-    return JRL_OK;
-}
-
-void jrl_device_close(struct jrl_device *dev)
-{
-    if (!dev)
-        return;
     jrl_pool_free(dev->pool);
     for (int slot = 0; slot < JRL_SCRATCH_SLOTS; slot++)
         free(dev->scratch[slot].memory);
     free(dev);
 }
 
-struct jrl_pool *jrl_device_pool(struct jrl_device *dev)
-{
-    return dev->pool;
-}
-
-const char *jrl_device_path(const struct jrl_device *dev)
+static const char *cpu_path(const struct jrl_device *dev)
 {
     return isa_names[dev->isa];
+}
+
+static int cpu_alloc(struct jrl_device *dev, void **out, size_t n_bytes, const char *what, struct jrl_error *err)
+{
+    (void)dev;
+    return jrl_try_alloc_unset(out, n_bytes, 1, what, err);
+}
+
+static void cpu_free(struct jrl_device *dev, void *p)
+{
+    (void)dev;
+    free(p);
+}
+
+struct span_of_bytes {
+    uint8_t *to;
+    const uint8_t *from; /* NULL: zeros */
+    size_t n;
+};
+#define BYTES_PER_PART ((size_t)1 << 18)
+
+static void move_part(void *ctx, int64_t part, int thread)
+{
+    const struct span_of_bytes *span = ctx;
+    const size_t at = (size_t)part * BYTES_PER_PART, n = span->n - at < BYTES_PER_PART ? span->n - at : BYTES_PER_PART;
+
+    (void)thread;
+    if (span->from)
+        memcpy(span->to + at, span->from + at, n);
+    else
+        memset(span->to + at, 0, n);
+}
+
+/* With all threads. */
+static int cpu_copy(struct jrl_device *dev, void *to, const void *from, size_t n_bytes, struct jrl_error *err)
+{
+    struct span_of_bytes span = { to, from, n_bytes };
+
+    (void)err;
+    jrl_pool_run(dev->pool, (int64_t)((n_bytes + BYTES_PER_PART - 1) / BYTES_PER_PART), move_part, &span);
+    return JRL_OK;
+}
+
+static int cpu_zero(struct jrl_device *dev, void *to, size_t n_bytes, struct jrl_error *err)
+{
+    return cpu_copy(dev, to, NULL, n_bytes, err);
+}
+
+static int cpu_synchronise(struct jrl_device *dev, struct jrl_error *err)
+{
+    (void)dev, (void)err;
+    return JRL_OK;
+}
+
+static int64_t cpu_memory_available(const struct jrl_device *dev)
+{
+    (void)dev;
+    return jrl_memory_available();
+}
+
+static const struct jrl_backend cpu_backend = {
+    .host_memory = true, .close = cpu_close, .path = cpu_path, .alloc = cpu_alloc, .free = cpu_free, .upload = cpu_copy,
+    .download = cpu_copy, .copy = cpu_copy, .zero = cpu_zero, .synchronise = cpu_synchronise, .memory_available = cpu_memory_available,
+#define ENTRY(name) .name = jrl_cpu_##name,
+    JRL_FORWARD_KERNELS(ENTRY) JRL_TRAINING_KERNELS(ENTRY)
+#undef ENTRY
+};
+
+int jrl_cpu_open(struct jrl_device **out, int n_threads, struct jrl_error *err)
+{
+    enum jrl_isa isa = best_isa();
+    const char *disable = getenv("JRL_DISABLE");
+    int rc = disable ? apply_disable(&isa, disable, err) : JRL_OK;
+    struct jrl_pool *pool;
+
+    *out = NULL;
+    if (rc || (rc = jrl_pool_new(&pool, n_threads, err)))
+        return rc;
+    struct jrl_device *dev = jrl_xcalloc(1, sizeof *dev);
+    dev->backend = &cpu_backend;
+    dev->host = dev;
+    dev->pool = pool;
+    dev->isa = isa;
+    *out = dev;
+    return JRL_OK;
 }
 
 int jrl_device_scratch(void **out, struct jrl_device *dev, enum jrl_scratch_slot slot, size_t n, size_t size_bytes,

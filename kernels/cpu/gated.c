@@ -253,14 +253,14 @@ static int run(struct jrl_device *dev, struct call *c, struct jrl_error *err)
     return c->kernel && c->rows_of_isa ? run_blocked(dev, c, err) : run_plain(dev, c, err);
 }
 
-int jrl_gated(struct jrl_device *dev, const struct jrl_gated *p, void *act, struct jrl_error *err)
+int jrl_cpu_gated(struct jrl_device *dev, const struct jrl_gated *p, void *act, struct jrl_error *err)
 {
     struct call c = { .p = p, .n_products = 2, .act = act };
 
     return run(dev, &c, err);
 }
 
-int jrl_gated_backward(struct jrl_device *dev, const struct jrl_gated *p, void *act, void *dgate, void *dup, const void *dy,
+int jrl_cpu_gated_backward(struct jrl_device *dev, const struct jrl_gated *p, void *act, void *dgate, void *dup, const void *dy,
                        const void *down, struct jrl_error *err)
 {
     struct call c = { .p = p, .n_products = 3, .act = act, .dgate = dgate, .dup = dup };

@@ -93,7 +93,7 @@ static struct jrl_row_sums join_blocks(const struct jrl_block_sums *blocks, int6
     return (struct jrl_row_sums){ max, log_sum, max + log_sum, (float)(log_sum - weighted / sum) };
 }
 
-int jrl_logits_sums(struct jrl_device *dev, struct jrl_row_sums *row_sums, struct jrl_block_sums *block_sums, const float *logits, int64_t ld,
+int jrl_cpu_logits_sums(struct jrl_device *dev, struct jrl_row_sums *row_sums, struct jrl_block_sums *block_sums, const float *logits, int64_t ld,
                     float inv_temperature, int64_t rows, int64_t vocab, struct jrl_error *err)
 {
     struct logprob p = { .rows_of_isa = jrl_layer_rows_for(dev), .logits = logits, .ld = ld, .rows = rows, .vocab = vocab,
@@ -108,7 +108,7 @@ int jrl_logits_sums(struct jrl_device *dev, struct jrl_row_sums *row_sums, struc
     return JRL_OK;
 }
 
-int jrl_logprob(struct jrl_device *dev, float *logprob, float *entropy, float *lse, const float *logits, int64_t ld,
+int jrl_cpu_logprob(struct jrl_device *dev, float *logprob, float *entropy, float *lse, const float *logits, int64_t ld,
                 const uint32_t *targets, float inv_temperature, int64_t rows, int64_t vocab, struct jrl_error *err)
 {
     struct logprob p = { .rows_of_isa = jrl_layer_rows_for(dev), .logits = logits, .ld = ld, .rows = rows, .vocab = vocab, .inv_temperature = inv_temperature,
@@ -164,7 +164,7 @@ static void backward_part(void *ctx, int64_t part, int thread)
                                                                p->logits + at, min64(BLOCKS_PER_PART * BLOCK, p->vocab - begin), &row);
 }
 
-int jrl_logprob_backward(struct jrl_device *dev, void *dlogits, enum jrl_dtype dtype, const float *logits, int64_t ld,
+int jrl_cpu_logprob_backward(struct jrl_device *dev, void *dlogits, enum jrl_dtype dtype, const float *logits, int64_t ld,
                          const uint32_t *targets, float inv_temperature, const float *lse, const float *entropy,
                          const float *dlogprob, const float *dentropy, int64_t rows, int64_t vocab, struct jrl_error *err)
 {

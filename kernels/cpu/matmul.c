@@ -132,7 +132,7 @@ static int check_group(const struct jrl_matmul_group *g, struct jrl_error *err)
     return JRL_OK;
 }
 
-int jrl_matmul_nt_group(struct jrl_device *dev, const struct jrl_matmul_group *group, const struct jrl_matmul_group *then,
+int jrl_cpu_matmul_nt_group(struct jrl_device *dev, const struct jrl_matmul_group *group, const struct jrl_matmul_group *then,
                         struct jrl_error *err)
 {
     int rc = check_group(group, err);
@@ -150,13 +150,13 @@ int jrl_matmul_nt_group(struct jrl_device *dev, const struct jrl_matmul_group *g
     return rc;
 }
 
-int jrl_matmul_nt(struct jrl_device *dev, const struct jrl_matmul *p, struct jrl_error *err)
+int jrl_cpu_matmul_nt(struct jrl_device *dev, const struct jrl_matmul *p, struct jrl_error *err)
 {
     const struct jrl_matmul_group one = { .p = { *p }, .n = 1 };
     return jrl_matmul_nt_group(dev, &one, NULL, err);
 }
 
-int jrl_matmul_nn(struct jrl_device *dev, const struct jrl_matmul *p, struct jrl_error *err)
+int jrl_cpu_matmul_nn(struct jrl_device *dev, const struct jrl_matmul *p, struct jrl_error *err)
 {
     int rc = check(p, p->k, p->n, "nn", err);
     if (rc)
@@ -165,7 +165,7 @@ int jrl_matmul_nn(struct jrl_device *dev, const struct jrl_matmul *p, struct jrl
     return run_product(dev, &q, err);
 }
 
-int jrl_matmul_tn(struct jrl_device *dev, const struct jrl_matmul *p, struct jrl_error *err)
+int jrl_cpu_matmul_tn(struct jrl_device *dev, const struct jrl_matmul *p, struct jrl_error *err)
 {
     int rc = check(p, p->m, p->n, "tn", err);
     if (rc)

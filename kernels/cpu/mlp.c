@@ -4,7 +4,7 @@
 #include "kernels/cpu/matmul_cpu.h"
 #include "kernels/gated.h"
 
-int jrl_mlp_forward(struct jrl_device *dev, const struct jrl_mlp *p, const struct jrl_matmul_group *then, struct jrl_error *err)
+int jrl_cpu_mlp_forward(struct jrl_device *dev, const struct jrl_mlp *p, const struct jrl_matmul_group *then, struct jrl_error *err)
 {
     const struct jrl_gated gated = { p->dtype, p->rows, p->dim, p->mlp_dim, p->normed, p->gate, p->up };
     const struct jrl_matmul down = { .dtype = p->dtype, .m = p->rows, .n = p->dim, .k = p->mlp_dim, .a = p->act, .lda = p->mlp_dim,

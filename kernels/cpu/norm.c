@@ -40,7 +40,7 @@ static void embedding_part(void *ctx, int64_t part, int thread)
             p->out[r * p->dim + i] = p->ids[r] == UINT32_MAX ? 0.0f : jrl_load(p->table, p->dtype, p->ids[r] * p->dim + i);
 }
 
-int jrl_embedding(struct jrl_device *dev, float *x, const void *table, enum jrl_dtype dtype, const uint32_t *ids,
+int jrl_cpu_embedding(struct jrl_device *dev, float *x, const void *table, enum jrl_dtype dtype, const uint32_t *ids,
                   int64_t rows, int64_t dim, struct jrl_error *err)
 {
     struct embedding p = { .out = x, .table = table, .dtype = dtype, .ids = ids, .rows = rows, .dim = dim };
@@ -70,7 +70,7 @@ static void embedding_backward_part(void *ctx, int64_t part, int thread)
     }
 }
 
-int jrl_embedding_backward(struct jrl_device *dev, float *dtable, const float *dx, const uint32_t *ids, int64_t rows,
+int jrl_cpu_embedding_backward(struct jrl_device *dev, float *dtable, const float *dx, const uint32_t *ids, int64_t rows,
                            int64_t dim, struct jrl_error *err)
 {
     struct embedding p = { .out = dtable, .dx = dx, .ids = ids, .rows = rows, .dim = dim };
@@ -135,7 +135,7 @@ static void rmsnorm_part(void *ctx, int64_t part, int thread)
                                                                    p->dtype, p->eps, p->dim);
 }
 
-int jrl_rmsnorm(struct jrl_device *dev, void *y, const float *x, const void *weight, enum jrl_dtype dtype, float eps,
+int jrl_cpu_rmsnorm(struct jrl_device *dev, void *y, const float *x, const void *weight, enum jrl_dtype dtype, float eps,
                 int64_t rows, int64_t dim, struct jrl_error *err)
 {
     struct rmsnorm p = { .rows_of_isa = jrl_layer_rows_for(dev), .y = y, .x = x, .weight = weight, .dtype = dtype, .eps = eps, .rows = rows, .dim = dim };
@@ -173,7 +173,7 @@ static void rmsnorm_dweight_part(void *ctx, int64_t part, int thread)
         add_products(p->dweight + begin, p->dy + r * p->dim + begin, p->x + r * p->dim + begin, p->inverse[r], end - begin);
 }
 
-int jrl_rmsnorm_backward(struct jrl_device *dev, float *dx, float *dweight, const float *dy, const float *x,
+int jrl_cpu_rmsnorm_backward(struct jrl_device *dev, float *dx, float *dweight, const float *dy, const float *x,
                          const void *weight, enum jrl_dtype dtype, float eps, int64_t rows, int64_t dim,
                          struct jrl_error *err)
 {

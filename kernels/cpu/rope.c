@@ -83,7 +83,7 @@ static void qkv_rope_part(void *ctx, int64_t part, int thread)
         c->path->rope_row(c, tile->seq, r);
 }
 
-int jrl_qkv_rope(struct jrl_device *dev, const struct jrl_attention *p, void *q, const float *qkv, const void *bias,
+int jrl_cpu_qkv_rope(struct jrl_device *dev, const struct jrl_attention *p, void *q, const float *qkv, const void *bias,
                  struct jrl_error *err)
 {
     struct jrl_attention_call c;

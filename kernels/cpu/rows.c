@@ -52,7 +52,7 @@ static void convert_to_f32(void *ctx, struct jrl_range r, int thread)
         memcpy(y, (const float *)p->x + r.begin, (size_t)(r.end - r.begin) * sizeof(float));
 }
 
-int jrl_convert_from_f32(struct jrl_device *dev, void *y, enum jrl_dtype dtype, const float *x, int64_t n, struct jrl_error *err)
+int jrl_cpu_convert_from_f32(struct jrl_device *dev, void *y, enum jrl_dtype dtype, const float *x, int64_t n, struct jrl_error *err)
 {
     if (n < 0 || (dtype != JRL_F32 && dtype != JRL_BF16))
         return jrl_fail(err, JRL_ERR_RUN, "conversion from f32: a negative count or a type other than f32 and bf16");
@@ -61,7 +61,7 @@ int jrl_convert_from_f32(struct jrl_device *dev, void *y, enum jrl_dtype dtype, 
     return JRL_OK;
 }
 
-int jrl_convert_to_f32(struct jrl_device *dev, float *y, const void *x, enum jrl_dtype dtype, int64_t n, struct jrl_error *err)
+int jrl_cpu_convert_to_f32(struct jrl_device *dev, float *y, const void *x, enum jrl_dtype dtype, int64_t n, struct jrl_error *err)
 {
     if (n < 0 || dtype < JRL_F32 || dtype > JRL_F16)
         return jrl_fail(err, JRL_ERR_RUN, "conversion to f32: a negative count or an unknown type");
@@ -77,7 +77,7 @@ static void add(void *ctx, struct jrl_range r, int thread)
     p->rows->add((float *)p->y + r.begin, (const float *)p->x + r.begin, r.end - r.begin);
 }
 
-int jrl_add(struct jrl_device *dev, float *y, const float *x, int64_t n, struct jrl_error *err)
+int jrl_cpu_add(struct jrl_device *dev, float *y, const float *x, int64_t n, struct jrl_error *err)
 {
     if (n < 0)
         return jrl_fail(err, JRL_ERR_RUN, "addition: a negative count");
@@ -107,7 +107,7 @@ static void adamw(void *ctx, struct jrl_range r, int thread)
         memcpy((float *)p->weights + r.begin, p->master + r.begin, (size_t)n * sizeof(float));
 }
 
-int jrl_adamw_step(struct jrl_device *dev, const struct jrl_adamw *p, float *master, float *m, float *v, const float *grad,
+int jrl_cpu_adamw_step(struct jrl_device *dev, const struct jrl_adamw *p, float *master, float *m, float *v, const float *grad,
                    void *weights, enum jrl_dtype dtype, int64_t n, struct jrl_error *err)
 {
     if (n < 0 || p->step < 1 || (dtype != JRL_F32 && dtype != JRL_BF16))
@@ -146,7 +146,7 @@ static void sum_block(void *ctx, int64_t block, int thread)
     p->blocks[block] = lanes[0];
 }
 
-int jrl_sum_squares(struct jrl_device *dev, double *out, const float *x, int64_t n, struct jrl_error *err)
+int jrl_cpu_sum_squares(struct jrl_device *dev, double *out, const float *x, int64_t n, struct jrl_error *err)
 {
     void *blocks;
     *out = 0;

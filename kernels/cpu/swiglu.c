@@ -54,7 +54,7 @@ static void forward_part(void *ctx, int64_t part, int thread)
     (p->rows ? p->rows->swiglu : plain_swiglu)(offset(p->y, p, begin), p->dtype, p->gate + begin, p->up + begin, n);
 }
 
-int jrl_swiglu(struct jrl_device *dev, void *y, enum jrl_dtype dtype, const float *gate, const float *up, int64_t rows,
+int jrl_cpu_swiglu(struct jrl_device *dev, void *y, enum jrl_dtype dtype, const float *gate, const float *up, int64_t rows,
                int64_t dim, struct jrl_error *err)
 {
     struct swiglu p = { .y = y, .dtype = dtype, .gate = gate, .up = up };
@@ -82,7 +82,7 @@ static void backward_part(void *ctx, int64_t part, int thread)
                                                                  p->dy + begin, p->gate + begin, p->up + begin, n);
 }
 
-int jrl_swiglu_backward(struct jrl_device *dev, void *dgate, void *dup, enum jrl_dtype dtype, const float *dy,
+int jrl_cpu_swiglu_backward(struct jrl_device *dev, void *dgate, void *dup, enum jrl_dtype dtype, const float *dy,
                         const float *gate, const float *up, int64_t rows, int64_t dim, struct jrl_error *err)
 {
     struct swiglu p = { .dgate = dgate, .dup = dup, .dtype = dtype, .dy = dy, .gate = gate, .up = up };

@@ -189,11 +189,10 @@ static int run_passes(struct jrl_trainer *t, struct jrl_sequence *seqs, struct j
 {
     const int64_t n_with = part_by_gradient(&t->settings.objective, seqs, targets, n);
     int64_t n_tokens = 0, n_done = 0;
-    int rc = JRL_OK;
+    int rc = jrl_gradients_zero(t->gradients, t->dev, err);
 
     for (int64_t i = 0; i < n; i++)
         n_tokens += seqs[i].n;
-    jrl_gradients_zero(t->gradients, t->dev);
     for (int64_t first = 0, next; first < n && rc == JRL_OK; first = next) {
         struct pass pass = { &t->settings.objective, targets + first, stats };
         const bool with = first < n_with;

@@ -167,7 +167,8 @@ static int attention_recompute(struct jrl_pass *pass, const struct jrl_layer *la
     if ((rc = jrl_workspace_need(pass->ws, JRL_WS_X, pass->n_rows * c->dim, 4, x, err)) < 0 ||
         (rc = jrl_workspace_need(pass->ws, JRL_WS_LSE, pass->n_rows * c->n_heads, 4, lse, err)) < 0)
         return rc;
-    jrl_copy_bytes(pass->model->dev, *x, x_in, pass->n_rows * c->dim * 4);
+    if ((rc = jrl_device_copy(pass->model->dev, *x, x_in, (size_t)(pass->n_rows * c->dim * 4), err)) < 0)
+        return rc;
     return jrl_attention_block(pass, layer, *x, *lse, err);
 }
 

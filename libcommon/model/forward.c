@@ -54,37 +54,6 @@ int jrl_workspace_need(struct jrl_workspace *ws, enum jrl_scratch which, int64_t
     return JRL_OK;
 }
 
-struct span_of_bytes {
-    uint8_t *to;
-    const uint8_t *from; /* NULL: zeros */
-    int64_t n;
-};
-#define BYTES_PER_PART ((int64_t)1 << 18)
-
-static void move_part(void *ctx, int64_t part, int thread)
-{
-    const struct span_of_bytes *span = ctx;
-    const int64_t at = part * BYTES_PER_PART, n = span->n - at < BYTES_PER_PART ? span->n - at : BYTES_PER_PART;
-
-    (void)thread;
-    if (span->from)
-        memcpy(span->to + at, span->from + at, (size_t)n);
-    else
-        memset(span->to + at, 0, (size_t)n);
-}
-
-void jrl_copy_bytes(struct jrl_device *dev, void *to, const void *from, int64_t n_bytes)
-{
-    struct span_of_bytes span = { to, from, n_bytes };
-
-    jrl_pool_run(jrl_device_pool(dev), (n_bytes + BYTES_PER_PART - 1) / BYTES_PER_PART, move_part, &span);
-}
-
-void jrl_fill_zero(struct jrl_device *dev, void *to, int64_t n_bytes)
-{
-    jrl_copy_bytes(dev, to, NULL, n_bytes);
-}
-
 int jrl_pass_init(struct jrl_pass *pass, const struct jrl_model *model, struct jrl_workspace *ws, int64_t n_rows,
                   const struct jrl_attention_rows *seqs, int64_t n_seqs, struct jrl_error *err)
 {

@@ -97,15 +97,16 @@ void jrl_gradients_free(struct jrl_gradients *g)
     free(g);
 }
 
-void jrl_gradients_zero(struct jrl_gradients *g, struct jrl_device *dev)
+int jrl_gradients_zero(struct jrl_gradients *g, struct jrl_device *dev, struct jrl_error *err)
 {
     const struct jrl_model_config *c = &g->config;
+    int rc = jrl_device_zero(dev, g->data, (size_t)g->n_total * 4, err);
 
-    jrl_fill_zero(dev, g->data, g->n_total * 4);
-    if (g->tied_head)
-        jrl_fill_zero(dev, g->tied_head, c->vocab * c->dim * 4);
-    if (g->biases)
-        jrl_fill_zero(dev, g->biases, c->n_layers * qkv_dim(c) * 4);
+    if (rc == JRL_OK && g->tied_head)
+        rc = jrl_device_zero(dev, g->tied_head, (size_t)(c->vocab * c->dim) * 4, err);
+    if (rc == JRL_OK && g->biases)
+        rc = jrl_device_zero(dev, g->biases, (size_t)(c->n_layers * qkv_dim(c)) * 4, err);
+    return rc;
 }
 
 int jrl_gradients_finish(struct jrl_gradients *g, struct jrl_device *dev, struct jrl_error *err)

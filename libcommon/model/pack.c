@@ -56,7 +56,8 @@ static int lay_pages(struct jrl_pack *pack, const struct jrl_model *model, struc
     if ((rc = jrl_workspace_need(ws, JRL_WS_PAGES, n_layers * n_pages, bytes, &memory, err)) < 0 ||
         (rc = jrl_workspace_need(ws, JRL_WS_PAGE_TABLE, n_pages, sizeof(*table), &table, err)) < 0)
         return rc;
-    jrl_fill_zero(model->dev, memory, n_layers * n_pages * bytes);
+    if ((rc = jrl_device_zero(model->dev, memory, (size_t)(n_layers * n_pages * bytes), err)) < 0)
+        return rc;
     for (int64_t i = 0; i < n_pages; i++)
         table[i] = memory + i * bytes;
     for (int64_t i = 0; i < pack->n_seqs; i++)
@@ -184,8 +185,8 @@ int jrl_head_chunk_backward(const struct jrl_head_chunk *chunk, const struct jrl
                                           .b = chunk->normed, .ldb = c->dim, .c = g->head, .ldc = c->dim, .accumulate = true };
     const struct jrl_matmul to_input = { .dtype = model->dtype, .m = chunk->n, .n = c->dim, .k = c->vocab, .a = dlogits, .lda = c->vocab,
                                          .b = model->head, .ldb = c->dim, .c = dnormed, .ldc = c->dim };
-    jrl_fill_zero(model->dev, dhead_x, chunk->n * c->dim * 4);
-    if ((rc = jrl_matmul_tn(model->dev, &to_weight, err)) < 0 || (rc = jrl_matmul_nn(model->dev, &to_input, err)) < 0 ||
+    if ((rc = jrl_device_zero(model->dev, dhead_x, (size_t)(chunk->n * c->dim * 4), err)) < 0 ||
+        (rc = jrl_matmul_tn(model->dev, &to_weight, err)) < 0 || (rc = jrl_matmul_nn(model->dev, &to_input, err)) < 0 ||
         (rc = jrl_rmsnorm_backward(model->dev, dhead_x, g->final_norm, dnormed, chunk->x, model->final_norm, model->dtype, c->norm_eps,
                                    chunk->n, c->dim, err)) < 0)
         return rc;

@@ -83,16 +83,14 @@ static int forward(struct jrl_pass *pass, const struct jrl_pack *pack, const str
     x = *saved;
     for (int64_t i = 0; i < m->config.n_layers; i++) {
         if (keep) {
-            jrl_copy_bytes(m->dev, x + n, x, n * 4);
+            if ((rc = jrl_device_copy(m->dev, x + n, x, (size_t)n * 4, err)) < 0)
+                return rc;
             x += n;
-        }
-        if (keep)
             use_layer(pass, kept, i);
-        if ((rc = jrl_attention_block(pass, &m->layers[i], x, pass->lse, err)) < 0)
-            return rc;
-        if (pass->x_mid)
-            jrl_copy_bytes(m->dev, pass->x_mid, x, n * 4);
-        if ((rc = jrl_mlp_block(pass, &m->layers[i], x, err)) < 0)
+        }
+        if ((rc = jrl_attention_block(pass, &m->layers[i], x, pass->lse, err)) < 0 ||
+            (pass->x_mid && (rc = jrl_device_copy(m->dev, pass->x_mid, x, (size_t)n * 4, err)) < 0) ||
+            (rc = jrl_mlp_block(pass, &m->layers[i], x, err)) < 0)
             return rc;
     }
     *last = x;
@@ -164,8 +162,8 @@ int jrl_train(const struct jrl_model *model, struct jrl_workspace *ws, const str
         (g && (rc = keep_activations(&kept, &pass, err)) < 0) || (rc = forward(&pass, &pack, g ? &kept : NULL, &saved, &x, err)) < 0 ||
         (g && (rc = jrl_workspace_need(ws, JRL_WS_DX, pack.n_rows * dim, 4, &dx, err)) < 0))
         return rc;
-    if (g)
-        jrl_fill_zero(model->dev, dx, pack.n_rows * dim * 4);
+    if (g && (rc = jrl_device_zero(model->dev, dx, (size_t)(pack.n_rows * dim * 4), err)) < 0)
+        return rc;
     end_part(ws, "forward", &start, &ws->seconds.forward, pack.n_rows);
     for (int64_t at = 0; at < pack.n_head_rows; at += chunk.n) {
         if ((rc = jrl_head_chunk_forward(&chunk, model, ws, &pack, at, temperature, x, err)) < 0)

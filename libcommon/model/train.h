@@ -29,7 +29,7 @@ struct jrl_gradients;
 /* Contents anything until jrl_gradients_zero, which touches the memory with all threads. */
 int jrl_gradients_new(struct jrl_gradients **out, const struct jrl_model *model, struct jrl_error *err) JRL_MUST_CHECK;
 void jrl_gradients_free(struct jrl_gradients *g);
-void jrl_gradients_zero(struct jrl_gradients *g, struct jrl_device *dev);
+int jrl_gradients_zero(struct jrl_gradients *g, struct jrl_device *dev, struct jrl_error *err) JRL_MUST_CHECK;
 int jrl_gradients_finish(struct jrl_gradients *g, struct jrl_device *dev, struct jrl_error *err) JRL_MUST_CHECK;
 /* The flat gradient: parameters in name order (as jrl_parameters lists them), n elements in all. */
 float *jrl_gradients_data(struct jrl_gradients *g, int64_t *n);

@@ -42,10 +42,6 @@ int64_t jrl_mlp_backward_rows(const struct jrl_model_config *config, int64_t n_r
  * request for the same purpose. */
 int jrl_workspace_need(struct jrl_workspace *ws, enum jrl_scratch which, int64_t n, int64_t size_bytes, void *out, struct jrl_error *err) JRL_MUST_CHECK;
 
-/* Fill or copy N_BYTES with all threads. */
-void jrl_fill_zero(struct jrl_device *dev, void *to, int64_t n_bytes);
-void jrl_copy_bytes(struct jrl_device *dev, void *to, const void *from, int64_t n_bytes);
-
 /* The parts of a layer that sampling, scoring and training share. */
 
 /* Buffers of one pass over n_rows rows. */

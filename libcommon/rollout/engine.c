@@ -1,5 +1,5 @@
 /* engine.c - groups in, steps, responses out. Which sequences a step feeds is decided in schedule.c, which token
- * follows in choose.c. */
+ * follows in kernels/choose.h. */
 #include "rollout/engine.h"
 
 #include <math.h>
@@ -8,8 +8,6 @@
 
 #include "base/machine.h"
 #include "base/memory.h"
-#include "kernels/logprob.h"
-#include "rollout/choose.h"
 #include "rollout/plan.h"
 #include "rollout/sequence.h"
 
@@ -29,6 +27,28 @@ static int make_cache(struct jrl_engine *e, struct jrl_error *err)
                         (long long)e->limits.max_prompt_tokens, (long long)e->sampling.max_tokens, (long long)(one * JRL_PAGE_TOKENS),
                         (long long)(one * page_bytes >> 20) + 1);
     return jrl_pages_init(&e->pages, n, (size_t)page_bytes, err);
+}
+
+struct jrl_choice_rule jrl_sampling_rule(const struct jrl_sampling *s)
+{
+    return (struct jrl_choice_rule){ .inv_temperature = s->greedy ? 1.0f : jrl_inv_temperature(s->temperature), .greedy = s->greedy,
+                                     .top_k = s->top_k, .top_p = s->top_p, .seed = s->seed };
+}
+
+static struct jrl_block_sums *block_sums(const struct jrl_engine *e)
+{
+    return (struct jrl_block_sums *)((struct jrl_row_sums *)e->sums + 2 * e->limits.max_seqs);
+}
+
+static int make_sums(struct jrl_engine *e, struct jrl_error *err)
+{
+    struct jrl_device *dev = e->model->dev;
+    const size_t n = (size_t)e->limits.max_seqs * 2;
+    const size_t row_bytes = sizeof(struct jrl_row_sums) + (size_t)jrl_logits_blocks(e->model->config.vocab) * sizeof(struct jrl_block_sums);
+    int rc = jrl_device_alloc(dev, &e->sums, n * row_bytes, "sums of logits", err);
+
+    e->row_sums = jrl_device_is_host(dev) ? e->sums : jrl_xcalloc(n, sizeof *e->row_sums);
+    return rc;
 }
 
 static void expect_steps(struct jrl_engine *e)
@@ -55,6 +75,8 @@ int jrl_engine_new(struct jrl_engine **out, const struct jrl_model *model, const
                       (long long)limits->max_prompt_tokens, (long long)sampling->max_tokens, (long long)model->n_positions);
     if (rc == JRL_OK)
         rc = make_cache(e, err);
+    if (rc == JRL_OK)
+        rc = make_sums(e, err);
     e->workspace = jrl_workspace_new();
     expect_steps(e);
     e->spans = jrl_xcalloc(n, sizeof *e->spans);
@@ -62,10 +84,6 @@ int jrl_engine_new(struct jrl_engine **out, const struct jrl_model *model, const
     e->fed_group = jrl_xcalloc(n, sizeof *e->fed_group);
     e->logits_rows = jrl_xcalloc(n, sizeof *e->logits_rows);
     e->logits_span = jrl_xcalloc(n, sizeof *e->logits_span);
-    e->row_sums = jrl_xcalloc(n, sizeof *e->row_sums);
-    e->block_sums = jrl_xcalloc(n * (size_t)jrl_logits_blocks(model->config.vocab), sizeof *e->block_sums);
-    e->scratch_bytes = (jrl_choose_scratch_bytes(model->config.vocab) + 63) & ~(size_t)63;
-    e->scratch = jrl_xmalloc(e->scratch_bytes * (size_t)jrl_pool_size(jrl_device_pool(model->dev)));
     *out = e;
     if (rc < 0) {
         jrl_engine_free(e);
@@ -106,10 +124,14 @@ void jrl_engine_free(struct jrl_engine *e)
     free(e->fed_group);
     free(e->logits_rows);
     free(e->logits_span);
-    free(e->row_sums);
-    free(e->block_sums);
+    if (!jrl_device_is_host(e->model->dev))
+        free(e->row_sums);
+    jrl_device_free(e->model->dev, e->sums);
     free(e->choices);
-    free(e->scratch);
+    free(e->choice_rows);
+    free(e->draws);
+    free(e->tokens);
+    free(e->logprobs);
     free(e);
 }
 
@@ -167,8 +189,14 @@ static void add_choice(struct jrl_engine *e, struct jrl_sequence_group *g, struc
     if (e->n_choices == e->cap_choices) {
         e->cap_choices = e->cap_choices ? e->cap_choices * 2 : 64;
         e->choices = jrl_xrealloc(e->choices, (size_t)e->cap_choices, sizeof *e->choices);
+        e->choice_rows = jrl_xrealloc(e->choice_rows, (size_t)e->cap_choices, sizeof *e->choice_rows);
+        e->draws = jrl_xrealloc(e->draws, (size_t)e->cap_choices, sizeof *e->draws);
+        e->tokens = jrl_xrealloc(e->tokens, (size_t)e->cap_choices, sizeof *e->tokens);
+        e->logprobs = jrl_xrealloc(e->logprobs, (size_t)e->cap_choices, sizeof *e->logprobs);
     }
-    e->choices[e->n_choices++] = (struct jrl_choice){ .group = g, .sample = s, .row = row };
+    e->choices[e->n_choices] = (struct jrl_choice){ .group = g, .sample = s };
+    e->choice_rows[e->n_choices] = row;
+    e->draws[e->n_choices++] = (struct jrl_draw){ g->uid, g->draw, (uint32_t)(g->first_sample + s->sample), (uint32_t)(s->n_tokens - g->n_prompt) };
 }
 
 /* What the fed rows lead to: a row of a prompt gives the first token of all its samples. */
@@ -191,24 +219,25 @@ static void list_choices(struct jrl_engine *e)
     }
 }
 
-struct choose_job {
-    struct jrl_engine *e;
-    const float *logits;
-};
-
-static void choose_part(void *ctx, int64_t part, int thread)
+/* The sums of the logits rows, and of each its sums where the host can read them. */
+static int sum_logits(struct jrl_engine *e, const float *logits, struct jrl_error *err)
 {
-    const struct choose_job *job = ctx;
-    struct jrl_engine *e = job->e;
-    struct jrl_choice *c = &e->choices[part];
-    int64_t vocab = e->model->config.vocab;
-    struct jrl_logits l = { job->logits + c->row * vocab, vocab, e->row_sums[c->row],
-                            e->block_sums + c->row * jrl_logits_blocks(vocab) };
-    struct jrl_draw d = { c->group->uid, c->group->draw, (uint32_t)(c->group->first_sample + c->sample->sample),
-                          (uint32_t)(c->sample->n_tokens - c->group->n_prompt) };
+    struct jrl_device *dev = e->model->dev;
+    const int64_t vocab = e->model->config.vocab;
+    int rc = jrl_logits_sums(dev, e->sums, block_sums(e), logits, vocab, jrl_sampling_rule(&e->sampling).inv_temperature, e->n_logits, vocab, err);
 
-    c->token = jrl_choose_token(&l, &e->sampling, &d, e->scratch + e->scratch_bytes * (size_t)thread);
-    c->logprob = jrl_logprob_of(&l.sums, l.logits[c->token], jrl_logit_factor(&e->sampling));
+    if (rc < 0 || jrl_device_is_host(dev))
+        return rc;
+    return jrl_device_download(dev, e->row_sums, e->sums, (size_t)e->n_logits * sizeof *e->row_sums, err);
+}
+
+static int choose(struct jrl_engine *e, const float *logits, struct jrl_error *err)
+{
+    const struct jrl_choose c = { .rule = jrl_sampling_rule(&e->sampling), .logits = logits, .vocab = e->model->config.vocab, .row_sums = e->sums,
+                                  .block_sums = block_sums(e), .n = e->n_choices, .rows = e->choice_rows, .draws = e->draws,
+                                  .tokens = e->tokens, .logprobs = e->logprobs };
+
+    return jrl_choose_tokens(e->model->dev, &c, err);
 }
 
 static bool is_stop(const struct jrl_sampling *s, uint32_t token)
@@ -220,14 +249,14 @@ static bool is_stop(const struct jrl_sampling *s, uint32_t token)
 }
 
 /* Append the chosen token; a finished sample gives its pages back and becomes a response. */
-static void apply_choice(struct jrl_engine *e, const struct jrl_choice *c)
+static void apply_choice(struct jrl_engine *e, int64_t i)
 {
-    struct jrl_sequence *s = c->sample;
-    struct jrl_sequence_group *g = c->group;
+    struct jrl_sequence *s = e->choices[i].sample;
+    struct jrl_sequence_group *g = e->choices[i].group;
     int64_t n_prompt = g->n_prompt, n;
-    bool stop = is_stop(&e->sampling, c->token);
+    bool stop = is_stop(&e->sampling, e->tokens[i]);
 
-    jrl_sequence_append(s, n_prompt, c->token, c->logprob, e->row_sums[c->row].entropy, e->sampling.entropies);
+    jrl_sequence_append(s, n_prompt, e->tokens[i], e->logprobs[i], e->row_sums[e->choice_rows[i]].entropy, e->sampling.entropies);
     e->stats.tokens++;
     n = s->n_tokens - n_prompt;
     if (!stop && n < e->sampling.max_tokens)
@@ -267,14 +296,14 @@ int jrl_engine_step(struct jrl_engine *e, struct jrl_error *err)
     jrl_trace_part(e->trace, e->prefilling ? "prefill" : "decode", start, "rows", e->n_rows);
     if (rc < 0)
         return rc;
-    rc = jrl_logits_sums(e->model->dev, e->row_sums, e->block_sums, logits, e->model->config.vocab, jrl_logit_factor(&e->sampling),
-                         e->n_logits, e->model->config.vocab, err);
+    rc = sum_logits(e, logits, err);
     if (rc < 0 || (rc = check_finite(e, err)) < 0)
         return rc;
     list_choices(e);
-    jrl_pool_run(jrl_device_pool(e->model->dev), e->n_choices, choose_part, &(struct choose_job){ e, logits });
+    if ((rc = choose(e, logits, err)) < 0)
+        return rc;
     for (int64_t i = 0; i < e->n_choices; i++)
-        apply_choice(e, &e->choices[i]);
+        apply_choice(e, i);
     jrl_trace_part(e->trace, "choose", chosen, "tokens", e->n_choices);
     e->stats.steps++;
     e->stats.choose_s += jrl_clock() - chosen;

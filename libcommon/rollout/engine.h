@@ -4,6 +4,7 @@
 #define JRL_ROLLOUT_ENGINE_H
 
 #include "base/trace.h"
+#include "kernels/choose.h"
 #include "model/model.h"
 
 struct jrl_sampling {
@@ -17,6 +18,9 @@ struct jrl_sampling {
     int n_stop;
     bool entropies;      /* keep per-token entropies */
 };
+
+/* The same for the kernel that chooses a token. */
+struct jrl_choice_rule jrl_sampling_rule(const struct jrl_sampling *sampling);
 
 enum jrl_finish { JRL_FINISH_STOP, JRL_FINISH_LENGTH };
 

@@ -3,8 +3,7 @@
 
 #include <stdio.h>
 
-#include "kernels/logprob.h"
-#include "rollout/choose.h"
+#include "kernels/choose.h"
 #include "rollout/sequence.h"
 
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }

@@ -34,13 +34,10 @@ struct jrl_sequence_group {
     void *tag;
 };
 
-/* One token to choose: for a sample, from a row of logits. */
+/* Whose token is chosen. */
 struct jrl_choice {
     struct jrl_sequence_group *group;
     struct jrl_sequence *sample;
-    int64_t row;
-    uint32_t token;
-    float logprob;
 };
 
 struct jrl_engine {
@@ -58,12 +55,15 @@ struct jrl_engine {
     struct jrl_sequence_group **fed_group;
     int64_t *logits_rows;
     int64_t *logits_span;           /* span of each logits row */
-    struct jrl_row_sums *row_sums;     /* of each logits row */
-    struct jrl_block_sums *block_sums;
-    struct jrl_choice *choices;     /* tokens to choose in this step */
+    void *sums;                        /* of the device: row sums and block sums of the logits rows */
+    struct jrl_row_sums *row_sums;     /* of each logits row, where the host can read them */
+    /* tokens to choose in this step: for whom, from which row, keyed by what; and what came of it */
     int64_t n_choices, cap_choices;
-    uint8_t *scratch;               /* of each thread */
-    size_t scratch_bytes;
+    struct jrl_choice *choices;
+    int64_t *choice_rows;
+    struct jrl_draw *draws;
+    uint32_t *tokens;
+    float *logprobs;
     struct jrl_engine_stats stats;
     struct jrl_trace *trace;
 };

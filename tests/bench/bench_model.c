@@ -101,7 +101,7 @@ static void bench_train(const struct jrl_sequence *seqs, int64_t n_seqs, int64_t
     double best[2] = { 1e30, 1e30 }, products[2];
 
     must(jrl_gradients_new(&g, &model, &error));
-    jrl_gradients_zero(g, model.dev);
+    must(jrl_gradients_zero(g, model.dev, &error));
     for (int i = 0; i < 3; i++) {
         double start = now_seconds();
 

@@ -172,7 +172,7 @@ int main(int argc, char **argv)
     b.product.b = take_noise(b.product.n * b.product.k, b.model.dtype);
     b.product.c = take(b.product.m * b.product.n, 4);
     must(jrl_gradients_new(&b.g, &b.model, &error));
-    jrl_gradients_zero(b.g, dev);
+    must(jrl_gradients_zero(b.g, dev, &error));
     run(&b, repetitions);
     jrl_gradients_free(b.g);
     free((void *)(uintptr_t)b.product.a);

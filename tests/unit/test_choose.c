@@ -12,7 +12,7 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "kernels/vmath.h"
-#include "rollout/choose.h"
+#include "rollout/engine.h"
 
 struct token { float p; uint32_t id; };
 
@@ -23,11 +23,12 @@ static uint32_t choose(const float *logits, int64_t vocab, const struct jrl_samp
     struct jrl_block_sums *blocks = jrl_xcalloc((size_t)jrl_logits_blocks(vocab), sizeof *blocks);
     struct jrl_logits l = { .logits = logits, .vocab = vocab, .blocks = blocks };
     struct jrl_error err = { 0 };
+    const struct jrl_choice_rule rule = jrl_sampling_rule(s);
     void *scratch = jrl_xmalloc(jrl_choose_scratch_bytes(vocab));
     uint32_t id;
 
-    assert_int_equal(jrl_logits_sums(dev, &l.sums, blocks, logits, vocab, jrl_logit_factor(s), 1, vocab, &err), JRL_OK);
-    id = jrl_choose_token(&l, s, d, scratch);
+    assert_int_equal(jrl_logits_sums(dev, &l.sums, blocks, logits, vocab, jrl_sampling_rule(s).inv_temperature, 1, vocab, &err), JRL_OK);
+    id = jrl_choose_token(&l, &rule, d, scratch);
     free(scratch);
     free(blocks);
     return id;
@@ -38,7 +39,7 @@ static float lse_of(const float *logits, int64_t vocab, const struct jrl_samplin
     struct jrl_error err = { 0 };
     float lse;
 
-    assert_int_equal(jrl_logprob(dev, NULL, NULL, &lse, logits, vocab, NULL, jrl_logit_factor(s), 1, vocab, &err), JRL_OK);
+    assert_int_equal(jrl_logprob(dev, NULL, NULL, &lse, logits, vocab, NULL, jrl_sampling_rule(s).inv_temperature, 1, vocab, &err), JRL_OK);
     return lse;
 }
 
@@ -67,7 +68,7 @@ static uint32_t reference(const float *logits, int64_t vocab, const struct jrl_s
     uint32_t chosen;
 
     for (int64_t i = 0; i < vocab; i++)
-        t[i] = (struct token){ jrl_expf(logits[i] * jrl_logit_factor(s) - lse), (uint32_t)i };
+        t[i] = (struct token){ jrl_expf(logits[i] * jrl_sampling_rule(s).inv_temperature - lse), (uint32_t)i };
     qsort(t, (size_t)vocab, sizeof *t, more_probable);
     if (s->top_k && s->top_k < vocab)
         n = s->top_k;
@@ -151,7 +152,7 @@ static void test_greedy(void **state)
         logits[i] -= 5;
     logits[999] = -1;
     assert_int_equal(choose(logits, 1000, &s, &d), 999);
-    assert_true(jrl_logit_factor(&s) == 1.0f);
+    assert_true(jrl_sampling_rule(&s).inv_temperature == 1.0f);
 }
 
 /* Ids whose weight is zero are never drawn, whatever the random number. */

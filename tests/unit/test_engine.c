@@ -9,7 +9,6 @@
 
 #include "base/memory.h"
 #include "kernels/logprob.h"
-#include "rollout/choose.h"
 #include "rollout/engine.h"
 #include "rollout/pages.h"
 #include "tests/unit/tiny_policy.h"
@@ -224,6 +223,7 @@ static void test_equals_scoring(void **state)
     struct jrl_engine *e;
     uint32_t tokens[MAX_PROMPT + MAX_TOKENS];
     const struct jrl_response *r;
+    const struct jrl_choice_rule rule = jrl_sampling_rule(&s);
     void *tag, *scratch = jrl_xmalloc(jrl_choose_scratch_bytes(211));
     int64_t n_prompt = make_prompt(tokens, 3), n;
     int rc;
@@ -261,7 +261,7 @@ static void test_equals_scoring(void **state)
                                          jrl_inv_temperature(0.8), 1, 211, &err), JRL_OK);
             assert_memory_equal(&logprob, &r[i].logprobs[j], 4);
             assert_memory_equal(&entropy, &r[i].entropies[j], 4);
-            assert_int_equal(jrl_choose_token(&l, &s, &d, scratch), r[i].tokens[j]);
+            assert_int_equal(jrl_choose_token(&l, &rule, &d, scratch), r[i].tokens[j]);
         }
         for (int j = 0; j < 8; j++)
             free(pages[j]);

@@ -1,13 +1,13 @@
 /* choose.c - token choice. The common case (no top-k, no top-p) looks at the sums of blocks, which the logprob needed
  * anyway, and into one block; the others take apart only the tokens that can be kept. */
-#include "rollout/choose.h"
+#include "kernels/choose.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/random.h"
-#include "kernels/vmath.h"
+#include "kernels/cpu/cpu.h"
 
 uint32_t jrl_draw_bits(uint64_t seed, const struct jrl_draw *d)
 {
@@ -19,11 +19,6 @@ uint32_t jrl_draw_bits(uint64_t seed, const struct jrl_draw *d)
     const uint32_t token[4] = { d->sample, d->position, r[2], r[3] };
     jrl_philox(out, token, r);
     return out[0];
-}
-
-float jrl_logit_factor(const struct jrl_sampling *s)
-{
-    return s->greedy ? 1.0f : jrl_inv_temperature(s->temperature);
 }
 
 size_t jrl_choose_scratch_bytes(int64_t vocab)
@@ -251,16 +246,45 @@ static uint32_t draw_from_kept(uint64_t *keys, int64_t n, double u)
     return last;
 }
 
-uint32_t jrl_choose_token(const struct jrl_logits *l, const struct jrl_sampling *s, const struct jrl_draw *d, void *scratch)
+uint32_t jrl_choose_token(const struct jrl_logits *l, const struct jrl_choice_rule *rule, const struct jrl_draw *d, void *scratch)
 {
-    int64_t top_k = s->top_k < l->vocab ? s->top_k : 0;
-    float inv_temperature = jrl_logit_factor(s);
+    int64_t top_k = rule->top_k < l->vocab ? rule->top_k : 0;
     double u;
 
-    if (s->greedy)
+    if (rule->greedy)
         return argmax(l);
-    u = (double)jrl_draw_bits(s->seed, d) * 0x1p-32;
-    if (s->top_p >= 1 && top_k == 0)
-        return draw_from_all(l, inv_temperature, u, scratch);
-    return draw_from_kept(scratch, keep(scratch, l, inv_temperature, top_k, s->top_p), u);
+    u = (double)jrl_draw_bits(rule->seed, d) * 0x1p-32;
+    if (rule->top_p >= 1 && top_k == 0)
+        return draw_from_all(l, rule->inv_temperature, u, scratch);
+    return draw_from_kept(scratch, keep(scratch, l, rule->inv_temperature, top_k, rule->top_p), u);
+}
+
+struct choose_job {
+    const struct jrl_choose *p;
+    uint8_t *scratch;
+    size_t scratch_bytes; /* of each thread */
+};
+
+static void choose_part(void *ctx, int64_t part, int thread)
+{
+    const struct choose_job *job = ctx;
+    const struct jrl_choose *p = job->p;
+    const int64_t row = p->rows[part];
+    const struct jrl_logits l = { p->logits + row * p->vocab, p->vocab, p->row_sums[row], p->block_sums + row * jrl_logits_blocks(p->vocab) };
+
+    p->tokens[part] = jrl_choose_token(&l, &p->rule, &p->draws[part], job->scratch + job->scratch_bytes * (size_t)thread);
+    p->logprobs[part] = jrl_logprob_of(&l.sums, l.logits[p->tokens[part]], p->rule.inv_temperature);
+}
+
+int jrl_cpu_choose_tokens(struct jrl_device *dev, const struct jrl_choose *p, struct jrl_error *err)
+{
+    struct choose_job job = { .p = p, .scratch_bytes = (jrl_choose_scratch_bytes(p->vocab) + 63) & ~(size_t)63 };
+    void *scratch;
+    int rc = jrl_device_scratch(&scratch, dev, JRL_SCRATCH_CHOOSE, (size_t)jrl_pool_size(dev->pool), job.scratch_bytes, err);
+
+    if (rc < 0)
+        return rc;
+    job.scratch = scratch;
+    jrl_pool_run(dev->pool, p->n, choose_part, &job);
+    return JRL_OK;
 }
