@@ -17,7 +17,7 @@ export PKG_CONFIG_PATH := $(DEPS)/lib/pkgconfig:$(DEPS)/lib64/pkgconfig:$(DEPS)/
 # make before 4.4 exports to recipes, but not to $(shell)
 pkg_config := PKG_CONFIG_PATH='$(PKG_CONFIG_PATH)' $(PKG_CONFIG)
 endif
-libraries := msgpack libzstd jansson libpcre2-8 libutf8proc libxxhash
+libraries := msgpack libzstd jansson libpcre2-8 libutf8proc libxxhash mpfr gmp
 test_libraries := cmocka
 
 goals := $(or $(MAKECMDGOALS),all)

@@ -11,6 +11,8 @@ jansson      libjansson-dev    jansson-devel   jansson       JSON files and jrl-
 libpcre2-8   libpcre2-dev      pcre2-devel     pcre2         the tokenizer
 libutf8proc  libutf8proc-dev   utf8proc-devel  libutf8proc   the tokenizer
 libxxhash    libxxhash-dev     xxhash-devel    xxhash        checksums and policy ids
+mpfr         libmpfr-dev       mpfr-devel      mpfr          comparing answers
+gmp          libgmp-dev        gmp-devel       gmp           comparing answers
 '
 if [ "${1:-}" = --explain ]; then
     shift
@@ -22,7 +24,7 @@ if [ "${1:-}" = --explain ]; then
     exit 0
 fi
 
-packages="gcc libc6-dev make pkg-config git perl procps bsdextrautils libmsgpack-dev libzstd-dev libjansson-dev libpcre2-dev libutf8proc-dev libxxhash-dev
+packages="gcc libc6-dev make pkg-config git perl procps bsdextrautils libmsgpack-dev libzstd-dev libjansson-dev libpcre2-dev libutf8proc-dev libxxhash-dev libmpfr-dev libgmp-dev
 libcmocka-dev jq zstd mandoc shellcheck cppcheck gnuplot-nox python3-msgpack python3-numpy python3-venv util-linux"
 [ "${1:-}" != --slow ] || packages="$packages gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
 if ! command -v dpkg-query > /dev/null; then

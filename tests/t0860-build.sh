@@ -17,6 +17,8 @@ jansson libjansson-dev jansson-devel jansson
 libpcre2-8 libpcre2-dev pcre2-devel pcre2
 libutf8proc libutf8proc-dev utf8proc-devel libutf8proc
 libxxhash libxxhash-dev xxhash-devel xxhash
+mpfr libmpfr-dev mpfr-devel mpfr
+gmp libgmp-dev gmp-devel gmp
 END
 
 mkdir -p prefix/lib/pkgconfig

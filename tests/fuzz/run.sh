@@ -11,7 +11,7 @@ for candidate in clang clang-19 clang-16 clang-14; do
 done
 out=build/fuzz
 mkdir -p "$out/corpus.$name"
-read -ra libraries <<< "$(pkg-config --cflags --libs msgpack libzstd jansson libxxhash libpcre2-8 libutf8proc)"
+read -ra libraries <<< "$(pkg-config --cflags --libs msgpack libzstd jansson libxxhash libpcre2-8 libutf8proc mpfr gmp)"
 rooms=(libcommon/base/*.c libcommon/stream/*.c libcommon/answer/*.c libcommon/text/*.c)
 "$cc" -g -O1 -std=gnu11 -D_GNU_SOURCE -fno-omit-frame-pointer -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
     -pthread -I. -Ilibcommon "tests/fuzz/fuzz_$name.c" "${rooms[@]}" "${libraries[@]}" -lm -o "$out/fuzz_$name"

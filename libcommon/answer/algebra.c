@@ -1,0 +1,119 @@
+/* algebra.c - the comparison from end to end, its memory, and the test points. */
+#include <stdlib.h>
+
+#include "answer/algebra_private.h"
+#include "base/random.h"
+
+enum { KEPT_LIMBS = 64 };
+
+struct jrl_algebra *jrl_algebra_new(void)
+{
+    struct jrl_algebra *a = jrl_xcalloc(1, sizeof *a);
+
+    /* Room for every number of a call twice: what points into it stays valid. */
+    jrl_buffer_reserve(&a->digits, 2 * (ALGEBRA_TEXT_BYTES + 1));
+    mpq_init(a->ratio);
+    mpfr_inits2(ALGEBRA_PRECISION, a->left, a->right, a->result, (mpfr_ptr)NULL);
+    jrl_complex_scratch_init(&a->scratch);
+    return a;
+}
+
+static void free_number(struct number **n)
+{
+    if (!*n)
+        return;
+    mpq_clear((*n)->rational);
+    mpfr_clear((*n)->real);
+    free(*n);
+    *n = NULL;
+}
+
+void jrl_algebra_free(struct jrl_algebra *a)
+{
+    if (!a)
+        return;
+    for (int i = 0; i < ALGEBRA_CODE; i++)
+        free_number(&a->numbers[i]);
+    for (int i = 0; i < a->n_stack; i++)
+        jrl_complex_clear(&a->stack[i]);
+    jrl_complex_scratch_clear(&a->scratch);
+    mpq_clear(a->ratio);
+    mpfr_clears(a->left, a->right, a->result, (mpfr_ptr)NULL);
+    mpfr_free_cache2(MPFR_FREE_LOCAL_CACHE);
+    jrl_buffer_release(&a->digits);
+    free(a);
+}
+
+/* Large numbers are not kept from call to call. */
+static void trim(struct jrl_algebra *a)
+{
+    for (int i = 0; i < a->n_numbers; i++)
+        if (a->numbers[i] && (a->numbers[i]->rational->_mp_num._mp_alloc > KEPT_LIMBS || a->numbers[i]->rational->_mp_den._mp_alloc > KEPT_LIMBS ||
+                              mpfr_get_prec(a->numbers[i]->real) > 64 * KEPT_LIMBS))
+            free_number(&a->numbers[i]);
+    a->n_numbers = 0;
+}
+
+/* Fixed numbers, generic enough that only an identity holds at all of them. Where a rule holds on one side of a branch cut
+ * only (sqrt(xy) = sqrt(x)sqrt(y)), points 1 and 3 are on the other side: all real parts negative, imaginary parts of one
+ * sign (the angles add up) or of both (their difference counts). No magnitude is above 2: high powers stay comparable. */
+void jrl_algebra_point(int symbol, int point, double *re, double *im)
+{
+    static const uint32_t key[2] = { 0x6a726c, 0 };
+    const uint32_t counter[4] = { (uint32_t)symbol, (uint32_t)point, 0, 0 };
+    uint32_t random[4];
+    double x, y;
+
+    jrl_philox(random, counter, key);
+    x = 0.25 + 0x1p-32 * random[0];
+    y = 0.25 + 0x1p-32 * random[1];
+    switch (point) {
+    case 0:
+        *re = random[2] & 1 ? x : -x;
+        *im = random[3] & 1 ? y : -y;
+        break;
+    case 1:
+        *re = -x;
+        *im = y;
+        break;
+    case 2:
+        *re = random[2] & 1 ? x / 2 : -x / 2;
+        *im = random[3] & 1 ? y / 2 : -y / 2;
+        break;
+    default:
+        *re = -x;
+        *im = symbol % 2 ? y : -y;
+    }
+}
+
+/* The program is no constant: its value at the points. */
+static enum jrl_identity test_points(struct jrl_algebra *a)
+{
+    int n_points = a->n_symbols > 0 ? ALGEBRA_POINTS : 1;
+    bool zero;
+
+    for (int point = 0; point < n_points; point++) {
+        if (jrl_algebra_surely_different(a, point))
+            return JRL_IDENTITY_DIFFERENT;
+        if (!jrl_algebra_precise(a, point, &zero))
+            return a->failure;
+        if (!zero)
+            return JRL_IDENTITY_DIFFERENT;
+    }
+    return JRL_IDENTITY_EQUAL;
+}
+
+enum jrl_identity jrl_algebra_identity(struct jrl_algebra *a, struct jrl_text u, struct jrl_text v)
+{
+    enum jrl_identity result;
+
+    a->work = 0;
+    if (!jrl_algebra_gate(a, u, v) || !jrl_algebra_lex(a, u, v) || !jrl_algebra_parse(a))
+        result = a->failure;
+    else if (a->n_code == 1 && a->code[0].op == OP_CONSTANT)
+        result = jrl_constant_sign(a, &a->code[0].constant) == 0 ? JRL_IDENTITY_EQUAL : JRL_IDENTITY_DIFFERENT;
+    else
+        result = test_points(a);
+    trim(a);
+    return result;
+}
