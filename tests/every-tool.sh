@@ -18,6 +18,7 @@ make_inputs() {
         jrl-verify --no-provenance -o verified.jrl rollouts.jrl &&
         jrl-verify --no-provenance step.jrl | jrl-advantage --no-provenance -o scored.jrl &&
         jrl-sample --no-provenance --policy policy --samples 2 --max-tokens 8 problems.jrl | jrl-verify --no-provenance -o judged.jrl &&
+        printf '{question} {answer} {response}' > prompt.txt &&
         printf '{"problem": "1+1", "answer": "2"}\n{"problem": "1+2", "answer": "3"}\n' > rows.jsonl
     local rc=$?
     cd ..
@@ -37,6 +38,7 @@ entry() {
     jrl-check) class=sink input=batches.jrl ;;
     jrl-eval) class=sink input=judged.jrl ;;
     jrl-import) class=lines input=rows.jsonl ;;
+    jrl-judge) class=filter input=verified.jrl args=(--policy "$inputs/policy" --prompt "$inputs/prompt.txt" --max-tokens 8) ;;
     jrl-logprob) class=filter input=rollouts.jrl args=(--policy "$inputs/policy" --as old) ;;
     jrl-model) class=own args=(info "$inputs/policy") ;;
     jrl-pack) class=lines input=problems.jsonl ;;

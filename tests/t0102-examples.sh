@@ -11,12 +11,13 @@ make_files() (
         echo "{\"uid\":$i,\"source\":\"sums\",\"problem\":\"$i+1\",\"prompt\":\"$i+1?\",\"answer\":\"$((i + 1))\",\"extra\":{\"level\":$((i % 2))}}"
     done | jrl-pack -o problems.jrl
     jrl-model make -q --seed 1 --shape dim=32,layers=1,heads=2,kv-heads=1,mlp=64,positions=32768 -o model
-    for copy in base reference random policy/000120 run/policy/000004 DeepSeek-R1-Distill-Qwen-1.5B; do cp -R model "$copy"; done
+    for copy in base reference random policy/000120 run/policy/000004 DeepSeek-R1-Distill-Qwen-1.5B CompassVerifier-3B; do cp -R model "$copy"; done
     cp problems.jrl dataset.jrl
     cp problems.jrl a.jrl
     cp problems.jrl b0.jrl
     jrl-sample --policy model --samples 2 --max-tokens 16 -o rollouts.jrl problems.jrl
     jrl-verify -o verified.jrl rollouts.jrl
+    printf 'Is it right? {question} {answer} {response}' > compass.txt
     cp rollouts.jrl x.jrl
     cp rollouts.jrl eval/000150.jrl
     head -c $(($(wc -c < rollouts.jrl) - 20)) rollouts.jrl > cut.jrl
@@ -33,7 +34,7 @@ make_files() (
 examples() {
     mandoc -Tascii -O width=400 "$1" | col -bx | sed -n '/^EXAMPLES/,/^[A-Z]/p' |
         sed -nE 's/^ {9,}//p; s/^ {5}[A-Za-z].*/rm -rf policy\/000121/p' |
-        sed -E 's/jrl-batch ((.*)--step 5)/jrl-batch --batch-size 2 \1/; s/--samples ([0-9]+)/--samples \1 --max-tokens 16/; s/--max-tokens 512 ?//'
+        sed -E 's/jrl-batch ((.*)--step 5)/jrl-batch --batch-size 2 \1/; s/--samples ([0-9]+)/--samples \1 --max-tokens 16/; s/--max-tokens 512 ?//; s/jrl-judge /jrl-judge --max-tokens 16 /'
 }
 run_examples() {
     cp -R files "run.$1" && cd "run.$1" || return 1

@@ -45,6 +45,7 @@ static int write_slot(struct jrl_io *io, const struct config *cfg, struct slot *
     struct jrl_verdict *v = &s->verdict;
 
     jrl_verdict_set(&s->rec, v->correct, &cfg->reward);
+    jrl_verdict_forget_judge(&s->rec);
     if (v->found)
         jrl_record_set_str(&s->rec, "pred", jrl_buffer_str(&v->pred), v->pred.len);
     else

@@ -217,7 +217,7 @@ static int resolve_lengths(struct jrl_asker *a, int64_t usual_tokens, struct jrl
 
     if (!jrl_cli_given("max-tokens") && positions < 2 * usual_tokens)
         *tokens = (positions + 1) / 2;
-    if (!jrl_cli_given("max-prompt-tokens") && positions - *tokens + 1 < *prompt)
+    if (*prompt == 0 || (!jrl_cli_given("max-prompt-tokens") && positions - *tokens + 1 < *prompt))
         *prompt = positions - *tokens + 1;
     if (*prompt < 1 || *prompt + *tokens - 1 > positions)
         return jrl_fail(err, JRL_ERR_USAGE, "--max-tokens %" PRId64 " and --max-prompt-tokens %" PRId64 " do not fit into the %" PRId64

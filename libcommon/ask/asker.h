@@ -30,7 +30,7 @@ struct jrl_asker {
     void *ctx;
     struct jrl_trace *trace;         /* may be NULL */
     struct jrl_sampling sampling;    /* without the stop ids; max_tokens as --max-tokens says */
-    struct jrl_engine_limits limits; /* without cache_bytes; max_prompt_tokens as --max-prompt-tokens says */
+    struct jrl_engine_limits limits; /* without cache_bytes; max_prompt_tokens as --max-prompt-tokens says, 0: what is left */
     int64_t most_held;               /* records read and not yet written, no more than these; 0: as many as limits.max_seqs */
 
     /* Known after jrl_asker_open. */

@@ -39,3 +39,11 @@ void jrl_verdict_set(struct jrl_record *rec, bool correct, const struct jrl_rewa
         jrl_record_set_f64(rec, "reward", worth);
     jrl_record_set_bool(rec, "correct", correct);
 }
+
+void jrl_verdict_forget_judge(struct jrl_record *rec)
+{
+    static const char *const fields[] = { "rule_correct", "judge_verdict", "judge_correct", "judge_cut", "judge" };
+
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+        jrl_record_remove(rec, fields[i]);
+}

