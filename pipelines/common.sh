@@ -1,0 +1,144 @@
+# common.sh - what the drivers share: finding the programs, messages, options with defaults, recipes, signals.
+# Sourced by a script that has set `program`, its name in messages, and declares `opt` with its options' defaults
+# before it parses; a driver that keeps a recipe defines recipe_text.
+# shellcheck shell=bash disable=SC2034,SC2154 # what is set here is used there, and the other way round
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# Programs of a build tree beside us, else those on PATH.
+bin=$here/../${JRL_BUILD:-build/release}/bin
+[ ! -d "$bin" ] || PATH=$(cd "$bin" && pwd):$PATH
+
+fail() { echo "$program: error: $2" >&2; exit "$1"; }
+note() { echo "$program: $*" >&2; }
+
+need_programs() {
+    local name
+    for name; do command -v "$name" > /dev/null || fail 1 "program '$name' was not found on PATH"; done
+}
+
+# ---- options --------------------------------------------------------------------------------------
+
+given='' # names of the options of the command line
+set_option() { # --NAME VALUE
+    local name=${1#--}
+    [ -n "${opt[$name]+known}" ] || fail 2 "unknown option '--$name'; try $program --help"
+    opt[$name]=$2
+    given+=" $name "
+}
+option_names() { printf '%s\n' "${!opt[@]}" | sort; }
+whole_number() { [[ ${opt[$1]} =~ ^[0-9]+$ ]] || fail 2 "option '--$1' wants a whole number, not '${opt[$1]}'"; }
+
+# What tools that run a model share.
+set_compute() {
+    compute=(--dtype "${opt[dtype]}" --device "${opt[device]}" --threads "${opt[threads]}" ${opt[memory]:+--memory "${opt[memory]}"})
+}
+
+# ---- files ----------------------------------------------------------------------------------------
+
+write_whole() { # FILE: standard input under a temporary name, synced, renamed
+    cat > "$1.tmp" && sync "$1.tmp" && mv -f -T "$1.tmp" "$1" && sync "$(dirname "$1")"
+}
+
+digest() { sha256sum < "$1" | cut -d' ' -f1; }
+
+# ---- recipes: lines NAME VALUE that must not change under a folder of results -----------------------
+
+# Options of the recorded recipe stand for those not given now; the caller sees to names that are no options.
+load_recipe() { # FOLDER
+    local line name value
+    while IFS= read -r line; do # values keep their blanks
+        name=${line%% *} value=${line#"$name"}
+        [[ $name != \#* && -n $name && -n ${opt[$name]+known} ]] || continue
+        [[ $given == *" $name "* ]] || opt[$name]=${value# }
+    done < "$1/recipe"
+}
+
+recipe_difference() { # FOLDER: prints it; false when there is one
+    diff <(grep -v '^#' "$1/recipe") <(recipe_text)
+}
+
+change_recipe() { # FOLDER WHEN DIFFERENCE: the present options, with what they replace as a comment
+    note "recording changed options:" $'\n'"$3"
+    {
+        grep '^#' "$1/recipe"
+        printf '# changed %s:\n' "$2"
+        # shellcheck disable=SC2001 # every line gets a mark
+        sed 's/^/#   /' <<< "$3"
+        recipe_text
+    } | write_whole "$1/recipe"
+}
+
+new_recipe() { # FOLDER TOOL
+    { printf '# %s\n' "$("$2" --version)" && recipe_text; } | write_whole "$1/recipe"
+}
+
+refuse_recipe() { # WHAT DIFFERENCE HINT
+    printf '%s\n' "$2" >&2
+    fail 2 "these options differ from the $1's recipe ('<' recorded, '>' now); $3"
+}
+
+# ---- signals --------------------------------------------------------------------------------------
+
+# INT, TERM and USR1: the pipeline at work gets TERM (jrl-update finishes its step first) and we end with 75, "run me
+# again". Pipelines run in the background and are waited for, so that a signal reaches us at once.
+stopping=''
+stop() {
+    stopping=$1
+    note "$1: stopping cleanly"
+    [ -z "${job:-}" ] || kill -TERM -- "-$job" 2> /dev/null || true
+}
+trap 'stop INT' INT
+trap 'stop TERM' TERM
+trap 'stop USR1' USR1
+
+job=''
+pipeline() { # LOG COMMAND-LINE
+    local status=0
+    set -m
+    # The shell outlives a TERM, so that we wait for the tools; they get the signal's own action.
+    bash -c "trap : INT TERM USR1; set -euo pipefail; $2" >> "$1" 2>&1 &
+    job=$!
+    set +m
+    while :; do
+        status=0
+        wait "$job" || status=$?
+        kill -0 "$job" 2> /dev/null || break
+    done
+    job=''
+    return "$status"
+}
+
+report_failure() { # STATUS LOG WHAT
+    [ -z "$stopping" ] || exit 75
+    grep -h 'error:' "$2" | tail -n 3 >&2 || true
+    fail "$1" "$3 failed with status $1; its log is '$2'"
+}
+
+# ---- what a kill leaves -----------------------------------------------------------------------------
+
+count_records() { { jrl-view --fields sample -- "$1" 2> /dev/null || true; } | wc -l; }
+
+# FILE.part is an output being written, FILE.cut what was taken up for it, so that one is the beginning of the other:
+# the longer one becomes FILE.cut.
+take_up() { # FILE
+    local in_part
+    [ -f "$1.part" ] || return 0
+    in_part=$(count_records "$1.part")
+    if [ "$in_part" -gt 0 ] && { [ ! -f "$1.cut" ] || [ "$in_part" -gt "$(count_records "$1.cut")" ]; }; then
+        mv -f "$1.part" "$1.cut"
+    else
+        rm -f "$1.part"
+    fi
+}
+
+resumable() { # FILE LOG WHAT COMMAND: FILE by the COMMAND, which takes up a cut FILE by --resume
+    local file=$1 status=0 resume=''
+    [ ! -f "$file" ] || return 0
+    take_up "$file"
+    [ ! -f "$file.cut" ] || resume=" --resume $(printf %q "$file.cut")"
+    pipeline "$2" "$4$resume > $(printf %q "$file.part")" || status=$?
+    [ "$status" -eq 0 ] || report_failure "$status" "$2" "$3"
+    sync "$file.part"
+    mv -f "$file.part" "$file"
+    sync "$(dirname "$file")"
+    rm -f "$file.cut"
+}
