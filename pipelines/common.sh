@@ -90,9 +90,10 @@ trap 'stop INT' INT
 trap 'stop TERM' TERM
 trap 'stop USR1' USR1
 
-job=''
+job='' log_bytes=0
 pipeline() { # LOG COMMAND-LINE
     local status=0
+    log_bytes=$(stat -c %s "$1" 2> /dev/null || echo 0)
     set -m
     # The shell outlives a TERM, so that we wait for the tools; they get the signal's own action.
     bash -c "trap : INT TERM USR1; set -euo pipefail; $2" >> "$1" 2>&1 &
@@ -109,7 +110,7 @@ pipeline() { # LOG COMMAND-LINE
 
 report_failure() { # STATUS LOG WHAT
     [ -z "$stopping" ] || exit 75
-    grep -h 'error:' "$2" | tail -n 3 >&2 || true
+    tail -c "+$((log_bytes + 1))" "$2" | grep 'error:' | tail -n 3 >&2 || true # not what an earlier call said
     fail "$1" "$3 failed with status $1; its log is '$2'"
 }
 
