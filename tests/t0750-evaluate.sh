@@ -84,8 +84,25 @@ ok 'and is on record' grep -q "^#   < rule $rule" known/recipe
 ok 'a rule that there is not' fails_with 2 "none of: dapo" "$evaluate" "${new[@]}" --rule best nowhere
 ok 'is said before anything is sampled' sh -c '! ls nowhere/samples/*'
 
-# ---- some of the nine ----
+# ---- a judge ----
+printf 'Q {question} G {answer} R {response} ?\n' > judge.txt
 few=(--policy policy --data data --rule "$rule" --samples 2 --max-tokens 24 --threads 1 --limit-problems 2)
+judge=(--judge other --judge-prompt judge.txt --judge-max-tokens 4)
+ok 'with a judge' quiet "$evaluate" "${few[@]}" --benchmarks Minerva,HMMT25 "${judge[@]}" judged
+ok 'which is asked about what the rule rejects' jq -e -s 'length == 4 and all(.rule_correct == false and .judge_correct == false and (.judge | length) == 32)' \
+    <(jrl-view --plain --fields rule_correct,judge_correct,judge judged/Minerva.jrl)
+ok 'and is named below the table' grep -q "^verdicts: rule $rule, then judge other ($(jrl-model hash other)) on what it rejects" judged/table.txt
+cut -c 2- judge.txt > other.txt
+ok 'another prompt is refused' fails_with 2 'options differ' "$evaluate" --judge-prompt other.txt judged
+ok 'and accepted with --change' quiet "$evaluate" --judge-prompt other.txt --change judged
+ok 'no judge any more' quiet "$evaluate" --judge '' --judge-prompt '' --change judged
+ok 'leaves no verdict of one' sh -c '! jrl-view --plain judged/Minerva.jrl | grep -q judge'
+ok 'a judge without its prompt' fails_with 2 '--judge needs --judge-prompt' "$evaluate" --judge policy x
+echo 'no fields' > bad.txt
+ok 'a prompt without fields' fails_with 2 "bad.txt" "$evaluate" "${few[@]}" --judge other --judge-prompt bad.txt x
+ok 'a judge that is not there' fails_with 3 "no folder '.*/none' of a judge" "$evaluate" "${few[@]}" --judge none --judge-prompt judge.txt x
+
+# ---- some of the nine ----
 ok 'two benchmarks, two problems each' quiet "$evaluate" "${few[@]}" --benchmarks HMMT25,AMC23 some
 ok 'no average' same_text "$(grep '^policy' some/table.txt | tr -d '0-9.' | xargs)" 'policy - - - - - - - -'
 ok 'and the table says so' grep -q '^no average: .*were not evaluated: AIME24 AIME25 MATH-500 Minerva OlympiadBench BRUMO25 CMIMC25$' some/table.txt
@@ -145,7 +162,7 @@ leftover() { # GROUPS TEXT
 }
 rm taken/samples/HMMT25.jrl
 leftover 1 one > taken/samples/HMMT25.jrl.part
-leftover 2 two | head -c -9 > taken/samples/HMMT25.jrl.cut
+leftover 2 two > taken/samples/HMMT25.jrl.cut
 ok 'a cut benchmark is continued' quiet "$evaluate" taken
 ok 'without sampling again what was there' same_text "$(of taken/HMMT25.jrl text | head -n 1)" '"two"'
 ok 'and the rest is as ever' cmp <(jrl-view taken/HMMT25.jrl | tail -n 4) <(jrl-view whole/HMMT25.jrl | tail -n 4)
@@ -196,9 +213,7 @@ ok 'an unknown option' fails_with 2 "unknown option '--lr'" "$evaluate" --lr 1 x
 ok 'an unknown benchmark' fails_with 2 "there is no benchmark 'AIME26'" "$evaluate" --benchmarks AIME26 x
 ok 'responses that are no number' fails_with 2 '--samples wants N' "$evaluate" --samples AIME24=many x
 ok 'no output folder' fails_with 2 'no output folder' "$evaluate"
-ok 'a judge without its prompt' fails_with 2 '--judge needs --judge-prompt' "$evaluate" --judge policy x
 ok 'more tokens than the policy has positions' fails_with 2 'positions' "$evaluate" "${new[@]}" --max-tokens 9000 x
-plan() { "$evaluate" --plan --policy policy --data "$1" --rule "$rule" "${@:2}" y; }
 ok '--plan: tokens and bytes at most' sh -c "'$evaluate' --plan --policy policy --data data --max-tokens 100 y | grep -Eq '^all +708 +70800\$'"
 ok '--plan: memory' sh -c "'$evaluate' --plan --policy policy --data data --max-tokens 100 y | grep -q '^total'"
 ok '--print: the pipelines' sh -c "'$evaluate' --print --policy policy --data data y | grep -c '^jrl-sample.*--temperature 0.7 --top-p 0.9.*--max-tokens 31744' | grep -qx 9"
