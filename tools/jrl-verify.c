@@ -1,148 +1,321 @@
-/* jrl-verify - judges responses by a rule: options and the loop over records; the rules are in libcommon/answer. */
+/* jrl-verify - judges responses: options and what is done with one record. The rules are in libcommon/answer, users' programs in
+ * libcommon/data/program.c, the loop over records is in libcommon/tool/ordered.c. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "answer/answer.h"
-#include "base/threads.h"
+#include "data/program.h"
 #include "data/scalar.h"
 #include "data/verdict.h"
-#include "tool/io.h"
+#include "tool/ordered.h"
 
 struct config {
-    const char *rule_name, *reward_text;
-    const struct jrl_rule *rule;
-    struct jrl_reward reward;
+    const char *rule_name, *reward_text, *small_numbers, *exec_fields;
+    struct jrl_list also;
+    double exec_timeout;
     int64_t max_rejected;
+
+    const char *command;            /* of --rule exec */
+    const struct jrl_rule **rules;  /* [n_rules]: the rule, unless it is none or exec, then those of --also */
+    int n_rules, n_also;
+    struct jrl_reward reward;
 };
 
-/* A rollout that waits for its verdict. With several threads a block of them is judged at once. */
-struct slot {
-    struct jrl_record rec;
-    struct jrl_text response;
-    struct jrl_truths truths;
-    struct jrl_verdict verdict;
+/* What the verdicts of one rule were. */
+struct tally {
+    int64_t why[JRL_N_WHY], small_numbers;
+    int64_t only_here, only_first; /* of --also: right by this one and not by the first, and the other way round */
 };
 
-struct block {
+struct state {
     const struct config *cfg;
-    struct jrl_pool *pool; /* NULL: one thread, which judges each record as it comes */
-    struct jrl_verifier **verifiers; /* [threads] */
-    struct slot *slots;    /* [cap] */
-    int64_t n, cap;
+    struct jrl_verifier **verifiers; /* [threads x n_rules] */
+    struct jrl_programs *programs;
+    struct tally *tallies;           /* [n_rules] */
+    char **also_fields;              /* [n_also]: "RULE.correct" */
+    int64_t n;
 };
 
-static void verify(void *ctx, int64_t part, int thread)
-{
-    struct block *b = ctx;
-    struct slot *s = &b->slots[part];
+/* What belongs to a record between its work and its end. */
+struct slot {
+    struct jrl_truths truths;
+    struct jrl_error unusable; /* why it has no usable answer */
+    struct jrl_program_answer by_program;
+    int n_verdicts;
+    struct jrl_verdict verdicts[]; /* [n_rules] */
+};
 
-    jrl_verify(b->verifiers[thread], &s->verdict, s->response, s->truths.texts, s->truths.n);
+static void release_slot(void *slot)
+{
+    struct slot *s = slot;
+
+    jrl_truths_release(&s->truths);
+    jrl_buffer_release(&s->by_program.pred);
+    for (int i = 0; i < s->n_verdicts; i++)
+        jrl_verdict_release(&s->verdicts[i]);
 }
 
-static int write_slot(struct jrl_io *io, const struct config *cfg, struct slot *s)
+static int judge(void *ctx, int thread, const struct jrl_record *rec, void *slot, struct jrl_error *err)
 {
-    struct jrl_verdict *v = &s->verdict;
+    struct state *st = ctx;
+    const struct config *cfg = st->cfg;
+    struct slot *s = slot;
+    struct jrl_error fault = { 0 };
+    struct jrl_text response;
 
-    jrl_verdict_set(&s->rec, v->correct, &cfg->reward);
-    jrl_verdict_forget_judge(&s->rec);
-    if (v->found)
-        jrl_record_set_str(&s->rec, "pred", jrl_buffer_str(&v->pred), v->pred.len);
+    s->unusable.status = 0;
+    s->n_verdicts = cfg->n_rules;
+    if (jrl_record_str(rec, "text", &response.data, &response.len_bytes, &fault) < 0)
+        return jrl_fail(err, fault.status, "%s; rollouts are expected, as jrl-sample writes them", fault.text);
+    if (cfg->n_rules > 0 && jrl_truths_read(&s->truths, rec, &s->unusable) < 0)
+        return JRL_OK;
+    for (int i = 0; i < cfg->n_rules; i++)
+        jrl_verify(st->verifiers[thread * cfg->n_rules + i], &s->verdicts[i], response, s->truths.texts, s->truths.n);
+    return cfg->command ? jrl_programs_ask(st->programs, thread, rec, &s->by_program, err) : JRL_OK;
+}
+
+static void count(struct tally *t, const struct jrl_verdict *v, bool first_correct)
+{
+    t->why[v->why]++;
+    t->small_numbers += v->small_number;
+    t->only_here += v->correct && !first_correct;
+    t->only_first += !v->correct && first_correct;
+}
+
+/* All fields of one verdict; WHY NULL: nil. */
+static void set_fields(struct jrl_record *rec, bool correct, struct jrl_buffer *pred, const struct jrl_reward *reward, const char *why,
+                       const char *verifier)
+{
+    if (pred)
+        jrl_record_set_str(rec, "pred", jrl_buffer_str(pred), pred->len);
     else
-        jrl_record_set_nil(&s->rec, "pred");
-    jrl_record_set_str(&s->rec, "why", jrl_why_name(v->why), strlen(jrl_why_name(v->why)));
-    jrl_record_set_str(&s->rec, "verifier", cfg->rule->name, strlen(cfg->rule->name));
-    return jrl_io_write(io, &s->rec);
+        jrl_record_set_nil(rec, "pred");
+    jrl_verdict_set(rec, correct, reward);
+    jrl_verdict_forget_judge(rec);
+    if (why)
+        jrl_record_set_str(rec, "why", why, strlen(why));
+    else
+        jrl_record_set_nil(rec, "why");
+    jrl_record_set_str(rec, "verifier", verifier, strlen(verifier));
 }
 
-static int flush_block(struct jrl_io *io, struct block *b)
+static int finish(void *ctx, struct jrl_io *io, struct jrl_record *rec, void *slot)
 {
-    int rc = JRL_OK;
+    struct state *st = ctx;
+    const struct config *cfg = st->cfg;
+    const int first_also = cfg->n_rules - cfg->n_also;
+    struct slot *s = slot;
+    bool correct;
 
-    if (b->pool)
-        jrl_pool_run(b->pool, b->n, verify, b);
-    else if (b->n > 0)
-        verify(b, 0, 0);
-    for (int64_t i = 0; i < b->n && rc == JRL_OK; i++)
-        rc = write_slot(io, b->cfg, &b->slots[i]);
-    b->n = 0;
-    return rc;
+    if (s->unusable.status < 0)
+        return jrl_io_reject(io, cfg->max_rejected, "no usable answer", "%s", s->unusable.text);
+    st->n++;
+    if (cfg->command) {
+        struct jrl_program_answer *a = &s->by_program;
+        const struct jrl_reward given = { .right = a->reward, .wrong = a->reward, .no_answer = a->reward };
+
+        correct = a->correct;
+        set_fields(rec, correct, a->found ? &a->pred : NULL, &given, NULL, "exec");
+    } else {
+        struct jrl_verdict *v = &s->verdicts[0];
+
+        correct = v->correct;
+        set_fields(rec, correct, v->found ? &v->pred : NULL, &cfg->reward, jrl_why_name(v->why), cfg->rules[0]->name);
+    }
+    for (int i = 0; i < cfg->n_rules; i++) {
+        count(&st->tallies[i], &s->verdicts[i], correct);
+        if (i >= first_also)
+            jrl_record_set_bool(rec, st->also_fields[i - first_also], s->verdicts[i].correct);
+    }
+    return jrl_io_write(io, rec);
 }
 
-/* Put a rollout into the next slot, or count it as rejected: JRL_OK either way. */
-static int take(struct jrl_io *io, struct block *b, const struct jrl_record *rec)
+/* --rule none: what reading and writing alone cost. */
+static int pass(void *ctx, int thread, const struct jrl_record *rec, void *slot, struct jrl_error *err)
 {
-    struct slot *s = &b->slots[b->n];
-    struct jrl_error err = { 0 };
-    int rc;
+    (void)ctx, (void)thread, (void)rec, (void)slot, (void)err;
+    return JRL_OK;
+}
 
-    if ((rc = jrl_record_str(rec, "text", &s->response.data, &s->response.len_bytes, &err)) < 0)
-        return jrl_io_fail(io, rc, "%s; rollouts are expected, as jrl-sample writes them", err.text);
-    jrl_record_copy(&s->rec, rec);
-    if (jrl_record_str(&s->rec, "text", &s->response.data, &s->response.len_bytes, &err) < 0 ||
-        jrl_truths_read(&s->truths, &s->rec, &err) < 0)
-        return jrl_io_reject(io, b->cfg->max_rejected, "no usable answer", "%s", err.text);
-    b->n++;
-    return b->n == b->cap ? flush_block(io, b) : JRL_OK;
+static int write_unchanged(void *ctx, struct jrl_io *io, struct jrl_record *rec, void *slot)
+{
+    (void)ctx, (void)slot;
+    return jrl_io_write(io, rec);
+}
+
+static void stop_programs(void *ctx)
+{
+    struct state *st = ctx;
+
+    if (st->programs)
+        jrl_programs_stop(st->programs);
+}
+
+/* Counts of reasons, for -v: "dapo: equal text 5, differs 3". */
+static void report_reasons(const char *rule, const struct tally *t)
+{
+    struct jrl_buffer b = { 0 };
+
+    for (int why = 0; why < JRL_N_WHY; why++)
+        if (t->why[why] > 0)
+            jrl_buffer_printf(&b, "%s%s %" PRId64, b.len ? ", " : "", jrl_why_name((enum jrl_why)why), t->why[why]);
+    jrl_log_info("%s: %s", rule, b.len ? jrl_buffer_str(&b) : "no verdicts");
+    jrl_buffer_release(&b);
+}
+
+static void report(const struct state *st)
+{
+    const struct config *cfg = st->cfg;
+    const bool exact = strcmp(cfg->small_numbers, "exact") == 0;
+    const char *first = cfg->command ? "the program" : cfg->n_rules ? cfg->rules[0]->name : NULL;
+
+    for (int i = 0; i < cfg->n_rules; i++) {
+        const struct tally *t = &st->tallies[i];
+        const char *name = cfg->rules[i]->name;
+
+        report_reasons(name, t);
+        if (t->why[JRL_WHY_LIMIT] > 0)
+            jrl_log_warn("%s: %" PRId64 " of %" PRId64 " rollouts reached a limit of work and count as wrong", name, t->why[JRL_WHY_LIMIT], st->n);
+        if (t->small_numbers > 0 || jrl_cli_given("small-numbers"))
+            jrl_log_report("%s: --small-numbers %s %s %" PRId64 " of %" PRId64 " verdicts", name, "exact", exact ? "changed" : "would change",
+                           t->small_numbers, st->n);
+        if (i >= cfg->n_rules - cfg->n_also)
+            jrl_log_report("%s and %s differ on %" PRId64 " of %" PRId64 " rollouts: right by %s alone %" PRId64 ", by %s alone %" PRId64, name, first,
+                           t->only_here + t->only_first, st->n, name, t->only_here, first, t->only_first);
+    }
+}
+
+static void open_state(struct state *st, const struct config *cfg)
+{
+    const struct jrl_rule_options options = { .exact_small_numbers = strcmp(cfg->small_numbers, "exact") == 0 };
+    const int n_verifiers = (int)jrl_common.threads * cfg->n_rules;
+
+    *st = (struct state){ .cfg = cfg };
+    st->tallies = jrl_xcalloc((size_t)cfg->n_rules + 1, sizeof(*st->tallies));
+    st->verifiers = jrl_xcalloc((size_t)n_verifiers + 1, sizeof(*st->verifiers));
+    st->also_fields = jrl_xcalloc((size_t)cfg->n_also + 1, sizeof(*st->also_fields));
+    for (int i = 0; i < n_verifiers; i++)
+        st->verifiers[i] = jrl_verifier_new(cfg->rules[i % cfg->n_rules], &options);
+    for (int i = 0; i < cfg->n_also; i++)
+        st->also_fields[i] = jrl_xasprintf("%s.correct", cfg->also.items[i]);
+}
+
+static void close_state(struct state *st)
+{
+    for (int i = 0; i < (int)jrl_common.threads * st->cfg->n_rules; i++)
+        jrl_verifier_free(st->verifiers[i]);
+    for (int i = 0; i < st->cfg->n_also; i++)
+        free(st->also_fields[i]);
+    jrl_programs_free(st->programs);
+    free(st->verifiers);
+    free(st->also_fields);
+    free(st->tallies);
 }
 
 static int run(struct jrl_io *io, const struct config *cfg)
 {
-    struct block b = { .cfg = cfg };
-    struct jrl_record rec = { 0 };
+    const bool none = cfg->n_rules == 0 && !cfg->command;
+    const int threads = none ? 1 : (int)jrl_common.threads;
+    struct state st;
+    const struct jrl_ordered loop = {
+        threads, cfg->command != NULL, sizeof(struct slot) + (size_t)cfg->n_rules * sizeof(struct jrl_verdict), &st, none ? pass : judge,
+        none ? write_unchanged : finish, release_slot, stop_programs,
+    };
     int rc = JRL_OK;
 
-    b.cap = jrl_common.threads > 1 ? 16 * jrl_common.threads : 1;
-    b.slots = jrl_xcalloc((size_t)b.cap, sizeof(*b.slots));
-    b.verifiers = jrl_xcalloc((size_t)jrl_common.threads, sizeof(*b.verifiers));
-    for (int64_t i = 0; i < jrl_common.threads; i++)
-        b.verifiers[i] = jrl_verifier_new(cfg->rule, NULL);
-    if (jrl_common.threads > 1)
-        rc = jrl_pool_new(&b.pool, (int)jrl_common.threads, &io->err);
-    while (rc >= 0 && (rc = jrl_io_read(io, &rec)) >= 0 && rc != JRL_EOF) {
-        if (rc == JRL_OK)
-            rc = take(io, &b, &rec);
-        else if (rc == JRL_BATCH && (rc = flush_block(io, &b)) == JRL_OK)
-            rc = jrl_io_write_batch(io, jrl_reader_batch(io->in));
-        else if (rc == JRL_SEGMENT)
-            rc = flush_block(io, &b);
-    }
-    if (rc == JRL_EOF)
-        rc = flush_block(io, &b);
-    for (int64_t i = 0; i < b.cap; i++) {
-        jrl_record_release(&b.slots[i].rec);
-        jrl_truths_release(&b.slots[i].truths);
-        jrl_verdict_release(&b.slots[i].verdict);
-    }
-    for (int64_t i = 0; i < jrl_common.threads; i++)
-        jrl_verifier_free(b.verifiers[i]);
-    free(b.verifiers);
-    free(b.slots);
-    jrl_pool_free(b.pool);
-    jrl_record_release(&rec);
+    open_state(&st, cfg);
+    if (cfg->command)
+        rc = jrl_programs_start(&st.programs, cfg->command, threads, cfg->exec_fields, cfg->exec_timeout, &io->err);
+    if (rc == JRL_OK)
+        rc = jrl_ordered_run(io, &loop);
+    if (rc == JRL_EOF && cfg->command && jrl_programs_finish(st.programs, &io->err) < 0)
+        rc = io->err.status;
+    if (rc >= 0)
+        report(&st);
+    close_state(&st);
     return rc;
+}
+
+static void refuse(const char *option, const char *with)
+{
+    if (jrl_cli_given(option))
+        jrl_cli_fail("option '--%s' has no effect with --rule %s", option, with);
+}
+
+/* Options that mean nothing for what --rule names. */
+static void refuse_useless(const struct config *cfg)
+{
+    if (!cfg->command) {
+        refuse("exec-fields", cfg->rule_name);
+        refuse("exec-timeout", cfg->rule_name);
+    }
+    if (cfg->n_rules - cfg->n_also == 0)
+        refuse("reward", cfg->command ? "exec, whose program gives it" : "none");
+    if (cfg->n_rules == 0) {
+        refuse("small-numbers", cfg->command ? "exec" : "none");
+        refuse("max-rejected", cfg->command ? "exec" : "none");
+    }
+    if (cfg->n_rules == cfg->n_also && !cfg->command) {
+        refuse("also", "none");
+        refuse("threads", "none");
+    }
+    for (const char *name = cfg->exec_fields; name; name = strchr(name, ',') ? strchr(name, ',') + 1 : NULL)
+        if (*name == ',' || !*name)
+            jrl_cli_fail("option '--exec-fields': a name in '%s' is empty", cfg->exec_fields);
+}
+
+static const struct jrl_rule *find_rule(const char *option, const char *name)
+{
+    const struct jrl_rule *rule = jrl_rule_find(name);
+    struct jrl_buffer names = { 0 };
+
+    jrl_rule_names(&names);
+    if (!rule)
+        jrl_cli_fail("--%s '%s' is none of: %s%s", option, name, jrl_buffer_str(&names), strcmp(option, "rule") == 0 ? ", none, exec:COMMAND" : "");
+    jrl_buffer_release(&names);
+    return rule;
 }
 
 static void check_options(struct config *cfg)
 {
-    struct jrl_buffer names = { 0 };
     struct jrl_error err = { 0 };
 
-    cfg->rule = jrl_rule_find(cfg->rule_name);
-    jrl_rule_names(&names);
-    if (!cfg->rule)
-        jrl_cli_fail("--rule '%s' is none of: %s", cfg->rule_name, jrl_buffer_str(&names));
-    if (jrl_reward_parse(&cfg->reward, cfg->reward_text, &err) < 0)
+    cfg->n_also = cfg->also.n;
+    cfg->rules = jrl_xcalloc((size_t)cfg->n_also + 1, sizeof(*cfg->rules));
+    if (strncmp(cfg->rule_name, "exec:", 5) == 0) {
+        cfg->command = cfg->rule_name + 5;
+        if (cfg->command[strspn(cfg->command, " \t")] == '\0')
+            jrl_cli_fail("--rule exec: needs a command, such as exec:'python3 reward.py'");
+    } else if (strcmp(cfg->rule_name, "none") != 0) {
+        cfg->rules[cfg->n_rules++] = find_rule("rule", cfg->rule_name);
+    }
+    for (int i = 0; i < cfg->n_also; i++) {
+        const struct jrl_rule *rule = find_rule("also", cfg->also.items[i]);
+
+        for (int j = 0; j < cfg->n_rules; j++)
+            if (cfg->rules[j] == rule)
+                jrl_cli_fail("--also %s: this rule judges already", rule->name);
+        cfg->rules[cfg->n_rules++] = rule;
+    }
+    refuse_useless(cfg);
+    if (cfg->n_rules > cfg->n_also && !cfg->reward_text)
+        cfg->reward_text = jrl_xasprintf("%g:%g", cfg->rules[0]->right, cfg->rules[0]->wrong);
+    if (cfg->reward_text && jrl_reward_parse(&cfg->reward, cfg->reward_text, &err) < 0)
         jrl_cli_fail("--reward %s", err.text);
-    jrl_buffer_release(&names);
 }
 
 int main(int argc, char **argv)
 {
-    struct config cfg = { .rule_name = "dapo", .reward_text = "1:-1" };
+    static struct config cfg = { .rule_name = "dapo", .small_numbers = "published", .exec_fields = JRL_PROGRAM_FIELDS, .exec_timeout = 60 };
     const struct jrl_option options[] = {
-        JRL_OPT_STR(0, "rule", &cfg.rule_name, "NAME", "rule that judges; the page describes them"),
-        JRL_OPT_STR(0, "reward", &cfg.reward_text, "RIGHT:WRONG", "rewards of a right and of a wrong response"),
+        JRL_OPT_STR(0, "rule", &cfg.rule_name, "R", "rule that judges, exec:COMMAND, or none; the page describes them"),
+        JRL_OPT_LIST(0, "also", &cfg.also, "R", "another rule, for comparison: adds R.correct; may be repeated"),
+        JRL_OPT_STR(0, "reward", &cfg.reward_text, "RIGHT:WRONG[:NOFORMAT[:TRUNCATED]]", "rewards; by default those the rule was published with"),
+        JRL_OPT_CHOICE(0, "small-numbers", &cfg.small_numbers, "published|exact", "numbers below 1e-7: 0, as the published rules have it, or themselves"),
+        JRL_OPT_STR(0, "exec-fields", &cfg.exec_fields, "A,B", "fields that COMMAND gets"),
+        JRL_OPT_REAL(0, "exec-timeout", &cfg.exec_timeout, 0, 1e6, "SECONDS", "wait for one answer of COMMAND, 0: for ever"),
         JRL_OPT_INT(0, "max-rejected", &cfg.max_rejected, 0, 9007199254740992.0, "N", "rollouts without a usable answer to leave out before giving up"),
         JRL_OPT_THREADS,
         JRL_OPT_IO,
@@ -151,9 +324,11 @@ int main(int argc, char **argv)
     const struct jrl_tool tool = { "jrl-verify", "judge responses by a rule", "[options] [FILE]", options, 0, 1 };
     struct jrl_io io;
     char **args;
-    int n_args = jrl_cli_parse(&tool, argc, argv, &args);
+    int n_args = jrl_cli_parse(&tool, argc, argv, &args), rc;
 
     check_options(&cfg);
     jrl_io_open_filter(&io, &tool, n_args ? args[0] : NULL, NULL);
-    return jrl_io_finish(&io, run(&io, &cfg));
+    rc = jrl_io_finish(&io, run(&io, &cfg));
+    free(cfg.rules);
+    return rc;
 }

@@ -23,6 +23,7 @@ enum jrl_why {
     JRL_WHY_LIMIT,       /* a stated limit of work was reached: wrong, but not known to be */
     JRL_WHY_EQUAL_TEXT,  /* right: the same text, after what normalisation the rule has */
     JRL_WHY_EQUAL_VALUE, /* right: another form of the same value */
+    JRL_N_WHY
 };
 const char *jrl_why_name(enum jrl_why why); /* "no answer", "equal text", ...; static */
 

@@ -205,9 +205,9 @@ static int gone(struct jrl_child *c, const char *pipe_name, struct jrl_error *er
     return jrl_fail(err, JRL_ERR_RUN, "'%.200s' %s and did not answer", c->command, end);
 }
 
-static int late(struct jrl_child *c, const char *for_what, struct jrl_error *err)
+static int late(struct jrl_child *c, const char *for_what, const char *advice, struct jrl_error *err)
 {
-    return jrl_fail(err, JRL_ERR_RUN, "'%.200s' %s within %g s", c->command, for_what, c->timeout_seconds);
+    return jrl_fail(err, JRL_ERR_RUN, "'%.200s' did not %s within %g s%s", c->command, for_what, c->timeout_seconds, advice);
 }
 
 static int send_some(struct jrl_child *c, struct jrl_text *rest, struct jrl_error *err)
@@ -266,7 +266,8 @@ static int talk(struct jrl_child *c, struct jrl_text line, struct jrl_error *err
 
         rc = wait_ready(c, line.len_bytes > 0, deadline, &can_send, &can_receive, err);
         if (rc == JRL_EOF)
-            return late(c, line.len_bytes > 0 ? "did not read the record" : "did not answer (does it flush its output after each line?)", err);
+            return line.len_bytes > 0 ? late(c, "read the record", "", err)
+                                      : late(c, "answer", "; does it flush its output after each line?", err);
         if (rc == JRL_OK && can_receive && (rc = receive_some(c, err)) == JRL_EOF)
             return gone(c, "output", err);
         if (rc == JRL_OK && c->said.len > known && memchr(c->said.data + known, '\n', c->said.len - known))
@@ -291,20 +292,25 @@ int jrl_child_ask(struct jrl_child *c, struct jrl_text line, struct jrl_text *an
     return answer->len_bytes + 1 == c->said.len ? JRL_OK : fail(c, err, "wrote more than one line");
 }
 
+void jrl_child_end_input(struct jrl_child *c)
+{
+    close_end(&c->in);
+}
+
 int jrl_child_finish(struct jrl_child *c, struct jrl_error *err)
 {
     const double deadline = deadline_of(c);
     char end[128];
     int status = 0, rc = JRL_OK;
 
-    close_end(&c->in);
+    jrl_child_end_input(c);
     c->said.len = 0;
     while (rc == JRL_OK) {
         bool can_send, can_receive;
 
         rc = wait_ready(c, false, deadline, &can_send, &can_receive, err);
         if (rc == JRL_EOF)
-            return late(c, "did not end behind the end of its input", err);
+            return late(c, "end behind the end of its input", "", err);
         if (rc == JRL_OK)
             rc = receive_some(c, err);
         if (c->said.len > 0)
@@ -313,7 +319,7 @@ int jrl_child_finish(struct jrl_child *c, struct jrl_error *err)
     if (rc < 0)
         return rc;
     if (reap(c, deadline, &status) != JRL_OK)
-        return late(c, "did not end behind the end of its input", err);
+        return late(c, "end behind the end of its input", "", err);
     describe_end(status, end, sizeof end);
     return status == 0 ? JRL_OK : jrl_fail(err, JRL_ERR_RUN, "'%.200s' %s behind the end of its input", c->command, end);
 }

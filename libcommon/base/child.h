@@ -25,6 +25,9 @@ void jrl_child_free(struct jrl_child *c);
  * the child is good for jrl_child_free only. */
 int jrl_child_ask(struct jrl_child *c, struct jrl_text line, struct jrl_text *answer, struct jrl_error *err) JRL_MUST_CHECK;
 
+/* End the command's input, and go on. */
+void jrl_child_end_input(struct jrl_child *c);
+
 /* End the command's input and wait for its end, which has to come in time, without another word, with exit status 0. */
 int jrl_child_finish(struct jrl_child *c, struct jrl_error *err) JRL_MUST_CHECK;
 

@@ -4,30 +4,48 @@
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
-/* A number that ends at END. */
-static bool parse_number(const char *text, char end, double *out, const char **rest)
+/* A finite number and what ends it, a colon or the end, which is returned; NULL: none. */
+static const char *parse_number(const char *text, double *out)
 {
     char *stop;
 
     errno = 0;
     *out = strtod(text, &stop);
-    *rest = stop;
-    return stop != text && *stop == end && !errno && isfinite(*out) && *text > ' ';
+    return stop != text && *text > ' ' && !errno && isfinite(*out) && (!*stop || *stop == ':') ? stop : NULL;
 }
 
 int jrl_reward_parse(struct jrl_reward *r, const char *text, struct jrl_error *err)
 {
-    const char *rest;
+    const char *at = text;
+    double values[4];
+    int n = 0;
 
-    if (!parse_number(text, ':', &r->right, &rest) || !parse_number(rest + 1, '\0', &r->wrong, &rest))
-        return jrl_fail(err, JRL_ERR_USAGE, "'%s' is not RIGHT:WRONG, two numbers such as 1:-1", text);
+    do
+        at = n < 4 ? parse_number(at, &values[n++]) : NULL;
+    while (at && *at++ == ':');
+    if (!at || n < 2)
+        return jrl_fail(err, JRL_ERR_USAGE, "'%s' is not RIGHT:WRONG[:NOFORMAT[:TRUNCATED]], two to four numbers such as 1:-1", text);
+    *r = (struct jrl_reward){ values[0], values[1], n > 2 ? values[2] : values[1], n > 3 ? values[3] : 0, n > 3 };
     return JRL_OK;
+}
+
+static double worth_of(const struct jrl_reward *r, bool correct, const struct jrl_record *rec)
+{
+    const char *text;
+    size_t len;
+
+    if (correct)
+        return r->right;
+    if (r->has_truncated && jrl_record_str(rec, "finish", &text, &len, NULL) == JRL_OK && len == 6 && memcmp(text, "length", 6) == 0)
+        return r->truncated;
+    return jrl_record_str(rec, "pred", &text, &len, NULL) == JRL_OK ? r->wrong : r->no_answer;
 }
 
 void jrl_verdict_set(struct jrl_record *rec, bool correct, const struct jrl_reward *reward)
 {
-    const double worth = !reward ? 0 : correct ? reward->right : reward->wrong;
+    const double worth = reward ? worth_of(reward, correct, rec) : 0;
     double old_reward;
     bool old_correct;
 

@@ -401,11 +401,16 @@ static int64_t count_reason(struct jrl_io *io, const char *reason)
     return ++io->n_rejected;
 }
 
+static int64_t record_to_name(const struct jrl_io *io)
+{
+    return io->at ? io->at : jrl_reader_record(io->in);
+}
+
 /* "'x.jrl', record 17: TEXT" */
 static void name_record(struct jrl_io *io, char *out, size_t size, const char *text)
 {
     if (io->in)
-        snprintf(out, size, "%s: record %" PRId64 ": %s", jrl_reader_name(io->in), jrl_reader_record(io->in), text);
+        snprintf(out, size, "%s: record %" PRId64 ": %s", jrl_reader_name(io->in), record_to_name(io), text);
     else
         snprintf(out, size, "%s", text);
 }
@@ -442,7 +447,7 @@ int jrl_io_fail_here(struct jrl_io *io)
 {
     if (!io->in)
         return io->err.status;
-    return jrl_fail_prefix(&io->err, "%s: record %" PRId64, jrl_reader_name(io->in), jrl_reader_record(io->in));
+    return jrl_fail_prefix(&io->err, "%s: record %" PRId64, jrl_reader_name(io->in), record_to_name(io));
 }
 
 /* Write all that is still to be written and make it final. */

@@ -27,6 +27,7 @@ struct jrl_io {
     struct jrl_error err;
     const struct jrl_tool *tool;
     int64_t n_in, n_out, n_rejected;
+    int64_t at; /* the record that messages name; 0: the one that was read last */
     struct jrl_io_private *p;
 };
 
@@ -82,7 +83,7 @@ FILE *jrl_io_text(struct jrl_io *io);
 /* A record that cannot be handled: counted under REASON; more than MAX_REJECTED is JRL_ERR_LIMIT. */
 int jrl_io_reject(struct jrl_io *io, int64_t max_rejected, const char *reason, const char *fmt, ...) JRL_PRINTF(4, 5) JRL_MUST_CHECK;
 
-/* Fail with the file and number of the record being read in front of the text. Returns STATUS. */
+/* Fail with the file and number of the record in front of the text. Returns STATUS. */
 int jrl_io_fail(struct jrl_io *io, int status, const char *fmt, ...) JRL_PRINTF(3, 4);
 /* The same for an error that io->err already holds (from a field getter given &io->err). Returns its status. */
 int jrl_io_fail_here(struct jrl_io *io);
