@@ -8,6 +8,18 @@ ok "the tour is there" test -s tour.sh
 ok "every line of the tour runs" bash -euo pipefail tour.sh
 ok "and makes a second policy" test -f policy1/model.safetensors
 
+# The reward of one's own on the tour's batch: one program and two judge alike, boundaries in their places.
+own_reward() { sed -n '/^## Your own reward/,/^## What/p' "$readme" | sed -n "/^...$1\$/,/^...\$/p" | sed '1d; $d'; }
+own_reward python > reward.py
+own_reward sh > reward.sh
+if command -v python3 > /dev/null; then
+    ok "the reward in Python" env JRL_THREADS=2 bash -euo pipefail reward.sh
+    ok "... by two programs as by one" cmp <(jrl-view --header mine.jrl | tail -n +2) <(bash -c "$(sed 's/-o [^ ]*//' reward.sh)" | jrl-view --header | tail -n +2)
+    ok "... rewards every rollout" test "$(jrl-view --fields reward,correct,verifier,dapo.correct mine.jrl | jq -s 'length == 8 and all(.verifier == "exec" and (.reward | type) == "number")')" = true
+else
+    skip "the reward in Python" 'no python3'
+fi
+
 # The commands for a GPU machine, up to --plan, on a stand-in for the Hub's policy and two rows of the data set's layout.
 jrl-model make -q --shape dim=32,layers=1,heads=2,kv-heads=1,mlp=64,positions=32768 -o DeepSeek-R1-Distill-Qwen-1.5B
 # shellcheck disable=SC2016 # the data set has a dollar

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "answer/answer.h"
+#include "answer/tally.h"
 #include "data/program.h"
 #include "data/scalar.h"
 #include "data/verdict.h"
@@ -23,19 +23,12 @@ struct config {
     struct jrl_reward reward;
 };
 
-/* What the verdicts of one rule were. */
-struct tally {
-    int64_t why[JRL_N_WHY], small_numbers;
-    int64_t only_here, only_first; /* of --also: right by this one and not by the first, and the other way round */
-};
-
 struct state {
     const struct config *cfg;
     struct jrl_verifier **verifiers; /* [threads x n_rules] */
     struct jrl_programs *programs;
-    struct tally *tallies;           /* [n_rules] */
+    struct jrl_verdict_tally *tallies; /* [n_rules] */
     char **also_fields;              /* [n_also]: "RULE.correct" */
-    int64_t n;
 };
 
 /* What belongs to a record between its work and its end. */
@@ -76,14 +69,6 @@ static int judge(void *ctx, int thread, const struct jrl_record *rec, void *slot
     return cfg->command ? jrl_programs_ask(st->programs, thread, rec, &s->by_program, err) : JRL_OK;
 }
 
-static void count(struct tally *t, const struct jrl_verdict *v, bool first_correct)
-{
-    t->why[v->why]++;
-    t->small_numbers += v->small_number;
-    t->only_here += v->correct && !first_correct;
-    t->only_first += !v->correct && first_correct;
-}
-
 /* All fields of one verdict; WHY NULL: nil. */
 static void set_fields(struct jrl_record *rec, bool correct, struct jrl_buffer *pred, const struct jrl_reward *reward, const char *why,
                        const char *verifier)
@@ -92,12 +77,12 @@ static void set_fields(struct jrl_record *rec, bool correct, struct jrl_buffer *
         jrl_record_set_str(rec, "pred", jrl_buffer_str(pred), pred->len);
     else
         jrl_record_set_nil(rec, "pred");
-    jrl_verdict_set(rec, correct, reward);
-    jrl_verdict_forget_judge(rec);
     if (why)
         jrl_record_set_str(rec, "why", why, strlen(why));
     else
         jrl_record_set_nil(rec, "why");
+    jrl_verdict_set(rec, correct, reward);
+    jrl_verdict_forget_judge(rec);
     jrl_record_set_str(rec, "verifier", verifier, strlen(verifier));
 }
 
@@ -111,7 +96,6 @@ static int finish(void *ctx, struct jrl_io *io, struct jrl_record *rec, void *sl
 
     if (s->unusable.status < 0)
         return jrl_io_reject(io, cfg->max_rejected, "no usable answer", "%s", s->unusable.text);
-    st->n++;
     if (cfg->command) {
         struct jrl_program_answer *a = &s->by_program;
         const struct jrl_reward given = { .right = a->reward, .wrong = a->reward, .no_answer = a->reward };
@@ -125,7 +109,7 @@ static int finish(void *ctx, struct jrl_io *io, struct jrl_record *rec, void *sl
         set_fields(rec, correct, v->found ? &v->pred : NULL, &cfg->reward, jrl_why_name(v->why), cfg->rules[0]->name);
     }
     for (int i = 0; i < cfg->n_rules; i++) {
-        count(&st->tallies[i], &s->verdicts[i], correct);
+        jrl_verdict_tally_add(&st->tallies[i], &s->verdicts[i], correct);
         if (i >= first_also)
             jrl_record_set_bool(rec, st->also_fields[i - first_also], s->verdicts[i].correct);
     }
@@ -153,38 +137,24 @@ static void stop_programs(void *ctx)
         jrl_programs_stop(st->programs);
 }
 
-/* Counts of reasons, for -v: "dapo: equal text 5, differs 3". */
-static void report_reasons(const char *rule, const struct tally *t)
+/* What is to be said of the verdicts of rule I. */
+static void report(const struct config *cfg, int i, const struct jrl_verdict_tally *t)
 {
-    struct jrl_buffer b = { 0 };
-
-    for (int why = 0; why < JRL_N_WHY; why++)
-        if (t->why[why] > 0)
-            jrl_buffer_printf(&b, "%s%s %" PRId64, b.len ? ", " : "", jrl_why_name((enum jrl_why)why), t->why[why]);
-    jrl_log_info("%s: %s", rule, b.len ? jrl_buffer_str(&b) : "no verdicts");
-    jrl_buffer_release(&b);
-}
-
-static void report(const struct state *st)
-{
-    const struct config *cfg = st->cfg;
+    const char *name = cfg->rules[i]->name, *judge = cfg->command ? "the program" : cfg->rules[0]->name;
     const bool exact = strcmp(cfg->small_numbers, "exact") == 0;
-    const char *first = cfg->command ? "the program" : cfg->n_rules ? cfg->rules[0]->name : NULL;
+    struct jrl_buffer reasons = { 0 };
 
-    for (int i = 0; i < cfg->n_rules; i++) {
-        const struct tally *t = &st->tallies[i];
-        const char *name = cfg->rules[i]->name;
-
-        report_reasons(name, t);
-        if (t->why[JRL_WHY_LIMIT] > 0)
-            jrl_log_warn("%s: %" PRId64 " of %" PRId64 " rollouts reached a limit of work and count as wrong", name, t->why[JRL_WHY_LIMIT], st->n);
-        if (t->small_numbers > 0 || jrl_cli_given("small-numbers"))
-            jrl_log_report("%s: --small-numbers %s %s %" PRId64 " of %" PRId64 " verdicts", name, "exact", exact ? "changed" : "would change",
-                           t->small_numbers, st->n);
-        if (i >= cfg->n_rules - cfg->n_also)
-            jrl_log_report("%s and %s differ on %" PRId64 " of %" PRId64 " rollouts: right by %s alone %" PRId64 ", by %s alone %" PRId64, name, first,
-                           t->only_here + t->only_first, st->n, name, t->only_here, first, t->only_first);
-    }
+    jrl_verdict_tally_reasons(t, &reasons);
+    jrl_log_info("%s: %s", name, jrl_buffer_str(&reasons));
+    if (t->why[JRL_WHY_LIMIT] > 0)
+        jrl_log_warn("%s: %" PRId64 " of %" PRId64 " rollouts reached a limit of work and count as wrong", name, t->why[JRL_WHY_LIMIT], t->n);
+    if (t->small_numbers > 0 || jrl_cli_given("small-numbers"))
+        jrl_log_report("%s: --small-numbers exact %s %" PRId64 " of %" PRId64 " verdicts", name, exact ? "changed" : "would change", t->small_numbers,
+                       t->n);
+    if (i >= cfg->n_rules - cfg->n_also)
+        jrl_log_report("%s and %s differ on %" PRId64 " of %" PRId64 " rollouts: right by %s alone %" PRId64 ", by %s alone %" PRId64, name, judge,
+                       t->only_this + t->only_other, t->n, name, t->only_this, judge, t->only_other);
+    jrl_buffer_release(&reasons);
 }
 
 static void open_state(struct state *st, const struct config *cfg)
@@ -232,8 +202,8 @@ static int run(struct jrl_io *io, const struct config *cfg)
         rc = jrl_ordered_run(io, &loop);
     if (rc == JRL_EOF && cfg->command && jrl_programs_finish(st.programs, &io->err) < 0)
         rc = io->err.status;
-    if (rc >= 0)
-        report(&st);
+    for (int i = 0; i < cfg->n_rules && rc >= 0; i++)
+        report(cfg, i, &st.tallies[i]);
     close_state(&st);
     return rc;
 }

@@ -31,16 +31,23 @@ int jrl_reward_parse(struct jrl_reward *r, const char *text, struct jrl_error *e
     return JRL_OK;
 }
 
-static double worth_of(const struct jrl_reward *r, bool correct, const struct jrl_record *rec)
+static bool field_is(const struct jrl_record *rec, const char *key, const char *wanted)
 {
     const char *text;
     size_t len;
 
+    return jrl_record_str(rec, key, &text, &len, NULL) == JRL_OK && len == strlen(wanted) && memcmp(text, wanted, len) == 0;
+}
+
+static double worth_of(const struct jrl_reward *r, bool correct, const struct jrl_record *rec)
+{
+    const struct jrl_field *pred = jrl_record_find(rec, "pred");
+
     if (correct)
         return r->right;
-    if (r->has_truncated && jrl_record_str(rec, "finish", &text, &len, NULL) == JRL_OK && len == 6 && memcmp(text, "length", 6) == 0)
+    if (r->has_truncated && field_is(rec, "finish", "length"))
         return r->truncated;
-    return jrl_record_str(rec, "pred", &text, &len, NULL) == JRL_OK ? r->wrong : r->no_answer;
+    return !pred || jrl_value_type(pred->value) == JRL_NIL || field_is(rec, "why", "no answer") ? r->no_answer : r->wrong;
 }
 
 void jrl_verdict_set(struct jrl_record *rec, bool correct, const struct jrl_reward *reward)

@@ -7,7 +7,7 @@
 /* What verdicts are worth. */
 struct jrl_reward {
     double right, wrong;
-    double no_answer;   /* wrong, and no answer was found: `pred` is nil or missing */
+    double no_answer;   /* wrong, and no answer was found: `pred` is nil or missing, or `why` is "no answer" */
     double truncated;   /* wrong, and cut at the limit of tokens: `finish` is "length"; comes before no_answer */
     bool has_truncated; /* else a cut response is like any other */
 };
@@ -15,7 +15,7 @@ struct jrl_reward {
 /* "RIGHT:WRONG[:NOFORMAT[:TRUNCATED]]", finite numbers. Without NOFORMAT it is WRONG. JRL_ERR_USAGE names the text. */
 int jrl_reward_parse(struct jrl_reward *r, const char *text, struct jrl_error *err) JRL_MUST_CHECK;
 
-/* Set `correct`, and `reward` unless REWARD is NULL, which looks at the record's `pred` and `finish`: set `pred` first. Where
+/* Set `correct`, and `reward` unless REWARD is NULL: what it is depends on `pred`, `why` and `finish`, so set those first. Where
  * another value stood there before it is kept (NAME_before): a verdict that is given again is no change. */
 void jrl_verdict_set(struct jrl_record *rec, bool correct, const struct jrl_reward *reward);
 
