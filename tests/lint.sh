@@ -39,7 +39,8 @@ room_may_use() {
     stream) echo ;;
     tool) echo stream ;;
     data) echo stream text ;;
-    text | answer | score) echo ;;
+    text | answer) echo ;;
+    score) echo data ;;
     kernels) echo ;;
     model) echo kernels ;;
     rollout) echo model kernels text ;;

@@ -18,6 +18,8 @@ make_files() (
     jrl-sample --policy model --samples 2 --max-tokens 16 -o rollouts.jrl problems.jrl
     jrl-verify -o verified.jrl rollouts.jrl
     printf 'Is it right? {question} {answer} {response}' > compass.txt
+    cp verified.jrl before.jrl
+    cp verified.jrl after.jrl
     cp rollouts.jrl x.jrl
     cp rollouts.jrl eval/000150.jrl
     head -c $(($(wc -c < rollouts.jrl) - 20)) rollouts.jrl > cut.jrl

@@ -1,158 +1,173 @@
-/* jrl-eval - verified rollouts to scores: options and the record loop. Collecting, scoring and layout are in libcommon/score. */
+/* jrl-eval - verified rollouts to scores: options and the loops over records. Reading is in libcommon/data, collecting, scoring and
+ * layout in libcommon/score. */
 #include <errno.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/hash.h"
 #include "data/group.h"
-#include "data/scalar.h"
+#include "data/verified.h"
+#include "score/layouts.h"
 #include "score/report.h"
 #include "tool/io.h"
 
 struct config {
-    struct jrl_list fields;
-    const char *ks_text;
+    struct jrl_list fields, expected;
+    const char *input, *other, *ks_text, *format;
     bool partial, json;
-    struct jrl_report_options report;
+    struct jrl_ks ks;
+    double confidence;
 };
 
-/* What one record lends to the tally. */
-struct scratch {
-    struct jrl_text *labels;
-    struct jrl_buffer *texts; /* [n_fields] */
-    bool *seen;               /* [n_fields] some record has the field */
-    struct jrl_index verifiers;
+/* The rollouts of one policy. */
+struct policy {
+    struct jrl_verified_reader reader;
+    struct jrl_tally tally;
 };
 
-static int read_labels(struct jrl_io *io, const struct config *cfg, const struct jrl_record *rec, struct scratch *s)
+static void policy_init(struct policy *p, const struct jrl_list *fields)
 {
-    for (int i = 0; i < cfg->fields.n; i++) {
-        struct jrl_value v;
-
-        s->labels[i] = (struct jrl_text){ NULL, 0 };
-        if (!jrl_record_path(rec, cfg->fields.items[i], &v) || jrl_value_type(v) == JRL_NIL)
-            continue;
-        s->texts[i].len = 0;
-        if (!jrl_value_scalar(v, &s->texts[i]))
-            return jrl_io_fail(io, JRL_ERR_INPUT, "field '%s' is %s; results are split by strings, numbers and booleans", cfg->fields.items[i],
-                               jrl_value_type_name(v));
-        s->labels[i] = (struct jrl_text){ jrl_buffer_str(&s->texts[i]), s->texts[i].len };
-        s->seen[i] = true;
-    }
-    return JRL_OK;
+    jrl_verified_reader_init(&p->reader, fields->items, fields->n);
+    p->tally = (struct jrl_tally){ .fields = fields->items, .n_fields = fields->n };
 }
 
-/* Fields that a rollout may lack. */
-static void read_optional(const struct jrl_record *rec, struct jrl_scored *r, struct scratch *s)
+static void policy_release(struct policy *p)
 {
-    const char *text;
-    const void *tokens;
-    size_t n;
-
-    r->n_tokens = jrl_record_array(rec, "tokens", JRL_ARRAY_U32, &tokens, &n, NULL) == JRL_OK ? (int64_t)n : -1;
-    r->truncated = -1;
-    if (jrl_record_str(rec, "finish", &text, &n, NULL) == JRL_OK)
-        r->truncated = n == 6 && memcmp(text, "length", 6) == 0;
-    if (jrl_record_f64(rec, "entropy_mean", &r->entropy, NULL) < 0)
-        r->entropy = NAN;
-    if (jrl_record_f64(rec, "reward", &r->reward, NULL) < 0)
-        r->reward = NAN;
-    if (jrl_record_str(rec, "pred", &text, &n, NULL) == JRL_OK) {
-        r->answered = true;
-        r->answer = jrl_xxh64(text, n);
-    }
-    if (jrl_record_str(rec, "verifier", &text, &n, NULL) == JRL_OK)
-        jrl_index_put(&s->verifiers, text, n, NULL);
+    jrl_verified_reader_release(&p->reader);
+    jrl_tally_release(&p->tally);
 }
 
-static int take(struct jrl_io *io, const struct config *cfg, const struct jrl_record *rec, struct scratch *s, struct jrl_tally *tally)
+/* Every record of a stream to TAKE, whose failures get the record's name. */
+static int read_records(struct jrl_io *io, struct jrl_reader *in, int (*take)(void *ctx, const struct jrl_record *rec, struct jrl_error *err), void *ctx)
 {
-    struct jrl_scored r = { .source = { "", 0 }, .labels = s->labels };
-    struct jrl_group_key key;
-    struct jrl_error err = { 0 };
-    char name[JRL_GROUP_NAME_SIZE];
-    bool numbered;
+    struct jrl_record rec = { 0 };
     int rc;
 
-    if (jrl_record_bool(rec, "correct", &r.correct, &err) < 0)
-        return jrl_io_fail(io, JRL_ERR_INPUT, "%s; jrl-verify judges rollouts", err.text);
-    numbered = jrl_record_find(rec, "sample") || jrl_record_find(rec, "samples"); /* imported responses may not be */
-    if (jrl_group_key_read(&key, rec, &io->err) < 0 || (numbered && jrl_record_i64(rec, "sample", &r.sample, &io->err) < 0) ||
-        (numbered && jrl_record_i64(rec, "samples", &r.samples, &io->err) < 0) ||
-        (jrl_record_find(rec, "source") && jrl_record_str(rec, "source", &r.source.data, &r.source.len_bytes, &io->err) < 0))
-        return jrl_io_fail_here(io);
-    if (numbered && (r.sample < 0 || r.samples > JRL_MAX_SAMPLES || r.sample >= r.samples))
-        return jrl_io_fail(io, JRL_ERR_INPUT, "rollout of %s is sample %" PRId64 " of %" PRId64, jrl_group_key_name(&key, name), r.sample, r.samples);
-    r.uid = key.uid;
-    r.draw = key.has_draw ? key.draw : -1;
-    if ((rc = read_labels(io, cfg, rec, s)) < 0)
-        return rc;
-    read_optional(rec, &r, s);
-    if (jrl_tally_add(tally, &r, &io->err) < 0)
-        return jrl_io_fail_here(io);
-    return JRL_OK;
+    while ((rc = jrl_reader_next(in, &rec, &io->err)) >= 0 && rc != JRL_EOF) {
+        if (rc != JRL_OK)
+            continue;
+        io->n_in++;
+        jrl_progress("%" PRId64 " records", io->n_in);
+        if ((rc = take(ctx, &rec, &io->err)) < 0) {
+            jrl_fail_prefix(&io->err, "%s: record %" PRId64, jrl_reader_name(in), jrl_reader_record(in));
+            break;
+        }
+    }
+    jrl_record_release(&rec);
+    return rc < 0 ? rc : JRL_OK;
 }
 
-static int print_report(struct jrl_io *io, const struct config *cfg, const struct jrl_tally *tally, const struct jrl_index *verifiers)
+static int read_file(struct jrl_io *io, const char *path, int (*take)(void *ctx, const struct jrl_record *rec, struct jrl_error *err), void *ctx)
 {
-    struct jrl_report_options options = cfg->report;
-    struct jrl_report report;
-    struct jrl_buffer names = { 0 }, out = { 0 };
+    struct jrl_reader *in;
+    int fd, rc = jrl_io_open_input(io, path, &in, &fd);
+
+    if (rc < 0)
+        return rc;
+    rc = read_records(io, in, take, ctx);
+    jrl_io_close_input(in, fd);
+    return rc;
+}
+
+static int take_rollout(void *ctx, const struct jrl_record *rec, struct jrl_error *err)
+{
+    struct policy *p = ctx;
+    struct jrl_verified v;
+    int rc = jrl_verified_read(&p->reader, &v, rec, err);
+
+    return rc < 0 ? rc : jrl_tally_add(&p->tally, &v, err);
+}
+
+static int expect_problem(void *ctx, const struct jrl_record *rec, struct jrl_error *err)
+{
+    struct policy *p = ctx;
+    struct jrl_text source;
+    uint64_t uid;
+    int rc = jrl_problem_name_read(&source, &uid, rec, err);
+
+    return rc < 0 ? rc : jrl_tally_expect(&p->tally, source, uid, err);
+}
+
+static int read_policy(struct jrl_io *io, const struct config *cfg, struct policy *p)
+{
+    int rc = read_records(io, io->in, take_rollout, p);
+
+    if (rc == JRL_OK)
+        rc = jrl_tally_finish(&p->tally, cfg->partial, &io->err);
+    for (int i = 0; i < cfg->fields.n && rc == JRL_OK && p->tally.n > 0; i++)
+        if (!p->reader.seen[i] && jrl_cli_given("by"))
+            rc = jrl_fail(&io->err, JRL_ERR_INPUT, "no rollout has a field '%s' to split by", cfg->fields.items[i]);
+    for (int i = 0; i < cfg->expected.n && rc == JRL_OK; i++)
+        rc = read_file(io, cfg->expected.items[i], expect_problem, p);
+    return rc;
+}
+
+static bool same_verifiers(const struct jrl_verified_reader *a, const struct jrl_verified_reader *b)
+{
+    bool same = a->verifiers.n == b->verifiers.n;
+
+    for (int64_t i = 0; i < a->verifiers.n && same; i++) {
+        struct jrl_text name = jrl_index_key(&a->verifiers, i);
+
+        same = jrl_index_get(&b->verifiers, name.data, name.len_bytes) >= 0;
+    }
+    return same;
+}
+
+/* Every problem of one policy must be in the other. */
+static int read_other(struct jrl_io *io, const struct config *cfg, struct policy *ours, struct policy *other)
+{
+    char *name = jrl_xasprintf("'%s'", cfg->other);
+    int rc = read_file(io, cfg->other, take_rollout, other);
+
+    if (rc == JRL_OK && (rc = jrl_tally_finish(&other->tally, cfg->partial, &io->err)) < 0)
+        jrl_fail_prefix(&io->err, "%s", name);
+    if (rc == JRL_OK)
+        rc = jrl_tally_pair(&ours->tally, jrl_reader_name(io->in), &other->tally, name, &io->err);
+    if (rc == JRL_OK && !same_verifiers(&ours->reader, &other->reader))
+        jrl_log_warn("%s and %s were judged by different rules", jrl_reader_name(io->in), name);
+    free(name);
+    return rc;
+}
+
+static int print_report(struct jrl_io *io, const struct config *cfg, const struct policy *ours, const struct policy *other)
+{
+    const struct jrl_report_options options = { .ks = cfg->ks, .confidence = cfg->confidence, .verifiers = &ours->reader.verifiers,
+                                                .also = &ours->reader.also, .other = cfg->other, .other_verifiers = &other->reader.verifiers };
+    json_t *report = jrl_report_make(&ours->tally, &options);
+    struct jrl_buffer out = { 0 };
     int rc = JRL_OK;
 
-    for (int64_t i = 0; i < verifiers->n; i++) {
-        struct jrl_text name = jrl_index_key(verifiers, i);
-
-        if (i > 0)
-            jrl_buffer_append_str(&names, ", ");
-        jrl_buffer_append(&names, name.data, name.len_bytes);
-    }
-    options.verifiers = verifiers->n ? jrl_buffer_str(&names) : NULL;
-    jrl_report_make(&report, tally, &options);
-    if (cfg->json)
-        rc = jrl_report_json(&report, &out, &io->err);
+    if (strcmp(cfg->format, "json") == 0)
+        rc = jrl_layout_json(report, &out, &io->err);
+    else if (strcmp(cfg->format, "tsv") == 0)
+        jrl_layout_tsv(report, &out);
+    else if (strcmp(cfg->format, "markdown") == 0)
+        jrl_layout_markdown(report, &out);
     else
-        jrl_report_table(&report, &out);
+        jrl_layout_table(report, &out);
     if (rc == JRL_OK)
         fwrite(out.data, 1, out.len, jrl_io_text(io)); /* jrl_io_finish checks the stream */
-    jrl_report_release(&report);
-    jrl_buffer_release(&names);
+    json_decref(report);
     jrl_buffer_release(&out);
     return rc;
 }
 
 static int run(struct jrl_io *io, const struct config *cfg)
 {
-    struct jrl_tally tally = { .n_fields = cfg->fields.n, .fields = cfg->fields.items };
-    struct jrl_record rec = { 0 };
-    struct scratch s = { 0 };
-    size_t n = (size_t)cfg->fields.n + 1;
+    struct policy ours, other;
     int rc;
 
-    s.labels = jrl_xcalloc(n, sizeof(*s.labels));
-    s.texts = jrl_xcalloc(n, sizeof(*s.texts));
-    s.seen = jrl_xcalloc(n, sizeof(*s.seen));
-    while ((rc = jrl_io_read(io, &rec)) >= 0 && rc != JRL_EOF)
-        if (rc == JRL_OK && (rc = take(io, cfg, &rec, &s, &tally)) < 0)
-            break;
-    if (rc == JRL_EOF)
-        rc = jrl_tally_finish(&tally, cfg->partial, &io->err);
-    for (int i = 0; i < cfg->fields.n && rc == JRL_OK && tally.n > 0; i++)
-        if (!s.seen[i] && jrl_cli_given("by"))
-            rc = jrl_fail(&io->err, JRL_ERR_INPUT, "no rollout has a field '%s' to split by", cfg->fields.items[i]);
+    policy_init(&ours, &cfg->fields);
+    policy_init(&other, &(struct jrl_list){ 0 });
+    rc = read_policy(io, cfg, &ours);
+    if (rc == JRL_OK && cfg->other)
+        rc = read_other(io, cfg, &ours, &other);
     if (rc == JRL_OK)
-        rc = print_report(io, cfg, &tally, &s.verifiers);
-    for (int i = 0; i < cfg->fields.n; i++)
-        jrl_buffer_release(&s.texts[i]);
-    free(s.labels);
-    free(s.texts);
-    free(s.seen);
-    jrl_index_release(&s.verifiers);
-    jrl_tally_release(&tally);
-    jrl_record_release(&rec);
+        rc = print_report(io, cfg, &ours, &other);
+    policy_release(&ours);
+    policy_release(&other);
     return rc;
 }
 
@@ -177,16 +192,42 @@ static void parse_ks(struct jrl_ks *ks, const char *text)
     }
 }
 
-int main(int argc, char **argv)
+static bool is_stdin(const char *path)
+{
+    return !path || strcmp(path, "-") == 0;
+}
+
+static void check_options(struct config *cfg)
 {
     static const char *source = "source";
-    struct config cfg = { .report = { .confidence = 0.95 } };
+    int n_stdin = is_stdin(cfg->input) + (cfg->other && is_stdin(cfg->other));
+
+    if (cfg->fields.n == 0)
+        cfg->fields = (struct jrl_list){ &source, 1 };
+    if (cfg->ks_text)
+        parse_ks(&cfg->ks, cfg->ks_text);
+    if (cfg->json && jrl_cli_given("format") && strcmp(cfg->format, "json") != 0)
+        jrl_cli_fail("--json and --format %s contradict each other", cfg->format);
+    if (cfg->json)
+        cfg->format = "json";
+    for (int i = 0; i < cfg->expected.n; i++)
+        n_stdin += is_stdin(cfg->expected.items[i]);
+    if (n_stdin > 1)
+        jrl_cli_fail("standard input can be read once: name a file for the rollouts, for --compare and for --expect");
+}
+
+int main(int argc, char **argv)
+{
+    struct config cfg = { .confidence = 0.95, .format = "table" };
     const struct jrl_option options[] = {
         JRL_OPT_LIST(0, "by", &cfg.fields, "FIELD", "split by a field of the problem, such as extra.level (default source)"),
         JRL_OPT_STR(0, "k", &cfg.ks_text, "LIST", "the k of pass@k, such as 1,4,8 (default: powers of two)"),
-        JRL_OPT_REAL(0, "confidence", &cfg.report.confidence, 0.5, 0.9999, "X", "probability that an interval covers"),
+        JRL_OPT_REAL(0, "confidence", &cfg.confidence, 0.5, 0.9999, "X", "probability that an interval covers"),
+        JRL_OPT_STR(0, "compare", &cfg.other, "OTHER", "verified rollouts of another policy: the difference, problem by problem"),
+        JRL_OPT_LIST(0, "expect", &cfg.expected, "PROBLEMS", "a problem of this stream without rollouts is an error"),
         JRL_OPT_FLAG(0, "partial", &cfg.partial, "score problems of which rollouts are missing"),
-        JRL_OPT_FLAG('j', "json", &cfg.json, "print one JSON object"),
+        JRL_OPT_CHOICE(0, "format", &cfg.format, "table|markdown|tsv|json", "layout"),
+        JRL_OPT_FLAG('j', "json", &cfg.json, "print one JSON object: --format json"),
         JRL_OPT_TEXT,
         JRL_OPT_END,
     };
@@ -195,10 +236,8 @@ int main(int argc, char **argv)
     char **args;
     int n_args = jrl_cli_parse(&tool, argc, argv, &args);
 
-    if (cfg.fields.n == 0)
-        cfg.fields = (struct jrl_list){ &source, 1 };
-    if (cfg.ks_text)
-        parse_ks(&cfg.report.ks, cfg.ks_text);
-    jrl_io_open_sink(&io, &tool, n_args ? args[0] : NULL);
+    cfg.input = n_args ? args[0] : NULL;
+    check_options(&cfg);
+    jrl_io_open_sink(&io, &tool, cfg.input);
     return jrl_io_finish(&io, run(&io, &cfg));
 }

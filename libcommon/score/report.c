@@ -1,12 +1,17 @@
-/* report.c - the rows of an evaluation and its JSON; the table is in table.c. */
+/* report.c - the rows of an evaluation; see report.h. */
 #include "score/report.h"
 
-#include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/json.h"
+#include "score/metrics.h"
+
+/* What all rows have in common. */
+struct making {
+    const struct jrl_tally *tally;
+    struct jrl_summary_options summary;
+    struct jrl_also_rules also;
+};
 
 /* Whole numbers in order of value and before texts; problems without the field last. */
 static bool as_number(struct jrl_text t, long long *x)
@@ -44,154 +49,164 @@ static int compare_values(const void *a, const void *b, void *ctx)
     return order ? order : (s.len_bytes > u.len_bytes) - (s.len_bytes < u.len_bytes);
 }
 
-/* The values of a field that occur, and for every text its place among them (place[0]: without the field). */
-static void collect_values(struct jrl_report_part *part, const struct jrl_tally *t, int field, int64_t *place)
+/* The rows of one field: its values that occur, in order, and the problems of each. */
+struct part {
+    int64_t n;
+    int64_t *values; /* [n] numbers in tally.texts; -1: problems without the field */
+    int64_t *place;  /* [texts.n + 1] where value - 1 stands in `values`, -1: nowhere */
+    int64_t *end;    /* [n] the members of row i end here, those of the first begin at 0 */
+    const struct jrl_tally_problem **members; /* [tally.n] */
+};
+
+static void find_values(struct part *part, const struct jrl_tally *t, int field)
 {
+    memset(part->place, 0xff, ((size_t)t->texts.n + 1) * sizeof(*part->place));
     for (int64_t i = 0; i < t->n; i++) {
         int64_t value = t->problems[i].labels[field];
 
-        if (place[value + 1] >= 0)
+        if (part->place[value + 1] >= 0)
             continue;
-        place[value + 1] = 0;
+        part->place[value + 1] = 0;
         part->values[part->n++] = value;
     }
-    qsort_r(part->values, (size_t)part->n, sizeof(*part->values), compare_values, (void *)t);
+    qsort_r(part->values, (size_t)part->n, sizeof(*part->values), compare_values, (void *)(uintptr_t)t);
     for (int64_t i = 0; i < part->n; i++)
-        place[part->values[i] + 1] = i;
+        part->place[part->values[i] + 1] = i;
 }
 
 /* Problems are dealt to their row by a counting sort, which keeps their order. */
-static void make_part(struct jrl_report *r, int field)
+static void deal_problems(struct part *part, const struct jrl_tally *t, int field)
 {
-    const struct jrl_tally *t = r->tally;
-    struct jrl_report_part *part = &r->parts[field];
-    int64_t *place = jrl_xcalloc((size_t)t->texts.n + 1, sizeof(*place));
-    int64_t *start = jrl_xcalloc((size_t)t->n + 2, sizeof(*start));
-    const struct jrl_tally_problem **members = jrl_xcalloc((size_t)t->n + 1, sizeof(*members));
+    int64_t *at = part->end; /* first where a row begins, in the end where it ends */
+    int64_t begin = 0;
 
-    part->field = t->fields[field];
-    part->values = jrl_xcalloc((size_t)t->n + 1, sizeof(*part->values));
-    memset(place, 0xff, ((size_t)t->texts.n + 1) * sizeof(*place));
-    collect_values(part, t, field, place);
-    part->rows = jrl_xcalloc((size_t)part->n + 1, sizeof(*part->rows));
     for (int64_t i = 0; i < t->n; i++)
-        start[place[t->problems[i].labels[field] + 1] + 1]++;
-    for (int64_t i = 0; i < part->n; i++)
-        start[i + 1] += start[i];
-    for (int64_t i = 0; i < t->n; i++)
-        members[start[place[t->problems[i].labels[field] + 1]]++] = &t->problems[i];
-    for (int64_t i = 0, from = 0; i < part->n; from = start[i++])
-        jrl_summarise(&part->rows[i], members + from, start[i] - from, &r->options.ks, r->options.confidence);
-    free(place);
-    free(start);
-    free(members);
-}
-
-void jrl_report_make(struct jrl_report *r, const struct jrl_tally *tally, const struct jrl_report_options *options)
-{
-    const struct jrl_tally_problem **members = jrl_xcalloc((size_t)tally->n + 1, sizeof(*members));
-
-    *r = (struct jrl_report){ .tally = tally, .options = *options };
-    for (int64_t i = 0; i < tally->n; i++)
-        members[i] = &tally->problems[i];
-    jrl_summarise(&r->all, members, tally->n, &options->ks, options->confidence);
-    free(members);
-    r->parts = jrl_xcalloc((size_t)tally->n_fields + 1, sizeof(*r->parts));
-    for (int i = 0; i < tally->n_fields; i++)
-        make_part(r, i);
-}
-
-void jrl_report_release(struct jrl_report *r)
-{
-    for (int i = 0; r->parts && i < r->tally->n_fields; i++) {
-        free(r->parts[i].values);
-        free(r->parts[i].rows);
-    }
-    free(r->parts);
-    memset(r, 0, sizeof(*r));
-}
-
-static json_t *real_or_null(double x)
-{
-    return isfinite(x) ? json_real(x) : json_null();
-}
-
-/* NAME, NAME_stderr, NAME_low, NAME_high: flat, so that `.overall.avg` is the number. */
-static void set_estimate(json_t *const objects[4], const char *const keys[4], const struct jrl_estimate *e)
-{
-    const double values[4] = { e->value, e->std_error, e->low, e->high };
-
-    for (int i = 0; i < 4; i++)
-        json_object_set_new(objects[i], keys[i], e->n > 0 ? real_or_null(values[i]) : json_null());
-}
-
-static json_t *summary_json(const struct jrl_summary *s)
-{
-    static const char *const avg[4] = { "avg", "avg_stderr", "avg_low", "avg_high" };
-    static const char *const maj[4] = { "maj", "maj_stderr", "maj_low", "maj_high" };
-    static const char *const pass[4] = { "pass", "pass_stderr", "pass_low", "pass_high" };
-    json_t *row = json_pack("{s:I, s:I, s:o, s:I, s:I}", "problems", (json_int_t)s->problems, "rollouts", (json_int_t)s->rollouts, "samples",
-                            s->samples_min == s->samples_max ? json_integer(s->samples_min) : json_null(), "samples_min",
-                            (json_int_t)s->samples_min, "samples_max", (json_int_t)s->samples_max);
-    json_t *const same[4] = { row, row, row, row };
-    json_t *by_k[4];
-    char k[24];
-
-    set_estimate(same, avg, &s->avg);
-    set_estimate(same, maj, &s->maj);
-    for (int i = 0; i < 4; i++)
-        json_object_set_new(row, pass[i], by_k[i] = json_object());
-    for (int j = 0; j < s->ks.n; j++) {
-        const char *const keys[4] = { k, k, k, k };
-
-        snprintf(k, sizeof(k), "%lld", (long long)s->ks.k[j]);
-        set_estimate(by_k, keys, &s->pass[j]);
-    }
-    json_object_set_new(row, "tokens", real_or_null(s->tokens));
-    json_object_set_new(row, "truncated", real_or_null(s->truncated));
-    json_object_set_new(row, "answered", real_or_null(s->answered));
-    json_object_set_new(row, "entropy", real_or_null(s->entropy));
-    json_object_set_new(row, "reward", real_or_null(s->reward));
-    return row;
-}
-
-static int part_json(const struct jrl_report *r, const struct jrl_report_part *part, json_t *by, struct jrl_error *err)
-{
-    json_t *rows = json_object();
-
+        at[part->place[t->problems[i].labels[field] + 1]]++;
     for (int64_t i = 0; i < part->n; i++) {
-        struct jrl_text value = part->values[i] < 0 ? (struct jrl_text){ "", 0 } : jrl_index_key(&r->tally->texts, part->values[i]);
+        int64_t n = at[i];
 
-        if (json_object_setn_new(rows, value.data, value.len_bytes, summary_json(&part->rows[i])) < 0) {
-            json_decref(rows);
-            return jrl_fail(err, JRL_ERR_INPUT, "a value of field '%s' is not UTF-8 and cannot be a JSON key", part->field);
-        }
+        at[i] = begin;
+        begin += n;
     }
-    json_object_set_new(by, part->field, rows);
-    return JRL_OK;
+    for (int64_t i = 0; i < t->n; i++)
+        part->members[at[part->place[t->problems[i].labels[field] + 1]]++] = &t->problems[i];
 }
 
-int jrl_report_json(const struct jrl_report *r, struct jrl_buffer *out, struct jrl_error *err)
+static void part_make(struct part *part, const struct jrl_tally *t, int field)
 {
-    json_t *root = json_pack("{s:f, s:s?, s:o, s:o, s:{}}", "confidence", r->options.confidence, "verifier", r->options.verifiers, "overall",
-                             summary_json(&r->all), "mean", json_object(), "by");
-    json_t *mean = json_object_get(root, "mean"), *by = json_object_get(root, "by");
-    char *text;
-    int rc = JRL_OK;
+    part->n = 0;
+    part->values = jrl_xcalloc((size_t)t->n + 1, sizeof(*part->values));
+    part->place = jrl_xcalloc((size_t)t->texts.n + 1, sizeof(*part->place));
+    part->end = jrl_xcalloc((size_t)t->n + 1, sizeof(*part->end));
+    part->members = jrl_xcalloc((size_t)t->n + 1, sizeof(*part->members));
+    find_values(part, t, field);
+    deal_problems(part, t, field);
+}
 
-    for (int i = 0; i < r->tally->n_fields && rc == JRL_OK; i++) {
-        struct jrl_summary s;
+static void part_release(struct part *part)
+{
+    free(part->values);
+    free(part->place);
+    free(part->end);
+    free(part->members);
+}
 
-        jrl_summary_mean(&s, r->parts[i].rows, r->parts[i].n, r->options.confidence);
-        json_object_set_new(mean, r->parts[i].field, summary_json(&s));
-        rc = part_json(r, &r->parts[i], by, err);
+/* Rows of a field into BY, their mean into MEAN. */
+static void add_field(const struct making *m, int field, json_t *by, json_t *mean)
+{
+    const struct jrl_tally *t = m->tally;
+    struct jrl_summary *rows, average = { 0 };
+    json_t *objects = json_object();
+    struct part part;
+
+    part_make(&part, t, field);
+    rows = jrl_xcalloc((size_t)part.n + 1, sizeof(*rows));
+    for (int64_t i = 0, from = 0; i < part.n; from = part.end[i++]) {
+        struct jrl_text value = part.values[i] < 0 ? (struct jrl_text){ "", 0 } : jrl_index_key(&t->texts, part.values[i]);
+
+        jrl_summarise(&rows[i], part.members + from, part.end[i] - from, &m->summary);
+        json_object_setn_new_nocheck(objects, value.data, value.len_bytes, jrl_metrics(&rows[i], &m->also));
     }
-    if (rc == JRL_OK) {
-        text = json_dumps(root, JSON_COMPACT | JSON_PRESERVE_ORDER);
-        jrl_buffer_append_str(out, text);
-        jrl_buffer_append_byte(out, '\n');
-        free(text);
+    jrl_summary_mean(&average, rows, part.n, &m->summary);
+    json_object_set_new_nocheck(by, t->fields[field], objects);
+    json_object_set_new_nocheck(mean, t->fields[field], jrl_metrics(&average, &m->also));
+    free(rows);
+    part_release(&part);
+}
+
+static json_t *all_problems(const struct making *m)
+{
+    const struct jrl_tally *t = m->tally;
+    const struct jrl_tally_problem **members = jrl_xcalloc((size_t)t->n + 1, sizeof(*members));
+    struct jrl_summary s;
+
+    for (int64_t i = 0; i < t->n; i++)
+        members[i] = &t->problems[i];
+    jrl_summarise(&s, members, t->n, &m->summary);
+    free(members);
+    return jrl_metrics(&s, &m->also);
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void sort_also(struct jrl_also_rules *also, const struct jrl_index *names)
+{
+    also->n = (int)names->n;
+    for (int i = 0; i < also->n; i++) {
+        struct jrl_text name = jrl_index_key(names, i);
+
+        also->list[i].name = jrl_xstrndup(name.data, name.len_bytes);
+        also->list[i].number = i;
     }
-    json_decref(root);
-    return rc;
+    qsort(also->list, (size_t)also->n, sizeof(*also->list), compare_names); /* the name is the first member */
+}
+
+/* "dapo, polaris"; null without names. */
+static json_t *joined(const struct jrl_index *names)
+{
+    struct jrl_buffer text = { 0 };
+    json_t *string;
+
+    for (int64_t i = 0; i < names->n; i++) {
+        struct jrl_text name = jrl_index_key(names, i);
+
+        jrl_buffer_append_str(&text, i > 0 ? ", " : "");
+        jrl_buffer_append(&text, name.data, name.len_bytes);
+    }
+    string = names->n > 0 ? json_stringn_nocheck(jrl_buffer_str(&text), text.len) : json_null();
+    jrl_buffer_release(&text);
+    return string;
+}
+
+json_t *jrl_report_make(const struct jrl_tally *tally, const struct jrl_report_options *options)
+{
+    struct making m = { .tally = tally, .summary = { .ks = options->ks, .confidence = options->confidence, .n_also = (int)options->also->n,
+                                                     .versus = options->other != NULL } };
+    json_t *report = json_object(), *mean = json_object(), *by = json_object(), *also = NULL;
+
+    sort_also(&m.also, options->also);
+    json_object_set_new(report, "confidence", json_real(options->confidence));
+    json_object_set_new(report, "verifier", joined(options->verifiers));
+    json_object_set_new(report, "overall", all_problems(&m));
+    json_object_set_new(report, "mean", mean);
+    json_object_set_new(report, "by", by);
+    for (int i = 0; i < tally->n_fields; i++)
+        add_field(&m, i, by, mean);
+    if (options->other) {
+        json_t *other = json_object();
+
+        json_object_set_new_nocheck(other, "file", json_string_nocheck(options->other));
+        json_object_set_new(other, "verifier", joined(options->other_verifiers));
+        json_object_set_new(report, "compare", other);
+    }
+    if (m.also.n > 0)
+        json_object_set_new(report, "also", also = json_array());
+    for (int i = 0; i < m.also.n; i++) {
+        json_array_append_new(also, json_string_nocheck(m.also.list[i].name));
+        free(m.also.list[i].name);
+    }
+    return report;
 }

@@ -107,10 +107,19 @@ double jrl_student_quantile(double confidence, double dof)
     return low + (high - low) / 2;
 }
 
-struct jrl_estimate jrl_estimate_mean(const double *x, int64_t n, double confidence)
+/* No deviation, no width: DOF is not asked then, and may be 0. */
+static void set_interval(struct jrl_estimate *e, double dof, double least, double confidence)
+{
+    double reach = e->std_error > 0 ? jrl_student_quantile(confidence, dof) * e->std_error : 0;
+
+    e->low = fmax(least, e->value - reach);
+    e->high = fmin(1, e->value + reach);
+}
+
+struct jrl_estimate jrl_estimate_mean(const double *x, int64_t n, double least, double confidence)
 {
     struct jrl_estimate e = { n, NAN, NAN, NAN, NAN };
-    double sum = 0, squares = 0, reach;
+    double sum = 0, squares = 0;
 
     if (n == 0)
         return e;
@@ -122,8 +131,27 @@ struct jrl_estimate jrl_estimate_mean(const double *x, int64_t n, double confide
     for (int64_t i = 0; i < n; i++)
         squares += (x[i] - e.value) * (x[i] - e.value);
     e.std_error = sqrt(squares / (double)(n - 1) / (double)n);
-    reach = e.std_error > 0 ? jrl_student_quantile(confidence, (double)(n - 1)) * e.std_error : 0;
-    e.low = fmax(0, e.value - reach);
-    e.high = fmin(1, e.value + reach);
+    set_interval(&e, (double)(n - 1), least, confidence);
+    return e;
+}
+
+struct jrl_estimate jrl_estimate_rows(const struct jrl_estimate *const *rows, int64_t n, double least, double confidence)
+{
+    const struct jrl_estimate none = { 0, NAN, NAN, NAN, NAN };
+    struct jrl_estimate e = none;
+    double squares = 0;
+
+    e.value = n > 0 ? 0 : NAN;
+    for (int64_t i = 0; i < n; i++) {
+        if (rows[i]->n == 0)
+            return none;
+        e.n += rows[i]->n;
+        e.value += rows[i]->value / (double)n;
+        squares += rows[i]->std_error * rows[i]->std_error;
+    }
+    if (n == 0 || isnan(squares))
+        return e;
+    e.std_error = sqrt(squares) / (double)n;
+    set_interval(&e, (double)(e.n - n), least, confidence);
     return e;
 }

@@ -25,10 +25,14 @@ bool jrl_majority_correct(const struct jrl_vote *votes, int64_t n, int64_t *scra
 struct jrl_estimate {
     int64_t n;
     double value, std_error; /* deviation (n - 1) / sqrt(n) */
-    double low, high;        /* Student's interval with n - 1 degrees of freedom, cut to [0, 1] */
+    double low, high;        /* Student's interval with n - 1 degrees of freedom */
 };
-/* The mean of n values in [0, 1], e.g. the shares of right samples of n problems. n = 0: all NaN. */
-struct jrl_estimate jrl_estimate_mean(const double *x, int64_t n, double confidence);
+/* The mean of n values from LEAST to 1, to which the interval is cut: 0 for shares of right samples, -1 for differences of them.
+ * n = 0: all NaN. */
+struct jrl_estimate jrl_estimate_mean(const double *x, int64_t n, double least, double confidence);
+/* The plain mean of n independent estimates: their variances add up, the degrees of freedom are those of all problems together.
+ * One of them without problems: all NaN. */
+struct jrl_estimate jrl_estimate_rows(const struct jrl_estimate *const *rows, int64_t n, double least, double confidence);
 
 /* The t for which a Student variable with DOF degrees of freedom lies in [-t, t] with probability CONFIDENCE (0..1, exclusive). */
 double jrl_student_quantile(double confidence, double dof);

@@ -46,7 +46,7 @@ static void read_mean(FILE *f)
     assert_true(n <= 512);
     for (int64_t i = 0; i < n; i++)
         assert_int_equal(fscanf(f, "%lf", &x[i]), 1);
-    e = jrl_estimate_mean(x, n, confidence);
+    e = jrl_estimate_mean(x, n, 0, confidence);
     assert_int_equal(e.n, n);
     near(e.value, value, 1e-12, "mean");
     near(e.std_error, std_error, 1e-12, "standard error");
@@ -102,14 +102,35 @@ static void test_majority_ties(void **state)
 static void test_small_means(void **state)
 {
     double x[3] = { 1, 1, 1 };
-    struct jrl_estimate e = jrl_estimate_mean(x, 0, 0.95);
+    struct jrl_estimate e = jrl_estimate_mean(x, 0, 0, 0.95);
 
     (void)state;
     assert_true(isnan(e.value));
-    e = jrl_estimate_mean(x, 1, 0.95);
+    e = jrl_estimate_mean(x, 1, 0, 0.95);
     assert_true(e.value == 1 && isnan(e.std_error) && isnan(e.low));
-    e = jrl_estimate_mean(x, 3, 0.95);
+    e = jrl_estimate_mean(x, 3, 0, 0.95);
     assert_true(e.value == 1 && e.std_error == 0 && e.low == 1 && e.high == 1);
+}
+
+static void test_differences(void **state)
+{
+    const double x[4] = { -1, -1, -0.5, -1 }, y[2] = { 0.25, 0.25 };
+    const struct jrl_estimate a = jrl_estimate_mean(x, 4, -1, 0.95), b = jrl_estimate_mean(y, 2, -1, 0.95), lone = jrl_estimate_mean(y, 1, -1, 0.95);
+    const struct jrl_estimate *rows[2] = { &a, &b }, *with_lone[2] = { &a, &lone };
+    struct jrl_estimate e;
+
+    (void)state;
+    assert_true(a.value == -0.875 && a.low == -1 && a.high > -0.875 && a.high < 0);
+    assert_true(b.low == 0.25 && b.high == 0.25);
+    e = jrl_estimate_rows(rows, 2, -1, 0.95);
+    near(e.value, -0.3125, 1e-15, "mean of rows");
+    near(e.std_error, a.std_error / 2, 1e-15, "its standard error");
+    near(e.high - e.value, jrl_student_quantile(0.95, 4) * e.std_error, 1e-12, "its reach");
+    assert_int_equal(e.n, 6);
+    e = jrl_estimate_rows(with_lone, 2, -1, 0.95); /* one problem has no deviation */
+    assert_true(e.value == -0.3125 && isnan(e.std_error) && isnan(e.low));
+    e = jrl_estimate_rows(rows, 0, -1, 0.95);
+    assert_true(e.n == 0 && isnan(e.value));
 }
 
 int main(void)
@@ -118,6 +139,7 @@ int main(void)
         cmocka_unit_test(test_golden),
         cmocka_unit_test(test_majority_ties),
         cmocka_unit_test(test_small_means),
+        cmocka_unit_test(test_differences),
     };
     return cmocka_run_group_tests_name("score", tests, NULL, NULL);
 }
