@@ -109,7 +109,7 @@ static int read_judgement(struct jrl_verified *v, const struct jrl_record *rec, 
         v->judgement = len == 1 && *text >= 'A' && *text <= 'C' ? JRL_JUDGE_A + (*text - 'A') : JRL_JUDGE_OTHER;
     }
     if (v->correct != (v->by_rules || v->by_judge))
-        return jrl_fail(err, JRL_ERR_INPUT, "field 'correct' is %s, but 'rule_correct' is %s and 'judge_correct' %s: another rule judged after jrl-judge",
+        return jrl_fail(err, JRL_ERR_INPUT, "field 'correct' is %s, but 'rule_correct' is %s and 'judge_correct' %s: something changed it after jrl-judge",
                         v->correct ? "true" : "false", v->by_rules ? "true" : "false", v->by_judge ? "true" : "false or absent");
     return JRL_OK;
 }
