@@ -37,6 +37,7 @@ entry() {
     jrl-cat) class=filter input=batches.jrl ;;
     jrl-check) class=sink input=batches.jrl ;;
     jrl-eval) class=sink input=judged.jrl ;;
+    jrl-filter) class=filter input=verified.jrl args=(--keep 'n > 0') ;;
     jrl-import) class=lines input=rows.jsonl ;;
     jrl-judge) class=filter input=verified.jrl args=(--policy "$inputs/policy" --prompt "$inputs/prompt.txt" --max-tokens 8) ;;
     jrl-logprob) class=filter input=rollouts.jrl args=(--policy "$inputs/policy" --as old) ;;

@@ -196,6 +196,19 @@ void jrl_where_free(struct jrl_where *w)
     free(w);
 }
 
+const char *jrl_where_unknown(const struct jrl_where *w, const char *const known[])
+{
+    for (size_t i = 0; i < w->n; i++) {
+        int k = 0;
+
+        while (known[k] && strcmp(known[k], w->tests[i].field) != 0)
+            k++;
+        if (!known[k])
+            return w->tests[i].field;
+    }
+    return NULL;
+}
+
 static bool decide(enum op op, int order)
 {
     switch (op) {

@@ -13,6 +13,9 @@ struct jrl_where;
 
 int jrl_where_new(struct jrl_where **out, const char *text, struct jrl_error *err) JRL_MUST_CHECK; /* JRL_ERR_USAGE with the place */
 void jrl_where_free(struct jrl_where *w); /* accepts NULL */
+/* The first field of the condition that is none of KNOWN (NULL at the end), or NULL: for records whose fields are known, in
+ * which a misspelt one would never hold. */
+const char *jrl_where_unknown(const struct jrl_where *w, const char *const known[]);
 bool jrl_where_holds(const struct jrl_where *w, const struct jrl_record *rec);
 
 #endif
