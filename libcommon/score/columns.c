@@ -2,29 +2,204 @@
 #include "score/columns.h"
 
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-static const json_t *find(const struct jrl_column *c, const json_t *numbers, const char *key)
+enum kind { COUNT, SHARE, LENGTH, INTERVAL, RANGE, CHANGE, CHANGE_INTERVAL };
+enum presence { ALWAYS, WHEN_KNOWN /* when a row has the number */ };
+
+/* A heading may have one of jrl_names in braces. */
+struct column {
+    const char *heading;
+    const char *key; /* of the number in its group */
+    enum kind kind;
+    enum presence presence;
+};
+
+static const struct column scores[] = {
+    { "problems", "problems", COUNT, ALWAYS },
+    { "N", "samples_min", RANGE, ALWAYS },
+    { "avg@N", "avg", SHARE, ALWAYS },
+    { "{interval}", "avg", INTERVAL, ALWAYS },
+    { "maj@N", "maj", SHARE, ALWAYS },
+    { "pass@", NULL, SHARE, ALWAYS }, /* stands for one column a k */
+    { "best@N", "best", SHARE, ALWAYS },
+    { "none right", "solve_none", COUNT, ALWAYS },
+    { "all right", "solve_all", COUNT, ALWAYS },
+};
+static const struct column responses[] = {
+    { "rollouts", "rollouts", COUNT, ALWAYS },
+    { "answered", "answered", SHARE, ALWAYS },
+    { "no box", "format_errors", COUNT, WHEN_KNOWN },
+    { "tokens", "tokens", LENGTH, WHEN_KNOWN },
+    { "truncated", "truncated", SHARE, WHEN_KNOWN },
+    { "4-grams", "distinct_4gram", SHARE, WHEN_KNOWN },
+    { "entropy", "entropy", SHARE, WHEN_KNOWN },
+    { "reward", "reward", SHARE, WHEN_KNOWN },
+};
+static const struct column judge[] = {
+    { "rules alone", "judge.rule_avg", SHARE, ALWAYS },
+    { "{interval}", "judge.rule_avg", INTERVAL, ALWAYS },
+    { "avg@N", "avg", SHARE, ALWAYS },
+    { "by rules", "judge.by_rule", COUNT, ALWAYS },
+    { "judge only", "judge.by_judge", COUNT, ALWAYS },
+    { "rejected", "judge.rejected", COUNT, ALWAYS },
+    { "as wrong", "judge.incorrect", COUNT, ALWAYS },
+    { "as invalid", "judge.invalid", COUNT, ALWAYS },
+    { "unclear", "judge.other", COUNT, ALWAYS },
+    { "not asked", "judge.not_asked", COUNT, ALWAYS },
+};
+static const struct column rules[] = {
+    { "{first}", "first_avg", SHARE, ALWAYS },
+    { "{second}", "avg", SHARE, ALWAYS },
+    { "both right", "both", COUNT, ALWAYS },
+    { "only {first}", "first_only", COUNT, ALWAYS },
+    { "only {second}", "second_only", COUNT, ALWAYS },
+    { "both wrong", "neither", COUNT, ALWAYS },
+};
+static const struct column compare[] = {
+    { "avg@N", "avg", SHARE, ALWAYS },
+    { "other", "compare.avg", SHARE, ALWAYS },
+    { "difference", "compare.difference", CHANGE, ALWAYS },
+    { "{interval}", "compare.difference", CHANGE_INTERVAL, ALWAYS },
+    { "better", "compare.better", COUNT, ALWAYS },
+    { "equal", "compare.equal", COUNT, ALWAYS },
+    { "worse", "compare.worse", COUNT, ALWAYS },
+};
+
+#define TABLE(list, group) { list, (int)(sizeof(list) / sizeof(*(list))), group }
+static const struct {
+    const struct column *list;
+    int n;
+    const char *group; /* what the table is about: an object that a row has or has not; NULL: every row */
+} tables[] = {
+    [JRL_TABLE_SCORES] = TABLE(scores, NULL),
+    [JRL_TABLE_RESPONSES] = TABLE(responses, NULL),
+    [JRL_TABLE_JUDGE] = TABLE(judge, "judge"),
+    [JRL_TABLE_RULES] = TABLE(rules, "also"),
+    [JRL_TABLE_COMPARE] = TABLE(compare, "compare"),
+};
+
+struct shown {
+    const struct column *column;
+    long long k; /* of pass@k */
+};
+
+struct jrl_columns {
+    enum jrl_table table;
+    const struct jrl_names *names;
+    struct shown *list; /* [n] */
+    int n;
+};
+
+/* The number of a column in a row; its key ends with SUFFIX. Dots of keys lead into objects; those of the rules table are
+ * about one rule. */
+static const json_t *find(const struct jrl_columns *c, const struct shown *s, const json_t *numbers, const char *suffix)
 {
-    const json_t *o = c->group ? json_object_get(numbers, c->group) : numbers;
+    char key[64], *dot;
 
-    if (c->name)
-        o = json_object_get(o, c->name);
-    return json_object_get(o, key);
+    if (c->table == JRL_TABLE_RULES)
+        numbers = json_object_get(json_object_get(numbers, "also"), c->names->second);
+    if (s->column->key)
+        snprintf(key, sizeof(key), "%s%s", s->column->key, suffix);
+    else
+        snprintf(key, sizeof(key), "pass%s.%lld", suffix, s->k);
+    if ((dot = strchr(key, '.'))) {
+        *dot = '\0';
+        return json_object_get(json_object_get(numbers, key), dot + 1);
+    }
+    return json_object_get(numbers, key);
 }
 
-static const json_t *find_part(const struct jrl_column *c, const json_t *numbers, const char *suffix)
+static void show(struct jrl_columns *c, const struct column *column, long long k)
 {
-    char key[64];
-
-    snprintf(key, sizeof(key), "%s%s", c->key, suffix);
-    return find(c, numbers, key);
+    c->list = jrl_xrealloc(c->list, (size_t)c->n + 1, sizeof(*c->list));
+    c->list[c->n++] = (struct shown){ column, k };
 }
 
-static char *format_two(const char *format, const json_t *low, const json_t *high)
+/* The smallest k above K of which a row has a pass@k; 0: none. */
+static long long next_k(const struct jrl_rows *rows, long long k)
 {
-    return json_is_number(low) ? jrl_xasprintf(format, json_number_value(low), json_number_value(high)) : jrl_xstrdup("-");
+    long long next = 0;
+    const char *key;
+    json_t *ignored;
+
+    for (int64_t i = 0; i < rows->n; i++)
+        json_object_foreach(json_object_get(rows->list[i].numbers, "pass"), key, ignored)
+            if (atoll(key) > k && (next == 0 || atoll(key) < next))
+                next = atoll(key);
+    return next;
+}
+
+static bool is_known(const struct jrl_columns *c, const struct column *column, const struct jrl_rows *rows)
+{
+    const struct shown s = { column, 0 };
+    bool known = false;
+
+    for (int64_t i = 0; i < rows->n && !known; i++)
+        known = json_is_number(find(c, &s, rows->list[i].numbers, ""));
+    return known;
+}
+
+/* Has a row something of what the table is about? */
+static bool is_of_use(const struct jrl_columns *c, const struct jrl_rows *rows)
+{
+    const char *group = tables[c->table].group;
+    bool use = group == NULL;
+
+    for (int64_t i = 0; i < rows->n && !use; i++) {
+        const json_t *about = json_object_get(rows->list[i].numbers, group);
+
+        use = c->table == JRL_TABLE_RULES ? json_object_get(about, c->names->second) != NULL : about != NULL;
+    }
+    return use;
+}
+
+struct jrl_columns *jrl_columns_new(enum jrl_table table, const struct jrl_rows *rows, const struct jrl_names *names)
+{
+    struct jrl_columns *c = jrl_xcalloc(1, sizeof(*c));
+
+    c->table = table;
+    c->names = names;
+    for (int i = 0; i < tables[table].n && is_of_use(c, rows); i++) {
+        const struct column *column = &tables[table].list[i];
+
+        if (!column->key) { /* pass@1 is avg@N */
+            for (long long k = next_k(rows, 1); k > 0; k = next_k(rows, k))
+                show(c, column, k);
+        } else if (column->presence == ALWAYS || is_known(c, column, rows)) {
+            show(c, column, 0);
+        }
+    }
+    return c;
+}
+
+void jrl_columns_free(struct jrl_columns *c)
+{
+    free(c->list);
+    free(c);
+}
+
+int jrl_columns_n(const struct jrl_columns *c)
+{
+    return c->n;
+}
+
+char *jrl_columns_heading(const struct jrl_columns *c, int j)
+{
+    const struct { const char *place, *name; } names[] = {
+        { "{interval}", c->names->interval }, { "{first}", c->names->first }, { "{second}", c->names->second } };
+    const char *heading = c->list[j].column->heading;
+
+    for (int i = 0; i < 3; i++) {
+        const char *at = strstr(heading, names[i].place);
+
+        if (at)
+            return jrl_xasprintf("%.*s%s", (int)(at - heading), heading, names[i].name);
+    }
+    return c->list[j].k ? jrl_xasprintf("%s%lld", heading, c->list[j].k) : jrl_xstrdup(heading);
 }
 
 char *jrl_samples_text(const json_t *numbers)
@@ -34,115 +209,23 @@ char *jrl_samples_text(const json_t *numbers)
     return min == max ? jrl_xasprintf("%" PRId64, min) : jrl_xasprintf("%" PRId64 "-%" PRId64, min, max);
 }
 
-char *jrl_column_text(const struct jrl_column *c, const json_t *numbers)
+char *jrl_columns_text(const struct jrl_columns *c, int j, const json_t *numbers)
 {
-    static const char *const formats[] = { [JRL_COLUMN_SHARE] = "%.4f", [JRL_COLUMN_LENGTH] = "%.1f", [JRL_COLUMN_CHANGE] = "%+.4f" };
-    const json_t *value = find(c, numbers, c->key);
+    const struct shown *s = &c->list[j];
+    const bool interval = s->column->kind == INTERVAL || s->column->kind == CHANGE_INTERVAL;
+    const json_t *value = find(c, s, numbers, interval ? "_low" : "");
+    double x = json_number_value(value);
 
-    if (c->kind == JRL_COLUMN_RANGE)
-        return jrl_samples_text(numbers);
-    if (c->kind == JRL_COLUMN_INTERVAL)
-        return format_two("%.4f-%.4f", find_part(c, numbers, "_low"), find_part(c, numbers, "_high"));
-    if (c->kind == JRL_COLUMN_CHANGE_INTERVAL)
-        return format_two("%+.4f to %+.4f", find_part(c, numbers, "_low"), find_part(c, numbers, "_high"));
     if (!json_is_number(value))
         return jrl_xstrdup("-");
-    if (c->kind == JRL_COLUMN_COUNT)
-        return jrl_xasprintf("%" PRId64, (int64_t)json_integer_value(value));
-    return jrl_xasprintf(formats[c->kind], json_number_value(value));
-}
-
-/* A column is there when a row knows it. Texts behind C live as long as the columns, but for the heading, which is copied. */
-static void add_column(struct jrl_columns *columns, const struct jrl_rows *rows, struct jrl_column c)
-{
-    bool known = c.always;
-
-    for (int64_t i = 0; i < rows->n && !known; i++)
-        known = json_is_number(find(&c, rows->list[i].numbers, c.key));
-    if (!known || columns->n == JRL_MAX_COLUMNS)
-        return;
-    snprintf(columns->headings[columns->n], JRL_HEADING_SIZE, "%s", c.heading);
-    c.heading = columns->headings[columns->n];
-    columns->list[columns->n++] = c;
-}
-
-/* pass@k for every k that any row has, in order; pass@1 is avg@N. */
-static void add_pass_columns(struct jrl_columns *columns, const struct jrl_rows *rows)
-{
-    for (long long k = 1;;) {
-        const char *key = NULL, *next_key = NULL;
-        char heading[JRL_HEADING_SIZE];
-        json_t *value;
-        long long next = 0;
-
-        for (int64_t i = 0; i < rows->n; i++)
-            json_object_foreach(json_object_get(rows->list[i].numbers, "pass"), key, value)
-                if (atoll(key) > k && (next == 0 || atoll(key) < next)) {
-                    next = atoll(key);
-                    next_key = key;
-                }
-        if (next == 0)
-            break;
-        snprintf(heading, sizeof(heading), "pass@%lld", next);
-        add_column(columns, rows, (struct jrl_column){ heading, next_key, JRL_COLUMN_SHARE, true, "pass", NULL });
-        k = next;
+    switch (s->column->kind) {
+    case COUNT: return jrl_xasprintf("%" PRId64, (int64_t)json_integer_value(value));
+    case SHARE: return jrl_xasprintf("%.4f", x);
+    case LENGTH: return jrl_xasprintf("%.1f", x);
+    case INTERVAL: return jrl_xasprintf("%.4f-%.4f", x, json_number_value(find(c, s, numbers, "_high")));
+    case RANGE: return jrl_samples_text(numbers);
+    case CHANGE: return jrl_xasprintf("%+.4f", x);
+    case CHANGE_INTERVAL: return jrl_xasprintf("%+.4f to %+.4f", x, json_number_value(find(c, s, numbers, "_high")));
     }
-}
-
-static void add_columns(struct jrl_columns *columns, const struct jrl_rows *rows, const struct jrl_column *list, int n)
-{
-    for (int i = 0; i < n; i++)
-        add_column(columns, rows, list[i]);
-}
-#define ADD_COLUMNS(columns, rows, ...) \
-    do { \
-        const struct jrl_column list_[] = { __VA_ARGS__ }; \
-        add_columns(columns, rows, list_, (int)(sizeof(list_) / sizeof(*list_))); \
-    } while (0)
-
-void jrl_columns_scores(struct jrl_columns *c, const struct jrl_rows *rows, const char *interval)
-{
-    ADD_COLUMNS(c, rows, { "problems", "problems", JRL_COLUMN_COUNT, true, NULL, NULL }, { "N", "samples_min", JRL_COLUMN_RANGE, true, NULL, NULL },
-                { "avg@N", "avg", JRL_COLUMN_SHARE, true, NULL, NULL }, { interval, "avg", JRL_COLUMN_INTERVAL, true, NULL, NULL }, { "maj@N", "maj", JRL_COLUMN_SHARE, true, NULL, NULL });
-    add_pass_columns(c, rows);
-    ADD_COLUMNS(c, rows, { "best@N", "best", JRL_COLUMN_SHARE, true, NULL, NULL }, { "none right", "solve_none", JRL_COLUMN_COUNT, true, NULL, NULL },
-                { "all right", "solve_all", JRL_COLUMN_COUNT, true, NULL, NULL });
-}
-
-void jrl_columns_responses(struct jrl_columns *c, const struct jrl_rows *rows)
-{
-    ADD_COLUMNS(c, rows, { "rollouts", "rollouts", JRL_COLUMN_COUNT, true, NULL, NULL }, { "answered", "answered", JRL_COLUMN_SHARE, true, NULL, NULL },
-                { "no box", "format_errors", JRL_COLUMN_COUNT, false, NULL, NULL }, { "tokens", "tokens", JRL_COLUMN_LENGTH, false, NULL, NULL },
-                { "truncated", "truncated", JRL_COLUMN_SHARE, false, NULL, NULL }, { "4-grams", "distinct_4gram", JRL_COLUMN_SHARE, false, NULL, NULL },
-                { "entropy", "entropy", JRL_COLUMN_SHARE, false, NULL, NULL }, { "reward", "reward", JRL_COLUMN_SHARE, false, NULL, NULL });
-}
-
-void jrl_columns_judge(struct jrl_columns *c, const struct jrl_rows *rows, const char *interval)
-{
-    ADD_COLUMNS(c, rows, { "rules alone", "rule_avg", JRL_COLUMN_SHARE, false, "judge", NULL }, { interval, "rule_avg", JRL_COLUMN_INTERVAL, false, "judge", NULL });
-    if (c->n == 0)
-        return;
-    ADD_COLUMNS(c, rows, { "avg@N", "avg", JRL_COLUMN_SHARE, true, NULL, NULL }, { "by rules", "by_rule", JRL_COLUMN_COUNT, true, "judge", NULL },
-                { "judge only", "by_judge", JRL_COLUMN_COUNT, true, "judge", NULL }, { "rejected", "rejected", JRL_COLUMN_COUNT, true, "judge", NULL },
-                { "as wrong", "incorrect", JRL_COLUMN_COUNT, true, "judge", NULL }, { "as invalid", "invalid", JRL_COLUMN_COUNT, true, "judge", NULL },
-                { "unclear", "other", JRL_COLUMN_COUNT, true, "judge", NULL }, { "not asked", "not_asked", JRL_COLUMN_COUNT, true, "judge", NULL });
-}
-
-void jrl_columns_rules(struct jrl_columns *c, const struct jrl_rows *rows, const char *first, const char *second)
-{
-    char first_only[JRL_HEADING_SIZE], second_only[JRL_HEADING_SIZE];
-
-    snprintf(first_only, sizeof(first_only), "only %s", first);
-    snprintf(second_only, sizeof(second_only), "only %s", second);
-    ADD_COLUMNS(c, rows, { first, "first_avg", JRL_COLUMN_SHARE, true, "also", second }, { second, "avg", JRL_COLUMN_SHARE, true, "also", second },
-                { "both right", "both", JRL_COLUMN_COUNT, true, "also", second }, { first_only, "first_only", JRL_COLUMN_COUNT, true, "also", second },
-                { second_only, "second_only", JRL_COLUMN_COUNT, true, "also", second }, { "both wrong", "neither", JRL_COLUMN_COUNT, true, "also", second });
-}
-
-void jrl_columns_compare(struct jrl_columns *c, const struct jrl_rows *rows, const char *interval)
-{
-    ADD_COLUMNS(c, rows, { "avg@N", "avg", JRL_COLUMN_SHARE, true, NULL, NULL }, { "other", "avg", JRL_COLUMN_SHARE, true, "compare", NULL },
-                { "difference", "difference", JRL_COLUMN_CHANGE, true, "compare", NULL }, { interval, "difference", JRL_COLUMN_CHANGE_INTERVAL, true, "compare", NULL },
-                { "better", "better", JRL_COLUMN_COUNT, true, "compare", NULL }, { "equal", "equal", JRL_COLUMN_COUNT, true, "compare", NULL },
-                { "worse", "worse", JRL_COLUMN_COUNT, true, "compare", NULL });
+    return NULL;
 }

@@ -3,9 +3,8 @@
 #define JRL_SCORE_COLUMNS_H
 
 #include <jansson.h>
-#include <stdbool.h>
 
-#include "score/summary.h"
+#include "base/memory.h"
 
 struct jrl_row {
     char *label; /* owned */
@@ -16,33 +15,23 @@ struct jrl_rows {
     int64_t n;
 };
 
-enum jrl_column_kind { JRL_COLUMN_COUNT, JRL_COLUMN_SHARE, JRL_COLUMN_LENGTH, JRL_COLUMN_INTERVAL, JRL_COLUMN_RANGE, JRL_COLUMN_CHANGE, JRL_COLUMN_CHANGE_INTERVAL };
+enum jrl_table { JRL_TABLE_SCORES, JRL_TABLE_RESPONSES, JRL_TABLE_JUDGE, JRL_TABLE_RULES, JRL_TABLE_COMPARE };
 
-/* The number KEY of a row, or of the object GROUP in it, or of the object NAME in that; texts are borrowed. */
-struct jrl_column {
-    const char *heading, *key;
-    enum jrl_column_kind kind;
-    bool always; /* also when no row knows it */
-    const char *group, *name;
+/* Words for headings; borrowed. */
+struct jrl_names {
+    const char *interval;       /* "95% interval" */
+    const char *first, *second; /* of the rules table: the rule that counts, and the other */
 };
 
-#define JRL_MAX_COLUMNS (JRL_MAX_KS + 16)
-#define JRL_HEADING_SIZE 64
-struct jrl_columns {
-    struct jrl_column list[JRL_MAX_COLUMNS];
-    char headings[JRL_MAX_COLUMNS][JRL_HEADING_SIZE]; /* what list[].heading points to */
-    int n;
-};
+/* The columns of one table that ROWS have something for: none at all when they have nothing of what it is about. NAMES must stay. */
+struct jrl_columns;
+struct jrl_columns *jrl_columns_new(enum jrl_table table, const struct jrl_rows *rows, const struct jrl_names *names);
+void jrl_columns_free(struct jrl_columns *c);
+int jrl_columns_n(const struct jrl_columns *c);
 
-/* The columns of one table that ROWS have something for; none at all when it is of no use to them. INTERVAL: heading of intervals. */
-void jrl_columns_scores(struct jrl_columns *c, const struct jrl_rows *rows, const char *interval);
-void jrl_columns_responses(struct jrl_columns *c, const struct jrl_rows *rows);
-void jrl_columns_judge(struct jrl_columns *c, const struct jrl_rows *rows, const char *interval);
-void jrl_columns_rules(struct jrl_columns *c, const struct jrl_rows *rows, const char *first, const char *second); /* names of the rules */
-void jrl_columns_compare(struct jrl_columns *c, const struct jrl_rows *rows, const char *interval);
-
-/* The text of one cell, "-" for what is not known; the caller frees it. */
-char *jrl_column_text(const struct jrl_column *c, const json_t *numbers);
+/* The heading of column j, and its text for a row, "-" for what is not known; the caller frees them. */
+char *jrl_columns_heading(const struct jrl_columns *c, int j);
+char *jrl_columns_text(const struct jrl_columns *c, int j, const json_t *numbers);
 
 /* "4", or "3-4" when problems have different numbers of rollouts; the caller frees it. */
 char *jrl_samples_text(const json_t *numbers);

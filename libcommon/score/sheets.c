@@ -47,25 +47,37 @@ static void collect_rows(struct jrl_rows *rows, const json_t *report, const char
         add_row(rows, jrl_xstrdup("all problems"), json_object_get(report, "overall"));
 }
 
-static void add_sheet(struct jrl_sheets *s, const char *field, const struct jrl_rows *rows, const struct jrl_columns *columns)
+/* Names of rules come from records, too. */
+static char *heading(const struct jrl_columns *columns, int j)
 {
+    char *text = jrl_columns_heading(columns, j), *safe = printable(text, strlen(text));
+
+    free(text);
+    return safe;
+}
+
+static void add_sheet(struct jrl_sheets *s, const char *field, const struct jrl_rows *rows, enum jrl_table table, const struct jrl_names *names)
+{
+    struct jrl_columns *columns = jrl_columns_new(table, rows, names);
+    const int n = jrl_columns_n(columns);
     struct jrl_sheet *sheet;
     char **cell;
 
-    if (columns->n == 0)
-        return;
-    s->list = jrl_xrealloc(s->list, (size_t)s->n + 1, sizeof(*s->list));
-    sheet = &s->list[s->n++];
-    *sheet = (struct jrl_sheet){ .n_rows = rows->n + 1, .n_columns = columns->n + 1 };
-    sheet->cells = cell = jrl_xcalloc((size_t)sheet->n_rows * (size_t)sheet->n_columns, sizeof(*sheet->cells));
-    *cell++ = printable(field, strlen(field));
-    for (int j = 0; j < columns->n; j++)
-        *cell++ = printable(columns->list[j].heading, strlen(columns->list[j].heading));
-    for (int64_t i = 0; i < rows->n; i++) {
-        *cell++ = jrl_xstrdup(rows->list[i].label);
-        for (int j = 0; j < columns->n; j++)
-            *cell++ = jrl_column_text(&columns->list[j], rows->list[i].numbers);
+    if (n > 0) {
+        s->list = jrl_xrealloc(s->list, (size_t)s->n + 1, sizeof(*s->list));
+        sheet = &s->list[s->n++];
+        *sheet = (struct jrl_sheet){ .n_rows = rows->n + 1, .n_columns = n + 1 };
+        sheet->cells = cell = jrl_xcalloc((size_t)sheet->n_rows * (size_t)sheet->n_columns, sizeof(*sheet->cells));
+        *cell++ = printable(field, strlen(field));
+        for (int j = 0; j < n; j++)
+            *cell++ = heading(columns, j);
+        for (int64_t i = 0; i < rows->n; i++) {
+            *cell++ = jrl_xstrdup(rows->list[i].label);
+            for (int j = 0; j < n; j++)
+                *cell++ = jrl_columns_text(columns, j, rows->list[i].numbers);
+        }
     }
+    jrl_columns_free(columns);
 }
 
 static void add_note(struct jrl_sheets *s, char *note)
@@ -98,30 +110,21 @@ static void add_field(struct jrl_sheets *s, const json_t *report, const char *fi
 {
     const char *verifier = json_string_value(json_object_get(report, "verifier"));
     char interval[32];
+    struct jrl_names names = { .interval = interval, .first = verifier ? verifier : "first" };
     struct jrl_rows rows = { 0 };
-    struct jrl_columns columns = { 0 };
     const json_t *also;
     size_t i;
 
     snprintf(interval, sizeof(interval), "%.3g%% interval", 100 * json_real_value(json_object_get(report, "confidence")));
     collect_rows(&rows, report, field);
-    jrl_columns_scores(&columns, &rows, interval);
-    add_sheet(s, field, &rows, &columns);
-    columns.n = 0;
-    jrl_columns_responses(&columns, &rows);
-    add_sheet(s, field, &rows, &columns);
-    columns.n = 0;
-    jrl_columns_judge(&columns, &rows, interval);
-    add_sheet(s, field, &rows, &columns);
+    add_sheet(s, field, &rows, JRL_TABLE_SCORES, &names);
+    add_sheet(s, field, &rows, JRL_TABLE_RESPONSES, &names);
+    add_sheet(s, field, &rows, JRL_TABLE_JUDGE, &names);
     json_array_foreach(json_object_get(report, "also"), i, also) {
-        columns.n = 0;
-        jrl_columns_rules(&columns, &rows, verifier ? verifier : "first", json_string_value(also));
-        add_sheet(s, field, &rows, &columns);
+        names.second = json_string_value(also);
+        add_sheet(s, field, &rows, JRL_TABLE_RULES, &names);
     }
-    columns.n = 0;
-    if (json_object_get(report, "compare"))
-        jrl_columns_compare(&columns, &rows, interval);
-    add_sheet(s, field, &rows, &columns);
+    add_sheet(s, field, &rows, JRL_TABLE_COMPARE, &names);
     add_notes(s, field, report);
     for (int64_t j = 0; j < rows.n; j++)
         free(rows.list[j].label);
@@ -130,6 +133,7 @@ static void add_field(struct jrl_sheets *s, const json_t *report, const char *fi
 
 void jrl_sheets_make(struct jrl_sheets *s, const json_t *report)
 {
+    const json_t *other = json_object_get(report, "compare");
     const json_int_t sampling = json_integer_value(json_object_get(json_object_get(report, "overall"), "distinct_4gram_sampling"));
     const char *field;
     json_t *ignored;
@@ -137,6 +141,8 @@ void jrl_sheets_make(struct jrl_sheets *s, const json_t *report)
     memset(s, 0, sizeof(*s));
     json_object_foreach(json_object_get(report, "by"), field, ignored)
         add_field(s, report, field);
+    if (other)
+        add_note(s, jrl_xasprintf("other: %s", json_string_value(json_object_get(other, "file"))));
     if (sampling > 1)
         add_note(s, jrl_xasprintf("4-grams: an estimate, from one in %lld where there were too many to count",
                                   (long long)sampling));
