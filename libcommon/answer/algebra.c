@@ -37,6 +37,7 @@ void jrl_algebra_free(struct jrl_algebra *a)
     for (int i = 0; i < a->n_stack; i++)
         jrl_complex_clear(&a->stack[i]);
     jrl_complex_scratch_clear(&a->scratch);
+    jrl_complex_gamma_clear(&a->gamma);
     mpq_clear(a->ratio);
     mpfr_clears(a->left, a->right, a->result, (mpfr_ptr)NULL);
     mpfr_free_cache2(MPFR_FREE_LOCAL_CACHE);

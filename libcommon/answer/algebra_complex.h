@@ -49,4 +49,16 @@ enum jrl_complex_result jrl_complex_exp(struct jrl_complex *z, struct jrl_comple
 enum jrl_complex_result jrl_complex_power_integer(struct jrl_complex *z, int64_t n, struct jrl_complex_scratch *s);
 enum jrl_complex_result jrl_complex_power(struct jrl_complex *z, const struct jrl_complex *y, struct jrl_complex_scratch *s);
 
+/* algebra_gamma.c: what the factorial keeps, made at its first use. Zero-initialise. */
+enum { JRL_COMPLEX_GAMMA_TERMS = 40 };
+struct jrl_complex_gamma {
+    bool is_ready;
+    mpfr_t coefficient[JRL_COMPLEX_GAMMA_TERMS];
+    struct jrl_complex w, product, term, step;
+};
+
+void jrl_complex_gamma_clear(struct jrl_complex_gamma *g);
+/* z!, the gamma function of z + 1. */
+enum jrl_complex_result jrl_complex_factorial(struct jrl_complex *z, struct jrl_complex_gamma *g, struct jrl_complex_scratch *s);
+
 #endif

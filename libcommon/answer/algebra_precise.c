@@ -8,7 +8,7 @@
 #define FLOAT_EXPONENT_MARK 1.2345678912345
 
 /* What operations cost in units of work, measured at 256 bits. */
-enum { QUICK = 1, FUNCTION = 15, POWER = 40 };
+enum { QUICK = 1, FUNCTION = 15, POWER = 40, GAMMA = 150 };
 
 /* A float stands for its shortest decimal form, exactly; so does a literal. */
 static void set_float(struct jrl_algebra *a, mpfr_ptr out, const struct constant *c)
@@ -65,6 +65,7 @@ static int price(enum op op)
 {
     switch (op) {
     case OP_LN: return FUNCTION;
+    case OP_FACTORIAL: return GAMMA;
     case OP_POWER: case OP_POWER_FLOAT: return POWER;
     case OP_POWER_INTEGER: return 4 * QUICK;
     default: return QUICK;
@@ -79,7 +80,7 @@ static enum jrl_complex_result apply(struct jrl_algebra *a, const struct instruc
     case OP_NEGATE: jrl_complex_negate(x); return JRL_COMPLEX_DONE;
     case OP_SQRT: return jrl_complex_sqrt(x, &a->scratch);
     case OP_LN: return jrl_complex_log(x, &a->scratch);
-    case OP_FACTORIAL: return JRL_COMPLEX_NONE;
+    case OP_FACTORIAL: return jrl_complex_factorial(x, &a->gamma, &a->scratch);
     case OP_POWER_INTEGER: return jrl_complex_power_integer(x, in->exponent, &a->scratch);
     case OP_ADD: return jrl_complex_add(x, y);
     case OP_MULTIPLY: return jrl_complex_multiply(x, y, &a->scratch);

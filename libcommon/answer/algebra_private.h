@@ -96,6 +96,7 @@ struct jrl_algebra {
     struct jrl_complex stack[ALGEBRA_STACK];
     int n_stack;                          /* of which this many are initialised */
     struct jrl_complex_scratch scratch;
+    struct jrl_complex_gamma gamma;
 };
 
 static inline bool algebra_fail(struct jrl_algebra *a, enum jrl_identity why)
