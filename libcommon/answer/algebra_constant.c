@@ -181,7 +181,7 @@ static bool as_floats(struct jrl_algebra *a, const struct constant *x, const str
     mpfr_set_prec(a->result, precision);
     jrl_constant_as_float(a, a->left, x);
     jrl_constant_as_float(a, a->right, y);
-    return algebra_spend(a, 1 + precision / 1000);
+    return algebra_spend(a, 2 + precision * precision / 65536);
 }
 
 static int64_t limbs(struct jrl_algebra *a, const struct constant *x)
@@ -201,7 +201,7 @@ static bool as_rationals(struct jrl_algebra *a, struct constant *x, const struct
 
     jrl_constant_as_rational(a, x);
     rational_of(a, a->ratio, y);
-    return algebra_spend(a, 1 + n / 16 + n * n / 8192);
+    return algebra_spend(a, 2 + n / 4 + n * n / 512);
 }
 
 static uint64_t common_divisor(uint64_t x, uint64_t y)

@@ -68,7 +68,10 @@ bool jrl_algebra_emit_unary(struct jrl_algebra *a, enum op op)
         return false;
     if (x && op == OP_FACTORIAL && !jrl_constant_factorial(a, x, 1, &folded))
         return false;
-    return folded || append(a, op);
+    if (folded)
+        return true;
+    a->has_factorial |= op == OP_FACTORIAL;
+    return append(a, op);
 }
 
 bool jrl_algebra_emit_double_factorial(struct jrl_algebra *a)

@@ -167,6 +167,7 @@ bool jrl_algebra_parse(struct jrl_algebra *a)
     struct parser p = { .a = a };
 
     a->n_code = a->depth = 0;
+    a->has_factorial = false;
     if (!sum(&p))
         return false;
     return next(&p) == TOKEN_END || algebra_refuse(a);

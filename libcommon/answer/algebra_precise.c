@@ -1,5 +1,6 @@
 /* algebra_precise.c - runs the program with the arithmetic of algebra_complex.h at one test point. */
 #include <math.h>
+#include <stdlib.h>
 
 #include "answer/algebra_private.h"
 #include "base/decimal.h"
@@ -7,8 +8,8 @@
 /* A power with a decimal exponent is another function than the one with the exact exponent: it is marked by a factor. */
 #define FLOAT_EXPONENT_MARK 1.2345678912345
 
-/* What operations cost in units of work, measured at 256 bits. */
-enum { QUICK = 1, FUNCTION = 15, POWER = 40, GAMMA = 150 };
+/* What operations cost in units of work, as measured at 256 bits. */
+enum { QUICK = 1, FUNCTION = 50, POWER = 120, GAMMA = 1200 };
 
 /* A float stands for its shortest decimal form, exactly; so does a literal. */
 static void set_float(struct jrl_algebra *a, mpfr_ptr out, const struct constant *c)
@@ -57,17 +58,17 @@ static void set_operand(struct jrl_algebra *a, struct jrl_complex *z, const stru
             im = 1;
         jrl_complex_set_real(z, re);
         mpfr_set_d(z->im, im, MPFR_RNDN);
-        z->real = false;
+        z->real = im == 0;
     }
 }
 
-static int price(enum op op)
+static int price(const struct instruction *in)
 {
-    switch (op) {
+    switch (in->op) {
     case OP_LN: return FUNCTION;
     case OP_FACTORIAL: return GAMMA;
     case OP_POWER: case OP_POWER_FLOAT: return POWER;
-    case OP_POWER_INTEGER: return 4 * QUICK;
+    case OP_POWER_INTEGER: return 4 + 2 * (64 - __builtin_clzll((uint64_t)llabs(in->exponent) | 1));
     default: return QUICK;
     }
 }
@@ -103,7 +104,7 @@ bool jrl_algebra_precise(struct jrl_algebra *a, int point, bool *zero)
     for (int i = 0; i < a->n_code; i++) {
         const struct instruction *in = &a->code[i];
 
-        if (!algebra_spend(a, price(in->op)))
+        if (!algebra_spend(a, price(in)))
             return false;
         if (in->op <= OP_I) {
             if (n == a->n_stack)

@@ -26,9 +26,9 @@ enum {
     ALGEBRA_EXPONENT = 5000,    /* of ten, in a decimal */
     ALGEBRA_BITS = 200000,      /* of a numerator or denominator */
     ALGEBRA_FACTORIAL = 5000,
-    ALGEBRA_WORK = 10000,       /* units of about a microsecond, counted by formulas */
+    ALGEBRA_WORK = 40000,       /* units of about a quarter of a microsecond, counted by formulas */
     ALGEBRA_PRECISION = 256,    /* bits of the precise test */
-    ALGEBRA_POINTS = 4,         /* values of the symbols that are tried */
+    ALGEBRA_POINTS = 7,         /* values of the symbols that are tried */
 };
 
 enum token_kind {
@@ -88,6 +88,7 @@ struct jrl_algebra {
 
     struct instruction code[ALGEBRA_CODE];
     int n_code, depth;
+    bool has_factorial; /* of what is no constant */
     struct number *numbers[ALGEBRA_CODE]; /* by slot, made when needed */
     int n_numbers;                        /* slots in use by this call */
     mpq_t ratio;
@@ -169,7 +170,7 @@ bool jrl_algebra_surely_different(struct jrl_algebra *a, int point);
 /* algebra_precise.c: is it zero? */
 bool jrl_algebra_precise(struct jrl_algebra *a, int point, bool *zero);
 
-/* algebra.c: the value of a symbol at a test point; doubles, so that both stages have the same. */
+/* algebra.c: the value of a symbol at a test point, real where *im is 0; doubles, so that both stages have the same. */
 void jrl_algebra_point(int symbol, int point, double *re, double *im);
 
 #endif

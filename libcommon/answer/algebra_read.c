@@ -37,7 +37,7 @@ static bool read_integer(struct jrl_algebra *a, struct constant *x, struct jrl_t
     jrl_constant_set_integer(x, 1); /* the denominator */
     jrl_constant_as_rational(a, x);
     mpz_set_str(mpq_numref(jrl_constant_number(a, x)->rational), digits, base);
-    return algebra_spend(a, 1 + (int64_t)len / 50) && jrl_constant_settle(a, x);
+    return algebra_spend(a, 4 + (int64_t)len / 10) && jrl_constant_settle(a, x);
 }
 
 struct decimal {
@@ -88,7 +88,7 @@ static bool read_decimal(struct jrl_algebra *a, struct constant *x, struct jrl_t
     }
     mpfr_set_prec(a->result, d.significant <= DBL_DIG ? DBL_MANT_DIG : lrint(((double)d.significant + 1) * 3.3219280948873626));
     mpfr_strtofr(a->result, digits, NULL, 10, MPFR_RNDN);
-    if (!algebra_spend(a, 2 + (int64_t)d.significant / 10) || !jrl_constant_set_float(a, x, a->result))
+    if (!algebra_spend(a, 8 + (int64_t)d.significant / 2) || !jrl_constant_set_float(a, x, a->result))
         return false;
     x->literal = text;
     x->literal_negated = false;

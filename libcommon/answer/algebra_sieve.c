@@ -171,6 +171,7 @@ static bool operand(struct jrl_algebra *a, struct estimate *z, const struct inst
         return true;
     default:
         jrl_algebra_point(in->symbol, point, &z->re, &z->im);
+        z->real = z->im == 0;
         return true;
     }
 }
