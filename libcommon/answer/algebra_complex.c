@@ -94,11 +94,8 @@ static enum jrl_complex_result finish(struct jrl_complex *z, double log2_error)
         z->real = true;
     if (z->real)
         mpfr_set_zero(z->im, 1);
-    if (log2_of(z->re) <= log2_error + SLACK) {
+    if (log2_of(z->re) <= log2_error + SLACK)
         mpfr_set_zero(z->re, 1);
-        if (z->real)
-            z->log2_error = -INFINITY;
-    }
     return JRL_COMPLEX_DONE;
 }
 
@@ -136,10 +133,6 @@ enum jrl_complex_result jrl_complex_multiply(struct jrl_complex *z, const struct
     double error = log2_sum(log2_abs(z) + y->log2_error, log2_abs(y) + z->log2_error);
 
     error = log2_sum(error, z->log2_error + y->log2_error);
-    if (jrl_complex_is_zero(z) || jrl_complex_is_zero(y)) {
-        jrl_complex_set_real(z, 0);
-        return JRL_COMPLEX_DONE;
-    }
     if (y->real) {
         mpfr_mul(z->re, z->re, y->re, nearest);
         if (!z->real)
@@ -162,8 +155,6 @@ enum jrl_complex_result jrl_complex_divide(struct jrl_complex *z, const struct j
 
     if (jrl_complex_is_zero(y))
         return JRL_COMPLEX_NONE;
-    if (jrl_complex_is_zero(z))
-        return JRL_COMPLEX_DONE;
     error = log2_sum(z->log2_error, log2_quotient + y->log2_error) - log2_y + 0.25;
     if (y->real) {
         mpfr_div(z->re, z->re, y->re, nearest);
@@ -305,7 +296,7 @@ enum jrl_complex_result jrl_complex_power(struct jrl_complex *z, const struct jr
 {
     enum jrl_complex_result rc;
 
-    if (jrl_complex_is_zero(y)) {
+    if (jrl_complex_is_zero(z) && jrl_complex_is_zero(y)) {
         jrl_complex_set_real(z, 1);
         return JRL_COMPLEX_DONE;
     }

@@ -28,7 +28,7 @@ void jrl_complex_clear(struct jrl_complex *z);
 
 void jrl_complex_set(struct jrl_complex *z, const struct jrl_complex *x);
 void jrl_complex_set_real(struct jrl_complex *z, double x);
-bool jrl_complex_is_zero(const struct jrl_complex *z);
+bool jrl_complex_is_zero(const struct jrl_complex *z); /* or taken for it; the error stays with it */
 /* After a rounding to nearest of a value that fills z: its error. */
 void jrl_complex_rounded(struct jrl_complex *z);
 
