@@ -76,7 +76,7 @@ ok 'an empty text is no value' test "$({ rollout 1 0 1 true ',"level":""'; rollo
 for k in 0 x 1,,2 '1,' ',1' 65537 1,1 -1 ''; do
     ok "--k '$k'" fails_with 2 "'?--k" jrl-eval --k "$k" all.jrl
 done
-ok 'no rollouts, no numbers' test "$(jrl-view --header all.jrl | head -n 1 | jrl-pack | jrl-eval -j | jq -c '.overall | [.problems, .avg]')" = '[0,null]'
+ok 'no rollouts, no numbers' test "$(jrl-view --header all.jrl | head -n 1 | jrl-pack | jrl-eval -j | jq -c '.overall | [.problems, .avg, .best, .tokens, .distinct_4gram, .solve_none]')" = '[0,null,null,null,null,0]'
 ok 'an escape sequence does not reach the terminal' bash -c "echo '{\"uid\":1,\"sample\":0,\"samples\":1,\"correct\":true,\"source\":\"a\\u001b[31m\"}' | jrl-pack --kind rollout | jrl-eval | grep -q '^a?\[31m'"
 
 # What was said in the text.

@@ -25,7 +25,7 @@ void jrl_ngrams_add(struct jrl_ngrams *g, struct jrl_text response);
 void jrl_ngrams_thin(struct jrl_ngrams *g);
 /* No more responses: keep the numbers, give the memory back. */
 void jrl_ngrams_close(struct jrl_ngrams *g);
-/* Different 4-grams / all of them; 0 when there are none. */
+/* Different 4-grams / all of them; 0 when there are none. An estimate, at a level above 0, may exceed 1 a little. */
 double jrl_ngrams_distinct(const struct jrl_ngrams *g);
 
 #endif

@@ -83,7 +83,7 @@ static void describe_responses(struct jrl_summary *s, const struct jrl_problems 
     s->entropy = entropy / n;
     s->reward = reward / n;
     s->format_errors = isnan(unboxed) ? -1 : (int64_t)unboxed;
-    s->distinct = isnan(unboxed) ? NAN : distinct / (double)set->n;
+    s->distinct = isnan(unboxed) || set->n == 0 ? NAN : fmin(1, distinct / (double)set->n); /* estimates may come out above 1 */
 }
 
 static void choose_ks(struct jrl_summary *s, const struct jrl_ks *ks)
