@@ -38,9 +38,9 @@ mkdir build
 jrl-model make -q --shape dim=32,layers=1,heads=2,kv-heads=1,mlp=64,positions=1024 -o build/smollm2
 printf '{"question":"What is %d + 1?","answer":"So\\n#### %d"}\n' 1 2 2 3 > gsm8k-train.jsonl
 smollm2=$(grep '^pipelines/smollm2' "$readme")
-small='--steps 1 --batch-size 2 --samples 2 --max-tokens 8'
+small='--candidates 0 --steps 1 --batch-size 2 --samples 2 --max-tokens 8'
 ok "SmolLM2's run on a stand-in" bash -euo pipefail -c "$JRL_TOP/${smollm2% run} $small smol"
-ok "made its step" test -f smol/policy/000001/model.safetensors
+ok "made its step" test -f smol/run/policy/000001/model.safetensors
 
 # Every program the README names exists, and the other way round.
 # shellcheck disable=SC2016 # backquotes of the README's text
