@@ -25,6 +25,7 @@ def object: $eval[0].mean.source as $mean | {
     avg: scores(.avg | percent; $mean.avg | percent),
     low: scores(.avg_low | percent; $mean.avg_low | percent),
     high: scores(.avg_high | percent; $mean.avg_high | percent),
+    rule_alone: scores(.judge.rule_avg | percent; $mean.judge.rule_avg | percent),
     tokens: scores(.tokens; $mean.tokens),
     truncated: scores(.truncated | percent; $mean.truncated | percent),
     mean_of_evaluated: ($mean.avg | percent),
@@ -39,6 +40,7 @@ def own_lines: [
     [.policy] + (.avg | cells(fixed(2))),
     ["  responses a problem"] + (.samples | map(. // "-" | tostring)) + [""],
     ["  \(.confidence * 100) % interval"] + ranges,
+    (if .judge then ["  the rule alone"] + (.rule_alone | cells(fixed(2))) else empty end),
     ["  mean tokens"] + (.tokens | cells(fixed(0))),
     ["  cut at the limit, %"] + (.truncated | cells(fixed(1)))];
 def published_lines: .published | group_by(.backbone) | map([.[] | [.model] + cells(fixed(2))]);
@@ -51,8 +53,8 @@ def aligned: (map(map(length)) | transpose | map(max)) as $widths |
 
 def text: . as $t | ([head] + own_lines + (published_lines | add)) | aligned |
     ($t | published_lines | map(length)) as $counts |
-    .[:6][], "published",
-    (.[6:] | . as $rows | reduce $counts[] as $n ({at: 0, lines: []}; .lines += (if .at > 0 then [""] else [] end) + $rows[.at:.at + $n] | .at += $n) | .lines[]),
+    ($t | [own_lines] | 1 + (.[0] | length)) as $own | .[:$own][], "published",
+    (.[$own:] | . as $rows | reduce $counts[] as $n ({at: 0, lines: []}; .lines += (if .at > 0 then [""] else [] end) + $rows[.at:.at + $n] | .at += $n) | .lines[]),
     "", $t.notes[];
 
 def markdown: def row: "| " + join(" | ") + " |";

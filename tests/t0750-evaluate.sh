@@ -95,6 +95,8 @@ ok 'and is named below the table' grep -q "^verdicts: rule $rule, then judge oth
 cut -c 2- judge.txt > other.txt
 ok 'another prompt is refused' fails_with 2 'options differ' "$evaluate" --judge-prompt other.txt judged
 ok 'and accepted with --change' quiet "$evaluate" --judge-prompt other.txt --change judged
+ok 'what the rule alone says is there' same_text "$(grep '^  the rule alone' judged/table.txt | xargs)" 'the rule alone - - - - 0.00 - 0.00 - - -'
+ok 'also of what it accepts' sh -c "cp -R known both && '$evaluate' --rule $rule ${judge[*]} --change both && grep -qE '^  the rule alone( +[0-9.]+){9} +62.50\$' both/table.txt"
 ok 'no judge any more' quiet "$evaluate" --judge '' --judge-prompt '' --change judged
 ok 'leaves no verdict of one' sh -c '! jrl-view --plain judged/Minerva.jrl | grep -q judge'
 ok 'a judge without its prompt' fails_with 2 '--judge needs --judge-prompt' "$evaluate" --judge policy x
@@ -198,7 +200,7 @@ ok 'another benchmark than the name says' fails_with 3 "math500.jsonl' should ho
 ok 'two benchmarks in one stream' fails_with 3 "AMC23.jrl' has rollouts of HMMT25 besides" \
     sh -c "cp -R some mixed && jrl-cat -o mixed/AMC23.jrl --force some/AMC23.jrl some/HMMT25.jrl && '$evaluate' mixed"
 ok 'which is left as it is' sh -c 'jrl-cat some/AMC23.jrl some/HMMT25.jrl | cmp - mixed/AMC23.jrl'
-ok 'problems that are missing in one' fails_with 3 "AMC23.jrl' has 1 problems with 2 responses, not 2 problems with 2 responses" \
+ok 'problems that are missing in one' fails_with 3 "problems/AMC23.jrl': record 2: problem uid [0-9]+ of source 'AMC23' has no rollouts" \
     sh -c "cp -R some short && jrl-cat -n 2 --drain some/AMC23.jrl > short/AMC23.jrl && '$evaluate' short"
 mkdir theirs && echo mine > theirs/AIME24.jrl
 ok 'a folder of something else' fails_with 3 'no recipe: it is no folder of this program' "$evaluate" "${new[@]}" theirs
