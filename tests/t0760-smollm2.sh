@@ -36,7 +36,7 @@ policies() { jrl-view --fields policy "$1" | sort -u; }
 ok 'before is the start, after the end' test "$(policies whole/before.jrl)" = "{\"policy\":\"$(jrl-model hash policy)\"}" -a \
     "$(policies whole/after-000002.jrl)" = "{\"policy\":\"$(jrl-model hash whole/run/policy/000002)\"}"
 ok 'measured with another seed than chosen' same_text "$(jrl-cat whole/before.jrl whole/after-000002.jrl | jrl-view --fields seed | sort -u)$(jrl-view --fields seed whole/candidates.rollouts.jrl | sort -u)" '{"seed":1}{"seed":0}'
-ok 'the gain is that of jrl-eval' cmp <(jq -c .overall.compare whole/gain-000002.json) <(jrl-eval -j --compare whole/before.jrl whole/after-000002.jrl | jq -c .overall.compare)
+ok 'the gain is that of jrl-eval' cmp <(jq -c .overall whole/gain-000002.json) <(jrl-eval -j --compare whole/before.jrl whole/after-000002.jrl | jq -c .overall)
 state() { find whole -name '*.jrl' -printf '%p %T@ %i\n' | sort; }
 before=$(state)
 ok 'a finished run has nothing to do' quiet "$smollm2" whole
