@@ -63,10 +63,12 @@ int jrl_engine_step(struct jrl_engine *e, struct jrl_error *err) JRL_MUST_CHECK;
 const struct jrl_response *jrl_engine_finished(struct jrl_engine *e, void **tag, int64_t *n_samples);
 void jrl_engine_pop(struct jrl_engine *e);
 
-/* running, waiting, done: responses; longest of them; unfinished_tokens: of those running or waiting, so far; groups: added and not popped; tokens: sampled; steps: forward passes, prefill_s of
- * them with prompt tokens in them and decode_s without, in seconds; preempted: sequences that lost their pages. */
+/* running, waiting, done: responses; longest of them; unfinished_tokens: of those running or waiting, so far; groups: added and
+ * not popped; tokens: sampled; prompt_tokens: of the prompts; shared_tokens: of prompts and of what was set back, those that
+ * another sequence had computed; steps: forward passes, prefill_s of them with prompt tokens in them and decode_s without, in
+ * seconds; preempted: sequences that lost their pages. */
 struct jrl_engine_stats {
-    int64_t running, waiting, done, unfinished_tokens, groups, tokens, prompt_tokens, longest, pages_used, pages, steps, preempted;
+    int64_t running, waiting, done, unfinished_tokens, groups, tokens, prompt_tokens, shared_tokens, longest, pages_used, pages, steps, preempted;
     double prefill_s, decode_s, choose_s;
 };
 void jrl_engine_stats(const struct jrl_engine *e, struct jrl_engine_stats *stats);

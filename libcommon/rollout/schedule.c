@@ -70,22 +70,46 @@ static bool make_room(struct jrl_engine *e, struct jrl_sequence_group *g, struct
     return true;
 }
 
-/* A sample that lost its pages takes the full pages of its prompt from one that still has them. */
-static void share_prompt(struct jrl_engine *e, struct jrl_sequence_group *g, struct jrl_sequence *s)
+/* Tokens that two sequences begin with alike, MOST of them at most. */
+static int64_t common_prefix(const struct jrl_sequence *a, const struct jrl_sequence *b, int64_t most)
 {
-    int64_t full = g->n_prompt / JRL_PAGE_TOKENS;
+    int64_t n = 0;
 
-    if (s->n_pages || s->sample < 0)
-        return;
-    for (int64_t i = 0; i < g->n_samples; i++) {
-        struct jrl_sequence *other = &g->samples[i];
+    while (n < most && a->tokens[n] == b->tokens[n])
+        n++;
+    return n;
+}
 
-        if (other->n_cached < full * JRL_PAGE_TOKENS || other->n_pages < full)
-            continue;
-        jrl_sequence_share(e, s, other, full);
-        s->n_cached = full * JRL_PAGE_TOKENS;
-        return;
+/* DONOR when it has more than *n_pages full pages of tokens that S begins with, else BEST. One token of S is left to be fed. */
+static const struct jrl_sequence *better_donor(const struct jrl_sequence *s, const struct jrl_sequence *best, const struct jrl_sequence *donor, int64_t *n_pages)
+{
+    const int64_t most = donor->n_cached < s->n_tokens - 1 ? donor->n_cached : s->n_tokens - 1;
+    int64_t n;
+
+    if (donor == s || most / JRL_PAGE_TOKENS <= *n_pages || (n = common_prefix(s, donor, most) / JRL_PAGE_TOKENS) <= *n_pages)
+        return best;
+    *n_pages = n;
+    return donor;
+}
+
+/* What another sequence has computed of the same tokens need not be computed again: its full pages are shared. So prompts
+ * that begin alike, those of a judge most of all, and samples that lost their pages, begin where they differ. */
+static void share_prefix(struct jrl_engine *e, struct jrl_sequence *s)
+{
+    const struct jrl_sequence *donor = NULL;
+    int64_t n_pages = s->n_cached / JRL_PAGE_TOKENS;
+
+    for (const struct jrl_sequence_group *g = e->head; g; g = g->next) {
+        donor = better_donor(s, donor, &g->prompt, &n_pages);
+        for (int64_t i = 0; g->samples && i < g->n_samples; i++)
+            donor = better_donor(s, donor, &g->samples[i], &n_pages);
     }
+    if (!donor)
+        return;
+    e->stats.shared_tokens += n_pages * JRL_PAGE_TOKENS - s->n_cached;
+    jrl_sequence_drop_pages(e, s);
+    jrl_sequence_share(e, s, donor, n_pages);
+    s->n_cached = n_pages * JRL_PAGE_TOKENS;
 }
 
 /* How the places are taken. */
@@ -141,7 +165,6 @@ static void admit(struct jrl_engine *e)
                 continue;
             if (o.running >= e->limits.max_seqs || !fits(e, s, o.active))
                 return;
-            share_prompt(e, g, s);
             s->state = JRL_SEQ_RUNNING;
             o.running++;
             o.active++;
@@ -152,14 +175,16 @@ static void admit(struct jrl_engine *e)
 /* Put the next tokens of one running sequence into the plan: one token of a response, a chunk of what is longer. */
 static void plan_sequence(struct jrl_engine *e, struct jrl_sequence_group *g, struct jrl_sequence *s, int64_t *prefill_left)
 {
-    int64_t pending = s->n_tokens - s->n_cached, n = pending;
+    int64_t pending = s->n_tokens - s->n_cached, n = 1;
 
     if (s->state != JRL_SEQ_RUNNING)
         return;
     if (pending > 1) {
-        n = pending < *prefill_left ? pending : *prefill_left;
-        if (n == 0)
+        if (*prefill_left == 0)
             return;
+        share_prefix(e, s);
+        pending = s->n_tokens - s->n_cached;
+        n = pending < *prefill_left ? pending : *prefill_left;
     }
     if (!make_room(e, g, s, n)) {
         stop_running(e, s);

@@ -214,6 +214,69 @@ static void test_seed(void **state)
     close_model(f);
 }
 
+/* Prompts that begin alike share what one of them has computed: the same bits. With one place they come one after the other,
+ * and there is nothing to share with. PAGES: of the cache, 0 for all that is needed. */
+static struct results run_alike(struct fixture *f, int64_t max_seqs, int64_t prefill, int64_t pages, int64_t n_samples)
+{
+    const struct jrl_sampling s = sampling_of(1, 1, 0);
+    struct jrl_engine_limits limits = { max_seqs, prefill, pages * page_bytes(f), MAX_PROMPT };
+    struct results r = { { 0 }, { 0 }, 0 };
+    struct jrl_error err = { 0 };
+    uint32_t prompt[MAX_PROMPT];
+    struct jrl_engine *e;
+    int64_t next_tag = 0;
+    int rc;
+
+    if (jrl_engine_new(&e, &f->model, &s, &limits, &err) < 0)
+        tiny_die(&err);
+    for (int i = 0; i < 9; i++) {
+        /* one page, two, three and a part in common; whole, longer and shorter ones; two that are the same */
+        static const int64_t alike[9] = { 0, 33, 64, 70, 99, 100, 96, 50, 99 }, lengths[9] = { 100, 100, 100, 70, 100, 100, 97, 51, 100 };
+
+        for (int64_t j = 0; j < lengths[i]; j++)
+            prompt[j] = (uint32_t)((j * 37 + (j < alike[i] ? 0 : i)) % 211);
+        if (jrl_engine_add(e, (uint64_t)i, 0, prompt, lengths[i], 0, n_samples, (void *)(intptr_t)i, &err) < 0)
+            tiny_die(&err);
+    }
+    while ((rc = jrl_engine_step(e, &err)) == JRL_OK)
+        collect(e, &r, &next_tag);
+    if (rc != JRL_EOF)
+        tiny_die(&err);
+    collect(e, &r, &next_tag);
+    assert_int_equal(next_tag, 9);
+    jrl_engine_stats(e, &r.stats);
+    assert_int_equal(r.stats.pages_used, 0);
+    jrl_engine_free(e);
+    return r;
+}
+
+static void test_shared_prefix(void **state)
+{
+    static const struct { int64_t max_seqs, prefill, pages; } cases[] = { { 64, 100, 0 }, { 64, 1000, 0 }, { 64, 1, 0 }, { 3, 40, 0 }, { 64, 100, 6 }, { 8, 64, 9 } };
+    struct fixture *f = *state;
+    struct results alone, r;
+
+    open_model(f, "auto", 1);
+    for (int64_t n_samples = 1; n_samples < 4; n_samples += 2) {
+        alone = run_alike(f, 1, 1000, 0, n_samples);
+        assert_int_equal(alone.stats.shared_tokens, 0);
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+            r = run_alike(f, cases[i].max_seqs, cases[i].prefill, cases[i].pages, n_samples);
+            assert_same(&alone, &r);
+            /* fed together in one step there is nothing to share yet */
+            assert_true(r.stats.shared_tokens >= (cases[i].prefill == 1000 ? 0 : 32));
+            assert_int_equal(r.stats.prompt_tokens, alone.stats.prompt_tokens);
+            jrl_buffer_release(&r.bytes);
+        }
+        /* a prompt a step, all places: whatever is a full page is shared */
+        r = run_alike(f, 64, 100, 0, n_samples);
+        assert_int_equal(r.stats.shared_tokens, 32 + 64 + 64 + 96 + 96 + 96 + 32 + 96);
+        jrl_buffer_release(&r.bytes);
+        jrl_buffer_release(&alone.bytes);
+    }
+    close_model(f);
+}
+
 /* One forward pass over prompt and response gives the tokens and logprobs that decoding gave. */
 static void test_equals_scoring(void **state)
 {
@@ -341,6 +404,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_invariance), cmocka_unit_test(test_invariance_bf16), cmocka_unit_test(test_seed),
+        cmocka_unit_test(test_shared_prefix),
         cmocka_unit_test(test_equals_scoring), cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_overflow), cmocka_unit_test(test_pages),
     };
