@@ -9,6 +9,9 @@
 static const struct jrl_rule rules[] = {
     { "dapo", "the last \\boxed{} of the last 100 characters equals the answer, character for character", 1, -1, jrl_rule_dapo },
     { "dapo-minerva", "what follows the last \"Answer:\" of the last 300 characters equals the answer, both normalised", 1, -1, jrl_rule_dapo_minerva },
+    { "polaris", "the last \\boxed{} is the answer in another form, or the same number or formula", 1, 0, jrl_rule_polaris },
+    { "deepscaler", "the same, of the box after \"</think>\"", 1, 0, jrl_rule_deepscaler },
+    { "deepscaler-v1", "the same, as first released: \"<think>\" is required too", 1, -1, jrl_rule_deepscaler_v1 },
     { "gsm8k", "the number after the last \"#### \" is the answer", 1, 0, jrl_rule_gsm8k },
     { "gsm8k-flexible", "the last number of the response has the answer's value", 1, 0, jrl_rule_gsm8k_flexible },
     { "exact", "all that follows the thinking is the answer, but for white space around it", 1, 0, jrl_rule_exact },
@@ -64,6 +67,7 @@ void jrl_verifier_free(struct jrl_verifier *w)
         return;
     jrl_edit_release(&w->edit);
     jrl_edit_release(&w->reference);
+    jrl_symbolic_release(&w->symbolic);
     free(w);
 }
 
@@ -96,10 +100,25 @@ void jrl_verdict_compare(struct jrl_verdict *v, const struct jrl_text *truths, s
         v->why = JRL_WHY_EQUAL_TEXT;
 }
 
+static bool is_ascii(const char *p, size_t n)
+{
+    uint64_t eight, any = 0;
+
+    for (; n >= 8; p += 8, n -= 8) {
+        memcpy(&eight, p, 8);
+        any |= eight;
+    }
+    for (; n > 0; p++, n--)
+        any |= (unsigned char)*p;
+    return !(any & 0x8080808080808080u);
+}
+
 struct jrl_text jrl_last_characters(struct jrl_text text, int n)
 {
     size_t start = text.len_bytes;
 
+    if (start >= (size_t)n && is_ascii(text.data + start - n, (size_t)n))
+        return (struct jrl_text){ text.data + start - n, (size_t)n };
     while (start > 0 && n > 0) {
         start--;
         if (((unsigned char)text.data[start] & 0xC0) != 0x80)

@@ -5,19 +5,15 @@
 
 enum { WINDOW_CHARACTERS = 100 };
 static const char opener[] = "\\boxed{";
-enum { OPENER_LEN = sizeof(opener) - 1 };
 
 void jrl_rule_dapo(struct jrl_verifier *w, struct jrl_verdict *v, struct jrl_text response, const struct jrl_text *truths, size_t n_truths)
 {
     const struct jrl_text window = jrl_last_characters(response, WINDOW_CHARACTERS);
-    size_t open = 0; /* behind the opener of the box that opens last */
+    const size_t at = jrl_text_find_last(window, opener), open = at + sizeof(opener) - 1;
     int depth = 1;
 
     (void)w;
-    for (size_t i = 0; i + OPENER_LEN <= window.len_bytes; i++)
-        if (memcmp(window.data + i, opener, OPENER_LEN) == 0)
-            open = i + OPENER_LEN;
-    if (open == 0)
+    if (at == SIZE_MAX)
         return;
     v->why = JRL_WHY_UNBALANCED; /* a box that is not closed is not replaced by an earlier one */
     for (size_t i = open; i < window.len_bytes; i++) {

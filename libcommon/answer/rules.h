@@ -6,15 +6,18 @@
 
 #include "answer/answer.h"
 #include "answer/edit.h"
+#include "answer/symbolic.h"
 
 struct jrl_verifier {
     const struct jrl_rule *rule;
     struct jrl_rule_options options;
-    struct jrl_edit edit, reference; /* an answer and a reference being normalised */
+    struct jrl_edit edit, reference; /* an answer and a reference being rewritten */
+    struct jrl_symbolic symbolic;
 };
 
 typedef void jrl_rule_function(struct jrl_verifier *w, struct jrl_verdict *v, struct jrl_text response, const struct jrl_text *truths, size_t n_truths);
 jrl_rule_function jrl_rule_dapo, jrl_rule_dapo_minerva, jrl_rule_exact, jrl_rule_gsm8k, jrl_rule_gsm8k_flexible;
+jrl_rule_function jrl_rule_polaris, jrl_rule_deepscaler, jrl_rule_deepscaler_v1;
 
 /* An answer was extracted: PRED is copied. */
 void jrl_verdict_found(struct jrl_verdict *v, struct jrl_text pred);
