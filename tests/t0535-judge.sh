@@ -50,7 +50,8 @@ judge --reward 1:0 verified.jrl | jrl-view > rewarded.jsonl
 ok 'rewards by the final verdict, when asked for' test "$(column .reward rewarded.jsonl)" = '1 0 1 1 0 0 0 0 '
 ok '... beside the earlier ones' test "$(column .reward_before rewarded.jsonl)" = '-1 -1 null -1 -1 -1 -1 -1 '
 ok 'the summary' bash -c 'jrl-judge --policy judge --prompt ask.txt --max-tokens 60 -v verified.jrl 2>&1 > /dev/null | grep -q "7 of 8 rollouts judged, 2 of them right"'
-ok 'jrl-eval reads it' jq -e '.overall // . | .. | objects | select(has("rollouts")) | .rollouts == 8' <(jrl-eval --json judged.jrl)
+ok 'jrl-eval sees who found what' jq -e '[.. | objects | select(has("judge")) | .judge] | length > 0 and
+    all(.by_rule == 1 and .by_judge == 2 and .incorrect == 1 and .invalid == 1 and .other == 3)' <(jrl-eval --json judged.jrl)
 ok 'rules first, in one pipe' test "$(jrl-verify --rule dapo verified.jrl | judge | jrl-view | jq -c '[.verifier, .rule_correct, .correct]' | head -n 1)" = '["dapo",false,true]'
 
 # What is asked.
