@@ -2,6 +2,7 @@
 # Yours to set: CC CFLAGS LDFLAGS NVCC PREFIX DESTDIR DEPS BUILD DEV
 #   DEPS=DIR    libraries under DIR/lib/pkgconfig (clusters without root)
 #   BUILD=asan  address and undefined-behaviour sanitizers, in its own folder
+#   BUILD=tiles AMX's tile instructions in AVX-512 (tests/tiles), for processors without
 #   DEV=1       our warnings are errors
 #   PEERS=OPTIONS  of tests/bench/peers.py, for bench-peers
 
@@ -45,6 +46,10 @@ jrl_libs := $(pkg_libs) -lm -ldl
 ifeq ($(BUILD),asan)
 jrl_cflags += -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 jrl_ldflags += -fsanitize=address,undefined
+endif
+ifeq ($(BUILD),tiles)
+jrl_cflags += -DJRL_EMULATED_TILES
+tiles_cflags := -include tests/tiles/emulated_tiles.h
 endif
 ifneq ($(DEV),)
 jrl_cflags += -Werror
@@ -91,7 +96,7 @@ $(out)/tests/%: $(out)/tests/%.o $(library)
 $(out)/kernels/%.o: private jrl_cflags += -O3
 $(out)/kernels/cpu/%_avx2.o: private jrl_cflags += -mavx2 -mfma -mf16c
 $(out)/kernels/cpu/%_avx512.o: private jrl_cflags += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mprefer-vector-width=512
-$(out)/kernels/cpu/%_amx.o: private jrl_cflags += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512bf16 -mfma -mamx-tile -mamx-bf16 -mprefer-vector-width=512
+$(out)/kernels/cpu/%_amx.o: private jrl_cflags += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512bf16 -mfma -mamx-tile -mamx-bf16 -mprefer-vector-width=512 $(tiles_cflags)
 
 $(out)/%.o: %.c $(out)/flags | $(out)/version.h
 	@mkdir -p $(@D)

@@ -42,6 +42,9 @@ static enum jrl_isa best_isa(void)
     if (!(b7 & bit_AVX512F) || !(b7 & bit_AVX512BW) || !(b7 & bit_AVX512VL) || !(b7 & bit_AVX512DQ) ||
         (states & avx512_states) != avx512_states)
         return JRL_ISA_AVX2;
+#ifdef JRL_EMULATED_TILES /* tests/tiles: what is beside the tiles must be there */
+    return a71 & bit_AVX512BF16 ? JRL_ISA_AMX : JRL_ISA_AVX512;
+#endif
     if (!(d7 & bit_AMX_TILE) || !(d7 & bit_AMX_BF16) || !(a71 & bit_AVX512BF16) || (states & amx_states) != amx_states ||
         !amx_permitted())
         return JRL_ISA_AVX512;

@@ -18,7 +18,7 @@
 static const char *const test_paths[] = { "amx", "avx512", "avx2", "portable" };
 #define N_TEST_PATHS 4
 
-/* A device on PATH, or NULL where this processor lacks it. */
+/* A device on PATH, or NULL, which is said, where this processor lacks it. */
 static inline struct jrl_device *test_device(const char *path, int n_threads)
 {
     struct jrl_error err = { 0 };
@@ -28,6 +28,7 @@ static inline struct jrl_device *test_device(const char *path, int n_threads)
     assert_int_equal(jrl_device_open(&dev, "cpu", n_threads, &err), JRL_OK);
     unsetenv("JRL_DISABLE");
     if (strcmp(jrl_device_path(dev), path)) {
+        print_message("# skipped: path %s, which this processor lacks\n", path);
         jrl_device_close(dev);
         return NULL;
     }
