@@ -23,7 +23,7 @@ done
 mapfile -t scripts < <(git ls-files | while read -r f; do
     if [ -f "$f" ] && head -c 64 "$f" | head -n 1 | grep -Eq '^#!.*\b(ba)?sh\b'; then echo "$f"; fi
 done)
-mapfile -t sourced < <(git ls-files 'tests/*.sh')
+mapfile -t sourced < <(git ls-files 'tests/*.sh' 'pipelines/*.sh')
 shellcheck -x -S info -e SC1091 "${scripts[@]}" "${sourced[@]}" || complain "shell: see above"
 
 # C: what the compiler does not see.

@@ -6,7 +6,6 @@
 # shellcheck source=tests/kill.sh
 . "$JRL_TOP/tests/kill.sh"
 evaluate=$JRL_TOP/pipelines/evaluate
-rule=dapo
 names='AIME24 AIME25 AMC23 MATH-500 Minerva OlympiadBench HMMT25 BRUMO25 CMIMC25'
 quiet() { "$@" > out 2> err || { cat out err; return 1; }; }
 same_text() { [ "$1" = "$2" ] || { printf 'got  %s\nwant %s\n' "$1" "$2"; return 1; }; }
@@ -23,7 +22,7 @@ for benchmark in hmmt25 brumo25 cmimc25; do
     for n in 1 2 3 4; do printf '{"problem_idx":%d,"problem":"What is %d + 2?","answer":"%d"}\n' "$n" "$n" $((n + 2)); done > "data/$benchmark.jsonl"
 done
 jrl-model make -q --shape dim=32,layers=2,heads=2,kv-heads=1,mlp=64,positions=8192 -o policy
-new=(--policy policy --data data --rule "$rule" --samples '2,Minerva=1' --max-tokens 24 --threads 1)
+new=(--policy policy --data data --samples '2,Minerva=1' --max-tokens 24 --threads 1)
 
 # ---- in one go ----
 ok 'nine benchmarks in one go' quiet "$evaluate" "${new[@]}" whole
@@ -41,8 +40,8 @@ ok 'problems are trimmed, and one blank stands before the sentence' same_text "$
     '"What is 1 + 1? Please reason step by step, and put your final answer within \\boxed{}."'
 ok 'answers are trimmed' same_text "$(of whole/MATH-500.jrl answer | xargs)" '2 3 4'
 ok 'sampled as published' same_text "$(jrl-view --plain --fields temperature,top_p,seed,verifier whole/CMIMC25.jrl | sort -u)" \
-    "{\"temperature\":0.7,\"top_p\":0.9,\"seed\":0,\"verifier\":\"$rule\"}"
-ok 'the table says that there was no judge' grep -q "^verdicts: rule $rule alone, without a judge" whole/table.txt
+    "{\"temperature\":0.7,\"top_p\":0.9,\"seed\":0,\"verifier\":\"polaris\"}"
+ok 'the table says that there was no judge' grep -q "^verdicts: rule polaris alone, without a judge" whole/table.txt
 ok 'and what differs from the protocol' grep -q '^other than published: .*AIME24 2 (32).*Minerva 1 (4).*at most 24 tokens (31744)' whole/table.txt
 ok 'published averages are the means of nine' jq -e '[.published[] | select(.avg) | .avg - ((.values | add) / 9) | fabs] | length == 7 and max < 0.02' whole/table.json # DeepScaleR's is printed as 44.88 for 44.898
 state() { stat -c '%n %Y %i' "$1"/*.jrl "$1"/samples/*.jrl "$1"/problems/*.jrl; }
@@ -80,23 +79,23 @@ samples=$(stat -c '%n %Y %i' known/samples/*)
 ok 'and accepted with --change' quiet "$evaluate" --rule exact --change known
 ok 'which judges anew' same_text "$(of known/AIME24.jrl verifier)" '"exact"'
 ok 'what was sampled' same_text "$(stat -c '%n %Y %i' known/samples/*)" "$samples"
-ok 'and is on record' grep -q "^#   < rule $rule" known/recipe
+ok 'and is on record' grep -q "^#   < rule polaris" known/recipe
 ok 'a rule that there is not' fails_with 2 "none of: dapo" "$evaluate" "${new[@]}" --rule best nowhere
 ok 'is said before anything is sampled' sh -c '! ls nowhere/samples/*'
 
 # ---- a judge ----
 printf 'Q {question} G {answer} R {response} ?\n' > judge.txt
-few=(--policy policy --data data --rule "$rule" --samples 2 --max-tokens 24 --threads 1 --limit-problems 2)
+few=(--policy policy --data data --samples 2 --max-tokens 24 --threads 1 --limit-problems 2)
 judge=(--judge other --judge-prompt judge.txt --judge-max-tokens 4)
 ok 'with a judge' quiet "$evaluate" "${few[@]}" --benchmarks Minerva,HMMT25 "${judge[@]}" judged
 ok 'which is asked about what the rule rejects' jq -e -s 'length == 4 and all(.rule_correct == false and .judge_correct == false and (.judge | length) == 32)' \
     <(jrl-view --plain --fields rule_correct,judge_correct,judge judged/Minerva.jrl)
-ok 'and is named below the table' grep -q "^verdicts: rule $rule, then judge other ($(jrl-model hash other)) on what it rejects" judged/table.txt
+ok 'and is named below the table' grep -q "^verdicts: rule polaris, then judge other ($(jrl-model hash other)) on what it rejects" judged/table.txt
 cut -c 2- judge.txt > other.txt
 ok 'another prompt is refused' fails_with 2 'options differ' "$evaluate" --judge-prompt other.txt judged
 ok 'and accepted with --change' quiet "$evaluate" --judge-prompt other.txt --change judged
 ok 'what the rule alone says is there' same_text "$(grep '^  the rule alone' judged/table.txt | xargs)" 'the rule alone - - - - 0.00 - 0.00 - - -'
-ok 'also of what it accepts' sh -c "cp -R known both && '$evaluate' --rule $rule ${judge[*]} --change both && grep -qE '^  the rule alone( +[0-9.]+){9} +62.50\$' both/table.txt"
+ok 'also of what it accepts' sh -c "cp -R known both && '$evaluate' --rule polaris ${judge[*]} --change both && grep -qE '^  the rule alone( +[0-9.]+){9} +62.50\$' both/table.txt"
 ok 'no judge any more' quiet "$evaluate" --judge '' --judge-prompt '' --change judged
 ok 'leaves no verdict of one' sh -c '! jrl-view --plain judged/Minerva.jrl | grep -q judge'
 ok 'a judge without its prompt' fails_with 2 '--judge needs --judge-prompt' "$evaluate" --judge policy x
@@ -235,7 +234,7 @@ ok 'a locked folder ends with 75' locked
 
 # ---- a few problems of the published files ----
 if [ -d "$SHARED/data/benchmarks" ]; then
-    ok 'the published files' quiet "$evaluate" --policy policy --data "$SHARED/data/benchmarks" --rule "$rule" --limit-problems 3 --samples 1 \
+    ok 'the published files' quiet "$evaluate" --policy policy --data "$SHARED/data/benchmarks" --limit-problems 3 --samples 1 \
         --max-tokens 8 --max-prompt-tokens 8000 real
     ok 'have the problems that they should' same_text "$("$evaluate" --plan --policy policy --data "$SHARED/data/benchmarks" --max-tokens 8 y |
         awk 'NR > 1 && NR < 11 { printf "%s ", $2 }')" '30 30 40 500 272 674 30 30 40 '
