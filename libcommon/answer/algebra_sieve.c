@@ -3,7 +3,6 @@
  * cut of a root, beyond the range of a double) it gives up.
  * Bounds: a basic operation is right to UNIT of its result; libm's functions are within a few units in the last place, for
  * which FUNCTION_UNITS is ample. Errors are rounded down a little now and then; the factor in surely_different pays for that. */
-#include <complex.h>
 #include <float.h>
 #include <math.h>
 
@@ -77,17 +76,21 @@ static bool is_off_the_cut(const struct estimate *z)
 
 static bool square_root(struct estimate *z)
 {
-    double least = smallest_size(z);
-    double complex root;
+    double least = smallest_size(z), half;
 
     if (!(least > z->error) || least < 1e-100 || !is_off_the_cut(z))
         return false;
     if (z->real && z->re > 0) {
         z->re = sqrt(z->re);
-    } else {
-        root = csqrt(CMPLX(z->re, z->real ? 0.0 : z->im));
-        z->re = creal(root);
-        z->im = cimag(root);
+    } else { /* the part without cancellation first */
+        half = sqrt((hypot(z->re, z->im) + fabs(z->re)) / 2);
+        if (z->re > 0) {
+            z->im = z->im / half / 2;
+            z->re = half;
+        } else {
+            z->re = z->real ? 0 : fabs(z->im) / half / 2;
+            z->im = z->real || z->im > 0 ? half : -half;
+        }
         z->real = false;
     }
     z->error = z->error / sqrt(least) + FUNCTION_UNITS * size(z);
@@ -96,33 +99,28 @@ static bool square_root(struct estimate *z)
 
 static bool logarithm(struct estimate *z)
 {
-    double least = smallest_size(z);
-    double complex root;
+    double least = smallest_size(z), size_of_z = z->real ? fabs(z->re) : hypot(z->re, z->im);
 
     if (!(least > z->error) || least < 1e-100 || !is_off_the_cut(z))
         return false;
-    if (z->real && z->re > 0) {
-        z->re = log(z->re);
-    } else {
-        root = clog(CMPLX(z->re, z->real ? 0.0 : z->im));
-        z->re = creal(root);
-        z->im = cimag(root);
+    if (!z->real || z->re < 0) {
+        z->im = z->real ? M_PI : atan2(z->im, z->re);
         z->real = false;
     }
+    z->re = log(size_of_z);
     z->error = z->error / least + FUNCTION_UNITS * (1 + size(z));
     return true;
 }
 
 static bool exponential(struct estimate *z)
 {
-    double error = z->error;
-    double complex value = z->real ? exp(z->re) : cexp(CMPLX(z->re, z->im));
+    double error = z->error, size_of_result = exp(z->re);
 
     if (!(error < 0.01) || !(size(z) < 300))
         return false;
-    z->re = creal(value);
-    z->im = cimag(value);
-    z->error = size(z) * (1.1 * error + FUNCTION_UNITS) + UNDERFLOW_LOSS;
+    z->re = z->real ? size_of_result : size_of_result * cos(z->im);
+    z->im = z->real ? 0 : size_of_result * sin(z->im);
+    z->error = 2 * size_of_result * (1.1 * error + FUNCTION_UNITS) + UNDERFLOW_LOSS;
     return true;
 }
 

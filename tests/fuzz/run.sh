@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds and runs one fuzz program with libFuzzer (clang and its compiler-rt are needed).
-# Usage: tests/fuzz/run.sh reader|json|where|... [SECONDS]    FUZZ_CC=clang-16 chooses another clang
+# Usage: tests/fuzz/run.sh reader|json|where|algebra|... [SECONDS]    FUZZ_CC=clang-16 chooses another clang
 # Inputs that are worth keeping gather under build/fuzz/corpus.NAME; a crash leaves its input in build/fuzz.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -20,6 +20,7 @@ case $name in
 reader) seeds=(tests/golden/stream/good tests/golden/stream/bad) ;;
 json) split -l 1 -a 4 <(cat tests/golden/stream/good/values.jsonl) "$out/corpus.$name/seed." ;;
 where) printf "a == 1 and b != 'x' or c" > "$out/corpus.$name/seed" ;;
+algebra) split -l 1 -a 4 tests/fuzz/algebra.seeds "$out/corpus.$name/seed." ;;
 esac
 ASAN_OPTIONS=allocator_may_return_null=1 exec "$out/fuzz_$name" -max_total_time="$seconds" -rss_limit_mb=1024 -timeout=10 \
     -print_final_stats=1 -artifact_prefix="$out/" "$out/corpus.$name" "${seeds[@]}"

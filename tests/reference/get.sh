@@ -3,6 +3,8 @@
 # gguf, Transformers without torch; 0.5 GB) and SmolLM2-135M-Instruct as a Hugging Face folder (build/smollm2). Tests that
 # miss them say that they are skipped. The prompt of CompassVerifier (build/compass-template.txt) comes from GitHub; without
 # it the rest is got all the same.
+# With --sympy: instead SymPy, of the version that the published rules name (build/reference-sympy), for
+# tests/slow/algebra-sympy.sh only.
 # With --torch: instead a second environment (build/reference-torch), with torch. PyPI has it for Linux with all of CUDA's
 # libraries only, some 3 GB to download: only tests/slow/transformers.sh asks for it.
 set -euo pipefail
@@ -18,6 +20,10 @@ environment() {
     "$folder/bin/pip" install -q --disable-pip-version-check "$@"
 }
 
+if [ "${1:-}" = --sympy ]; then
+    environment build/reference-sympy 'sympy' sympy==1.13.1
+    exit
+fi
 if [ "${1:-}" = --torch ]; then
     environment build/reference-torch 'torch, transformers, jinja2' torch==2.15.0 transformers==5.23.0 numpy jinja2
     exit

@@ -189,11 +189,16 @@ def out_of_time(*_):
     raise TimeoutError
 
 
+def limit_cpu(seconds):
+    """TimeoutError after so many seconds of this process's own time; 0: never."""
+    signal.signal(signal.SIGVTALRM, out_of_time)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+
+
 def one_pair(job):
     """(u, v, SymPy's verdict), or None and the reason."""
     seed, seconds = job
-    signal.signal(signal.SIGALRM, out_of_time)
-    signal.alarm(seconds)
+    limit_cpu(seconds)
     try:
         u, v = make_pair(random.Random(seed))
         return u, v, bool(sp.simplify(parse_difference(u, v)) == 0)
@@ -204,7 +209,7 @@ def one_pair(job):
     except Exception as error:  # SymPy's own failures, named in the summary
         return None, f'SymPy failed: {type(error).__name__}', None
     finally:
-        signal.alarm(0)
+        limit_cpu(0)
 
 
 def magnitudes(u, v):
@@ -220,14 +225,13 @@ def magnitudes(u, v):
 
 
 def explain(u, v, ours, theirs):
-    signal.signal(signal.SIGALRM, out_of_time)
-    signal.alarm(60)
+    limit_cpu(60)
     try:
         sizes = magnitudes(u, v)
     except Exception as error:
         return f'unexplained ({type(error).__name__})'
     finally:
-        signal.alarm(0)
+        limit_cpu(0)
     if ours == 'equal' and not theirs and max(sizes) < 1e-50:
         return 'zero to 60 digits everywhere: SymPy could not simplify it'
     if ours == 'different' and theirs and max(sizes) > 1e-30:
@@ -241,7 +245,7 @@ def main():
     parser.add_argument('--pairs', type=int, default=10000)
     parser.add_argument('--jobs', type=int, default=2)
     parser.add_argument('--seed', type=int, default=1)
-    parser.add_argument('--seconds', type=int, default=10, help='for SymPy, a pair')
+    parser.add_argument('--seconds', type=int, default=10, help='of processor time for SymPy, a pair')
     parser.add_argument('--save', help='write the pairs and SymPy\'s verdicts there')
     args = parser.parse_args()
 
