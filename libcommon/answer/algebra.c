@@ -62,14 +62,15 @@ static void trim(struct jrl_algebra *a)
  *   2        sqrt(x/y) = sqrt(x)/sqrt(y): angles of both signs
  *   3        sqrt(x^3) = sqrt(x)sqrt(x^2): an angle of 60 to 90 degrees
  *   6        sqrt(1/x^2) = 1/sqrt(x^2): on the imaginary axis
- *   2 to 5   sqrt((x+3)^2) = x+3: x so large that the numbers beside it are nothing; 1: so small that its inverse is */
+ *   2 to 5   sqrt((x+3)^2) = x+3: so large that the number beside it is nothing; 1: so small that its inverse is
+ *   4 and 7  sqrt(xy(x+9)) = sqrt(xy)sqrt(x+9), sqrt(x(y+9)) = sqrt(x)sqrt(y+9): both signs of two large numbers */
 enum { SMALL_POINTS = 1 << 0 | 1 << 1 | 1 << 6 };
 
 void jrl_algebra_point(int symbol, int point, double *re, double *im)
 {
     static const struct { double re, im, alternate_re, alternate_im; } directions[ALGEBRA_POINTS] = {
-        { -0.25, 1, -0.25, 1 }, { -0.01, 0, -0.01, 0 }, { -23, 19, -23, -19 }, { 25, -99, 25, -99 },
-        { -2000, 0, 2000, 0 }, { 700, 0, -700, 0 }, { 0, 2, 0, -2 },
+        { -0.25, 1, -0.25, 1 }, { -0.01, 0, -0.01, 0 }, { -23, 19, -23, -19 }, { 25, -99, -40, -92 },
+        { -2000, 0, 2000, 0 }, { 700, 0, -700, 0 }, { 0, 2, 0, -2 }, { -300, 0, -300, 0 },
     };
     static const uint32_t key[2] = { 0x6a726c, 0 };
     const uint32_t counter[4] = { (uint32_t)symbol, (uint32_t)point, 0, 0 };

@@ -28,7 +28,7 @@ enum {
     ALGEBRA_FACTORIAL = 5000,
     ALGEBRA_WORK = 40000,       /* units of about a quarter of a microsecond, counted by formulas */
     ALGEBRA_PRECISION = 256,    /* bits of the precise test */
-    ALGEBRA_POINTS = 7,         /* values of the symbols that are tried */
+    ALGEBRA_POINTS = 8,         /* values of the symbols that are tried */
 };
 
 enum token_kind {

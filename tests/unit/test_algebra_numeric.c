@@ -75,6 +75,9 @@ static void test_branches(void **state)
     different("sqrt((3-x)**2)", "3-x");
     different("sqrt((1/x+3)**2)", "1/x+3");
     different("(x^3)**(1/3)", "x");
+    different("sqrt(x*(y+9))", "sqrt(x)sqrt(y+9)");
+    different("sqrt(x*y*(x+20))", "sqrt(x*y)sqrt(x+20)");
+    different("sqrt(x^2*(x+8))", "sqrt(x^2)sqrt(x+8)");
     different("(x**2)**.5", "x**1.");
 }
 
