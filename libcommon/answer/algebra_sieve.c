@@ -8,6 +8,10 @@
 
 #include "answer/algebra_private.h"
 
+#ifndef CMPLX /* the C library's header has it for gcc only */
+#define CMPLX(x, y) __builtin_complex((double)(x), (double)(y))
+#endif
+
 #define UNIT DBL_EPSILON
 #define FUNCTION_UNITS (16 * UNIT)
 /* What a product can lose below the normal numbers. */

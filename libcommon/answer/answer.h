@@ -38,7 +38,7 @@ struct jrl_verdict {
 void jrl_verdict_release(struct jrl_verdict *v);
 
 struct jrl_rule_options {
-    bool exact_small_numbers; /* a number below 1e-7 is itself, where the published rules make it 0 */
+    bool exact_small_numbers; /* a number within 1e-7 of an integer is itself, where the published rules make it that integer: tiny ones 0 */
 };
 
 /* A rule at work: its options and working memory, reused from response to response. One a thread. */

@@ -4,6 +4,9 @@
 #ifndef JRL_ANSWER_LATEX_H
 #define JRL_ANSWER_LATEX_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #include "base/memory.h"
 #include "base/text.h"
 

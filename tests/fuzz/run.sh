@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds and runs one fuzz program with libFuzzer (clang and its compiler-rt are needed).
-# Usage: tests/fuzz/run.sh reader|json|where|algebra|... [SECONDS]    FUZZ_CC=clang-16 chooses another clang
+# Usage: tests/fuzz/run.sh reader|json|where|algebra|latex|normalize|verify|... [SECONDS]    FUZZ_CC=clang-16 chooses another clang
 # Inputs that are worth keeping gather under build/fuzz/corpus.NAME; a crash leaves its input in build/fuzz.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -15,10 +15,23 @@ read -ra libraries <<< "$(pkg-config --cflags --libs msgpack libzstd jansson lib
 rooms=(libcommon/base/*.c libcommon/stream/*.c libcommon/answer/*.c libcommon/text/*.c)
 "$cc" -g -O1 -std=gnu11 -D_GNU_SOURCE -fno-omit-frame-pointer -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
     -pthread -I. -Ilibcommon "tests/fuzz/fuzz_$name.c" "${rooms[@]}" "${libraries[@]}" -lm -o "$out/fuzz_$name"
+# answers FILTER: a seed for each of the golden answers, the bytes that jq makes of it
+answers() {
+    local i=0 line
+    while read -r line; do
+        i=$((i + 1))
+        jq -j "$1" <<< "$line" | LC_ALL=C sed 's/\xc3\xbf/\xff/g' > "$out/corpus.$name/seed.$i" # U+00FF separates
+    done < tests/golden/answer.jsonl
+}
 seeds=()
 case $name in
 reader) seeds=(tests/golden/stream/good tests/golden/stream/bad) ;;
 json) split -l 1 -a 4 <(cat tests/golden/stream/good/values.jsonl) "$out/corpus.$name/seed." ;;
+latex | normalize) answers '.response' ;;
+verify)
+    answers '"\u0001<think></think>\(.response)\u00ff\(.ground_truth)"'
+    seeds=(tests/fuzz/corpus.verify) # kept: also what tests/unit/test_answer_hostile.c replays
+    ;;
 where) printf "a == 1 and b != 'x' or c" > "$out/corpus.$name/seed" ;;
 algebra) split -l 1 -a 4 tests/fuzz/algebra.seeds "$out/corpus.$name/seed." ;;
 esac

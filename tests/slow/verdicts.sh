@@ -4,9 +4,12 @@
 # shellcheck source=tests/tap.sh
 . "${JRL_TOP:=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}/tests/tap.sh"
 
-python=${JRL_PYTHON:-python3}
-if ! [ -f "$SHARED/verify/proto_all.py" ] || ! "$python" -c 'import mpmath' 2> /dev/null; then
-    skip 'verdicts of the executable reference' "no $SHARED/verify, or no mpmath in $python"
+python=
+for candidate in "${JRL_PYTHON:-python3}" python3; do
+    if "$candidate" -c 'import mpmath' 2> /dev/null; then python=$candidate; fi
+done
+if ! [ -f "$SHARED/verify/proto_all.py" ] || [ -z "$python" ]; then
+    skip 'verdicts of the executable reference' "no $SHARED/verify, or no Python with mpmath"
     done_testing
     exit 0
 fi

@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -205,6 +206,37 @@ static void test_soup(void **state)
     jrl_buffer_release(&b);
 }
 
+/* What fuzzing found worth keeping, as an answer in a box. */
+static void test_fuzz_corpus(void **state)
+{
+    const char *top = getenv("JRL_TOP");
+    char *folder = jrl_xasprintf("%s/tests/fuzz/corpus.verify", top ? top : ".");
+    DIR *d = opendir(folder);
+    struct dirent *entry;
+    int n = 0;
+
+    (void)state;
+    assert_non_null(d);
+    while ((entry = readdir(d))) {
+        char *path = jrl_xasprintf("%s/%s", folder, entry->d_name), bytes[256];
+        FILE *f = entry->d_name[0] != '.' ? fopen(path, "r") : NULL;
+
+        if (f) {
+            struct jrl_buffer content = { 0 };
+
+            jrl_buffer_append(&content, bytes, fread(bytes, 1, sizeof(bytes), f));
+            judge("corpus", &content, "\\frac{1}{2}", NULL);
+            jrl_buffer_release(&content);
+            fclose(f);
+            n++;
+        }
+        free(path);
+    }
+    assert_true(n >= 40);
+    closedir(d);
+    free(folder);
+}
+
 /* A verifier that has judged other things says what a new one says. */
 static void test_no_memory(void **state)
 {
@@ -277,6 +309,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_towers), cmocka_unit_test(test_nesting), cmocka_unit_test(test_amplification), cmocka_unit_test(test_length),
         cmocka_unit_test(test_soup),   cmocka_unit_test(test_no_memory), cmocka_unit_test(test_small_numbers),
+        cmocka_unit_test(test_fuzz_corpus),
     };
     return cmocka_run_group_tests_name("answer_hostile", tests, NULL, NULL);
 }
