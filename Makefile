@@ -66,11 +66,23 @@ unit_sources := $(sort $(wildcard tests/unit/*.c tests/kernels/*.c))
 tools := $(patsubst tools/%.c,$(out)/bin/%,$(tool_sources))
 lib_objects := $(lib_sources:%.c=$(out)/%.o)
 units := $(unit_sources:%.c=$(out)/%)
+
+# The CUDA plug-in, where nvcc is. Its kernels also run in the emulator of tests/emulator, compiled by g++.
+NVCC ?= $(or $(shell command -v nvcc),$(wildcard /usr/local/cuda/bin/nvcc))
+cuda_sources := $(sort $(wildcard kernels/cuda/*.cu))
+plugin := lib/jrl/libjrl-cuda.so
+cuda_flags := -std=c++17 -D_GNU_SOURCE -I. -Ilibcommon
+nvcc_flags := $(cuda_flags) -O3 -ftz=true -prec-div=true -prec-sqrt=true -fmad=false -Xcompiler -fPIC,-fvisibility=hidden,-ffp-contract=off,-Wall \
+    -gencode=arch=compute_80,code=sm_80 -gencode=arch=compute_90a,code=sm_90a -gencode=arch=compute_90,code=compute_90
+ifeq ($(machine),x86_64)
+emulated := $(out)/tests/$(plugin) $(out)/tests/emulated/$(plugin)
+units += $(out)/tests/cuda/test_kernels
+endif
 benches := $(patsubst %.c,$(out)/%,$(sort $(wildcard tests/bench/*.c)))
 library := $(out)/libjrl.a
 faults := $(out)/tests/faults.so
 
-.PHONY: all deps reference check check-slow lint bench bench-peers demo install clean units FORCE
+.PHONY: all deps reference check check-gpu check-slow lint bench bench-peers demo install clean units FORCE
 .SECONDARY:
 all: $(tools)
 
@@ -82,7 +94,7 @@ $(library): $(lib_objects)
 	@rm -f $@
 	$(AR) rcs $@ $^
 
-units: $(units) $(faults)
+units: $(units) $(faults) $(emulated)
 # Preloaded by tests that kill a process tree at a chosen call; never sanitized.
 $(faults): tests/faults.c
 	@mkdir -p $(@D)
@@ -91,6 +103,46 @@ $(faults): tests/faults.c
 $(out)/tests/%: $(out)/tests/%.o $(library)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $(jrl_ldflags) -o $@ $< $(library) $(test_libs) $(jrl_libs) $(LDLIBS)
+
+$(out)/$(plugin): $(cuda_sources:%.cu=$(out)/%.cuda.o)
+	@mkdir -p $(@D)
+	$(NVCC) -shared -cudart static -Xlinker --exclude-libs,ALL -o $@ $^
+
+$(out)/%.cuda.o: %.cu $(out)/flags
+	@mkdir -p $(@D)
+	$(NVCC) $(nvcc_flags) -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
+
+# The emulated plug-in: for the tests of kernels always with sanitizers, for the tests of programs as the programs are.
+emulator_flags := $(cuda_flags) -Itests/emulator -O1 -g -mfma -ffp-contract=off -fno-math-errno -fPIC -fvisibility=hidden -Wall -Wextra \
+    -Wno-unknown-pragmas $(if $(DEV),-Werror)
+sanitizers := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+emulated_objects = $(cuda_sources:%.cu=$(out)/$(1)/%.o) $(out)/$(1)/emulator.o
+$(out)/tests/$(plugin): $(call emulated_objects,checked)
+	@mkdir -p $(@D)
+	$(CXX) $(sanitizers) -shared -o $@ $^
+$(out)/tests/emulated/$(plugin): $(call emulated_objects,plain)
+	@mkdir -p $(@D)
+	$(CXX) $(if $(filter asan,$(BUILD)),$(sanitizers)) -shared -o $@ $^
+$(out)/checked/%: private emulator_flags += $(sanitizers)
+$(out)/plain/%: private emulator_flags += $(if $(filter asan,$(BUILD)),$(sanitizers),-O2)
+define emulated_rules
+$(out)/$(1)/%.o: %.cu $(out)/flags
+	@mkdir -p $$(@D)
+	$(CXX) $$(emulator_flags) -MMD -MP -x c++ -c -o $$@ $$<
+$(out)/$(1)/emulator.o: tests/emulator/emulator.cpp $(out)/flags
+	@mkdir -p $$(@D)
+	$(CXX) $$(emulator_flags) -MMD -MP -c -o $$@ $$<
+endef
+$(eval $(call emulated_rules,checked))
+$(eval $(call emulated_rules,plain))
+
+$(out)/tests/cuda/%.o: private jrl_cflags += -I$(out)/tests/cuda
+$(out)/tests/cuda/test_kernels.o: $(out)/tests/cuda/kernel_names.h
+$(out)/tests/cuda/test_kernels: $(patsubst %.c,$(out)/%.o,$(sort $(wildcard tests/cuda/*.c))) $(library)
+	$(CC) $(LDFLAGS) $(jrl_ldflags) $(sanitizers) -rdynamic -o $@ $^ $(test_libs) $(jrl_libs) $(LDLIBS)
+$(out)/tests/cuda/kernel_names.h: $(cuda_sources)
+	@mkdir -p $(@D)
+	@perl -ne '$$n{$$1} = 1 if /__global__ void (?:__launch_bounds__\(.*?\) )?(\w+)\(/; END { print "static const char *const kernel_names[] = { ", join(", ", map { "\"$$_\"" } sort keys %n), " };\n" }' $^ > $@
 
 # Kernels for one instruction set are files of their own, compiled for it and called after a run-time check.
 $(out)/kernels/%.o: private jrl_cflags += -O3
@@ -120,6 +172,12 @@ check: all units
 # What some tests compare with, from PyPI; they are skipped without it.
 reference:
 	tests/reference/get.sh
+
+# The kernel table on a GPU of this machine; says that it was skipped where there is none.
+native := $(out)/tests/native
+check-gpu: $(if $(NVCC),$(out)/tests/cuda/test_kernels $(out)/$(plugin))
+	@$(if $(NVCC),mkdir -p $(native)/cuda $(native)/lib/jrl && ln -f $(out)/tests/cuda/test_kernels $(native)/cuda/ && ln -f $(out)/$(plugin) $(native)/lib/jrl/,true)
+	@tests/check-gpu.sh $(native)/cuda/test_kernels
 
 lint: all
 	tests/lint.sh $(out)

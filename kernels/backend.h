@@ -19,7 +19,7 @@
 /* What inference takes, and what training takes besides. */
 #define JRL_FORWARD_KERNELS(X) \
     X(embedding) X(rmsnorm) X(swiglu) X(gated) X(mlp_forward) X(matmul_nt) X(matmul_nt_group) X(attention_bind) X(qkv_rope) \
-    X(attention_forward) X(attention_memory) X(logprob) X(logits_sums) X(choose_tokens) X(gather_rows) X(convert_from_f32) \
+    X(attention_forward) X(attention_memory) X(logprob) X(logits_sums) X(choose_tokens) X(choose_memory) X(gather_rows) X(convert_from_f32) \
     X(convert_to_f32) X(add)
 #define JRL_TRAINING_KERNELS(X) \
     X(embedding_backward) X(rmsnorm_backward) X(swiglu_backward) X(gated_backward) X(matmul_nn) X(matmul_tn) X(attention_backward) \

@@ -3,6 +3,7 @@
 #ifndef JRL_KERNELS_CHOOSE_H
 #define JRL_KERNELS_CHOOSE_H
 
+#include "base/random.h"
 #include "kernels/logprob.h"
 
 /* What keys one random number: sample is the number of the response to its problem, position the place of the
@@ -15,7 +16,17 @@ struct jrl_draw {
 /* 32 random bits. 224 bits of input do not fit one Philox4x32 call, so two are chained: r = philox(counter = (uid,
  * draw), key = seed), then philox(counter = (sample, position, r[2], r[3]), key = (r[0], r[1])), first word. 64-bit
  * numbers enter low word first. */
-uint32_t jrl_draw_bits(uint64_t seed, const struct jrl_draw *d);
+JRL_INLINE uint32_t jrl_draw_bits(uint64_t seed, const struct jrl_draw *d)
+{
+    const uint32_t key[2] = { (uint32_t)seed, (uint32_t)(seed >> 32) };
+    const uint32_t problem[4] = { (uint32_t)d->uid, (uint32_t)(d->uid >> 32), (uint32_t)d->draw, (uint32_t)(d->draw >> 32) };
+    uint32_t r[4], out[4];
+
+    jrl_philox(r, problem, key);
+    const uint32_t token[4] = { d->sample, d->position, r[2], r[3] };
+    jrl_philox(out, token, r);
+    return out[0];
+}
 
 struct jrl_choice_rule {
     float inv_temperature; /* factor on logits; 1 when greedy */
@@ -48,6 +59,9 @@ size_t jrl_choose_scratch_bytes(int64_t vocab);
  * summed in that order in double. The token is the first kept id, ascending, where the running sum exceeds u times the
  * sum of the kept, the last kept id with a weight if rounding leaves none. */
 uint32_t jrl_choose_token(const struct jrl_logits *l, const struct jrl_choice_rule *rule, const struct jrl_draw *d, void *scratch);
+
+/* The most memory the device takes for choosing N tokens at a time. */
+int64_t jrl_choose_memory(const struct jrl_device *dev, int64_t vocab, int64_t n);
 
 /* logits [.., vocab], row_sums and block_sums of them (jrl_logits_sums) lie in the device's memory; the rest in the
  * program's. For i < n: the token of draws[i] from row rows[i], as jrl_choose_token says, and its logprob. */

@@ -9,11 +9,12 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/inline.h"
 #include "base/threads.h"
 
 /* Element type of product operands and of stored weights. */
 enum jrl_dtype { JRL_F32, JRL_BF16, JRL_F16 };
-static inline int64_t jrl_dtype_bytes(enum jrl_dtype t) { return t == JRL_F32 ? 4 : 2; }
+JRL_INLINE int64_t jrl_dtype_bytes(enum jrl_dtype t) { return t == JRL_F32 ? 4 : 2; }
 
 typedef uint16_t jrl_bf16; /* the upper half of an IEEE single */
 

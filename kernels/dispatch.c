@@ -143,6 +143,11 @@ int jrl_choose_tokens(struct jrl_device *dev, const struct jrl_choose *p, struct
     return dev->backend->choose_tokens(dev, p, err);
 }
 
+int64_t jrl_choose_memory(const struct jrl_device *dev, int64_t vocab, int64_t n)
+{
+    return dev->backend->choose_memory(dev, vocab, n);
+}
+
 int jrl_gather_rows(struct jrl_device *dev, float *y, const float *x, const int64_t *rows, int64_t n, int64_t dim, struct jrl_error *err)
 {
     return dev->backend->gather_rows(dev, y, x, rows, n, dim, err);

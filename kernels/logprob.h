@@ -22,12 +22,12 @@ struct jrl_block_sums {
 struct jrl_row_sums {
     float max, log_sum, lse, entropy;
 };
-static inline int64_t jrl_logits_blocks(int64_t vocab) { return (vocab + JRL_LOGITS_BLOCK - 1) / JRL_LOGITS_BLOCK; }
+JRL_INLINE int64_t jrl_logits_blocks(int64_t vocab) { return (vocab + JRL_LOGITS_BLOCK - 1) / JRL_LOGITS_BLOCK; }
 /* row_sums: [rows]; block_sums: [rows, jrl_logits_blocks(vocab)]. */
 int jrl_logits_sums(struct jrl_device *dev, struct jrl_row_sums *row_sums, struct jrl_block_sums *block_sums, const float *logits,
                     int64_t ld, float inv_temperature, int64_t rows, int64_t vocab, struct jrl_error *err) JRL_MUST_CHECK;
 /* The logprob of the token with this logit, with the bits that jrl_logprob gives. */
-static inline float jrl_logprob_of(const struct jrl_row_sums *row, float logit, float inv_temperature)
+JRL_INLINE float jrl_logprob_of(const struct jrl_row_sums *row, float logit, float inv_temperature)
 {
     return logit * inv_temperature - row->max - row->log_sum;
 }

@@ -14,7 +14,7 @@ float jrl_logf(float x); /* -inf at 0, NaN below */
 void jrl_sincos(double x, float *sin_x, float *cos_x); /* |x| < 2^31 */
 double jrl_pow(double x, double y);                     /* x > 0; for RoPE frequencies; error < 1e-14 relative */
 
-static inline float jrl_bf16_to_f32(jrl_bf16 x)
+JRL_INLINE float jrl_bf16_to_f32(jrl_bf16 x)
 {
     uint32_t bits = (uint32_t)x << 16;
     float y;
@@ -22,7 +22,7 @@ static inline float jrl_bf16_to_f32(jrl_bf16 x)
     return y;
 }
 /* Round to nearest even; NaN stays NaN (quiet); denormal results are flushed by the products, not here. */
-static inline jrl_bf16 jrl_f32_to_bf16(float x)
+JRL_INLINE jrl_bf16 jrl_f32_to_bf16(float x)
 {
     uint32_t bits;
     memcpy(&bits, &x, 4);

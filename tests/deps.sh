@@ -24,7 +24,7 @@ if [ "${1:-}" = --explain ]; then
     exit 0
 fi
 
-packages="gcc libc6-dev make pkg-config git perl procps bsdextrautils libmsgpack-dev libzstd-dev libjansson-dev libpcre2-dev libutf8proc-dev libxxhash-dev libmpfr-dev libgmp-dev
+packages="gcc g++ libc6-dev make pkg-config git perl procps bsdextrautils libmsgpack-dev libzstd-dev libjansson-dev libpcre2-dev libutf8proc-dev libxxhash-dev libmpfr-dev libgmp-dev
 libcmocka-dev jq zstd mandoc shellcheck cppcheck gnuplot-nox python3-msgpack python3-numpy python3-venv util-linux"
 [ "${1:-}" != --slow ] || packages="$packages gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
 if ! command -v dpkg-query > /dev/null; then

@@ -18,7 +18,7 @@ $ENV{JRL_PYTHON} //= "$ENV{JRL_TOP}/build/reference/bin/python" if -x 'build/ref
 $ENV{TZ}        = 'UTC';
 delete @ENV{qw(JRL_THREADS JRL_ZSTD_LEVEL JRL_DISABLE JRL_LOG)};
 
-my @units = grep { -x } map { s/\.c$//r =~ s{^}{$build/}r } sort glob('tests/unit/*.c tests/kernels/*.c');
+my @units = grep { -x } map { s/\.c$//r =~ s{^}{$build/}r } sort glob('tests/unit/*.c tests/kernels/*.c tests/cuda/test_*.c');
 my @tests = @ARGV ? @ARGV : (@units, sort glob('tests/t[0-9]*.sh'));
 my $harness = TAP::Harness->new({
     # cmocka marks a skipped test "not ok N # SKIP"; TAP wants "ok N # SKIP".

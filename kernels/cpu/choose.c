@@ -6,20 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/random.h"
 #include "kernels/cpu/cpu.h"
-
-uint32_t jrl_draw_bits(uint64_t seed, const struct jrl_draw *d)
-{
-    const uint32_t key[2] = { (uint32_t)seed, (uint32_t)(seed >> 32) };
-    const uint32_t problem[4] = { (uint32_t)d->uid, (uint32_t)(d->uid >> 32), (uint32_t)d->draw, (uint32_t)(d->draw >> 32) };
-    uint32_t r[4], out[4];
-
-    jrl_philox(r, problem, key);
-    const uint32_t token[4] = { d->sample, d->position, r[2], r[3] };
-    jrl_philox(out, token, r);
-    return out[0];
-}
 
 size_t jrl_choose_scratch_bytes(int64_t vocab)
 {
@@ -287,4 +274,10 @@ int jrl_cpu_choose_tokens(struct jrl_device *dev, const struct jrl_choose *p, st
     job.scratch = scratch;
     jrl_pool_run(dev->pool, p->n, choose_part, &job);
     return JRL_OK;
+}
+
+int64_t jrl_cpu_choose_memory(const struct jrl_device *dev, int64_t vocab, int64_t n)
+{
+    (void)n;
+    return jrl_pool_size(dev->pool) * (int64_t)jrl_choose_scratch_bytes(vocab);
 }

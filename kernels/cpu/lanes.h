@@ -8,7 +8,7 @@
 #define JRL_LANES 16
 
 /* ((0+8)+(4+12))+((2+10)+(6+14)) + the same of the odd lanes: halves are added until one lane is left. */
-static inline float jrl_lanes_sum(const float lanes[JRL_LANES])
+JRL_INLINE float jrl_lanes_sum(const float lanes[JRL_LANES])
 {
     float half[JRL_LANES / 2];
 
@@ -21,12 +21,12 @@ static inline float jrl_lanes_sum(const float lanes[JRL_LANES])
 }
 
 /* Element i of an array of DTYPE, as f32. */
-static inline float jrl_load(const void *x, enum jrl_dtype dtype, int64_t i)
+JRL_INLINE float jrl_load(const void *x, enum jrl_dtype dtype, int64_t i)
 {
     return dtype == JRL_F32 ? ((const float *)x)[i] : jrl_bf16_to_f32(((const jrl_bf16 *)x)[i]);
 }
 
-static inline void jrl_store(void *y, enum jrl_dtype dtype, int64_t i, float value)
+JRL_INLINE void jrl_store(void *y, enum jrl_dtype dtype, int64_t i, float value)
 {
     if (dtype == JRL_F32)
         ((float *)y)[i] = value;
@@ -35,7 +35,7 @@ static inline void jrl_store(void *y, enum jrl_dtype dtype, int64_t i, float val
 }
 
 /* The value an operand of DTYPE holds after rounding, as f32. */
-static inline float jrl_rounded(enum jrl_dtype dtype, float value)
+JRL_INLINE float jrl_rounded(enum jrl_dtype dtype, float value)
 {
     return dtype == JRL_F32 ? value : jrl_bf16_to_f32(jrl_f32_to_bf16(value));
 }

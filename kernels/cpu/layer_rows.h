@@ -10,7 +10,7 @@
 #include "kernels/logprob.h"
 
 /* The scale of a norm. Squares beyond f32 give NaN: 1 / inf would make zeros of the row, and nobody would notice. */
-static inline float jrl_inverse_root(float mean_square)
+JRL_INLINE float jrl_inverse_root(float mean_square)
 {
     return mean_square <= FLT_MAX ? 1.0f / sqrtf(mean_square) : NAN;
 }

@@ -7,6 +7,7 @@
 
 #include "kernels/cpu/lanes.h"
 #include "kernels/cpu/layer_rows.h"
+#include "kernels/cpu/logprob_rows.h"
 #include "kernels/logprob.h"
 
 #define BLOCK JRL_LOGITS_BLOCK
@@ -74,23 +75,19 @@ static void blocks_part(void *ctx, int64_t part, int thread)
             p->logits + r * p->ld + b * BLOCK, min64(BLOCK, p->vocab - b * BLOCK), p->inv_temperature);
 }
 
-/* Joins the blocks of a row. Relative to the row's maximum M: sum = S, weighted = T = sum exp(z - M) (z - M);
- * lse = M + log S, logprob = (z - M) - log S, entropy = log S - T / S. */
 static struct jrl_row_sums join_blocks(const struct jrl_block_sums *blocks, int64_t n_blocks)
 {
     double sum = 0, weighted = 0;
-    float max = -INFINITY, log_sum;
+    float max = -INFINITY;
 
     for (int64_t b = 0; b < n_blocks; b++)
         max = blocks[b].max > max ? blocks[b].max : max;
     for (int64_t b = 0; b < n_blocks; b++) {
-        float shift = blocks[b].max - max;
-        double scale = jrl_expf(shift);
-        sum += blocks[b].sum * scale;
-        weighted += ((double)blocks[b].weighted + (double)blocks[b].sum * shift) * scale;
+        const struct jrl_block_terms terms = jrl_block_terms_of(&blocks[b], max);
+        sum += terms.sum;
+        weighted += terms.weighted;
     }
-    log_sum = jrl_logf((float)sum);
-    return (struct jrl_row_sums){ max, log_sum, max + log_sum, (float)(log_sum - weighted / sum) };
+    return jrl_row_sums_of(max, sum, weighted);
 }
 
 int jrl_cpu_logits_sums(struct jrl_device *dev, struct jrl_row_sums *row_sums, struct jrl_block_sums *block_sums, const float *logits, int64_t ld,

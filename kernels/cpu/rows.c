@@ -112,15 +112,9 @@ int jrl_cpu_adamw_step(struct jrl_device *dev, const struct jrl_adamw *p, float 
 {
     if (n < 0 || p->step < 1 || (dtype != JRL_F32 && dtype != JRL_BF16))
         return jrl_fail(err, JRL_ERR_RUN, "adamw: a negative count, a step below 1 or a type other than f32 and bf16");
-    double correction1 = 1 - (p->beta1 > 0 ? jrl_pow(p->beta1, (double)p->step) : 0);
-    double correction2 = 1 - (p->beta2 > 0 ? jrl_pow(p->beta2, (double)p->step) : 0);
     struct adamw job = {
         .rows = jrl_rows_for(dev->isa), .master = master, .m = m, .v = v, .grad = grad, .weights = weights, .dtype = dtype,
-        .scalars = {
-            .grad_scale = (float)p->grad_scale, .decay = (float)(1 - p->lr * p->weight_decay),
-            .one_minus_beta1 = (float)(1 - p->beta1), .beta2 = (float)p->beta2, .one_minus_beta2 = (float)(1 - p->beta2),
-            .step_size = (float)(p->lr / correction1), .sqrt_correction2 = (float)sqrt(correction2), .eps = (float)p->eps,
-        },
+        .scalars = jrl_adamw_scalars_of(p, jrl_pow),
     };
     jrl_device_ranges(dev, n, GRAIN, adamw, &job);
     return JRL_OK;

@@ -3,6 +3,8 @@
 #ifndef JRL_KERNELS_CPU_ROWS_H
 #define JRL_KERNELS_CPU_ROWS_H
 
+#include <math.h>
+
 #include "kernels/cpu/cpu.h"
 
 #define JRL_NORM_LANES 16
@@ -11,6 +13,19 @@
 struct jrl_adamw_scalars {
     float grad_scale, decay, one_minus_beta1, beta2, one_minus_beta2, step_size, sqrt_correction2, eps;
 };
+
+/* POWER: jrl_pow, which a plug-in has by address only. */
+static inline struct jrl_adamw_scalars jrl_adamw_scalars_of(const struct jrl_adamw *p, double (*power)(double x, double y))
+{
+    const double correction1 = 1 - (p->beta1 > 0 ? power(p->beta1, (double)p->step) : 0);
+    const double correction2 = 1 - (p->beta2 > 0 ? power(p->beta2, (double)p->step) : 0);
+    const struct jrl_adamw_scalars scalars = {
+        (float)p->grad_scale, (float)(1 - p->lr * p->weight_decay), (float)(1 - p->beta1), (float)p->beta2, (float)(1 - p->beta2),
+        (float)(p->lr / correction1), (float)sqrt(correction2), (float)p->eps,
+    };
+
+    return scalars;
+}
 
 struct jrl_rows {
     void (*exp)(float *y, const float *x, int64_t n);

@@ -8,14 +8,16 @@
 #include <stdint.h>
 #include <string.h>
 
-static inline float jrl_float_of_bits(uint32_t bits)
+#include "base/inline.h"
+
+JRL_INLINE float jrl_float_of_bits(uint32_t bits)
 {
     float x;
     memcpy(&x, &bits, 4);
     return x;
 }
 
-static inline uint32_t jrl_bits_of_float(float x)
+JRL_INLINE uint32_t jrl_bits_of_float(float x)
 {
     uint32_t bits;
     memcpy(&bits, &x, 4);
@@ -24,7 +26,7 @@ static inline uint32_t jrl_bits_of_float(float x)
 
 /* YES where the condition holds, else NO. With masks, since a compiler that keeps floating-point traps in mind
  * would turn a choice between results into a branch, and then not make vectors of the loop around it. */
-static inline uint32_t jrl_choose(bool condition, uint32_t yes, uint32_t no)
+JRL_INLINE uint32_t jrl_choose(bool condition, uint32_t yes, uint32_t no)
 {
     uint32_t mask = -(uint32_t)condition;
     return (yes & mask) | (no & ~mask);
@@ -33,7 +35,7 @@ static inline uint32_t jrl_choose(bool condition, uint32_t yes, uint32_t no)
 /* e^x = 2^n e^r with n the integer nearest to x/ln 2, e^r = 1 + r + r^2 P(r). P is the minimax fit of degree 4 on
  * |r| <= 0.3476, relative error of e^r 3.2e-9. Adding 1.5 * 2^23 rounds to an integer and leaves it in
  * the low bits. 2^n is applied in two halves, since 2^128 has no float. */
-static inline float jrl_expf_inline(float x)
+JRL_INLINE float jrl_expf_inline(float x)
 {
     const float round = 0x1.8p23f;
     float bounded = x < -88.0f ? -88.0f : x;
@@ -59,7 +61,7 @@ static inline float jrl_expf_inline(float x)
 
 /* log x = e ln 2 + log(1 + f) with 1 + f in [sqrt(1/2), sqrt(2)), log(1 + f) = f - f^2/2 + f^3 P(f); P is the
  * minimax fit of degree 8, absolute error of log(1 + f) over |f| 7.3e-10. A denormal counts as zero. */
-static inline float jrl_logf_inline(float x)
+JRL_INLINE float jrl_logf_inline(float x)
 {
     uint32_t bits = jrl_bits_of_float(x);
     int32_t e = (int32_t)(bits - 0x3f3504f3u) >> 23;

@@ -6,8 +6,31 @@
 
 #include <stdint.h>
 
-/* Philox4x32-10: four 32-bit words from a 128-bit counter and a 64-bit key. */
-void jrl_philox(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2]);
+#include "base/inline.h"
+
+/* Philox4x32-10: four 32-bit words from a 128-bit counter and a 64-bit key. Multipliers and key increments: section 3.3 and
+ * table 2 of the paper. */
+JRL_INLINE void jrl_philox(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2])
+{
+    uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3];
+    uint32_t k0 = key[0], k1 = key[1];
+
+    for (int round = 0; round < 10; round++) {
+        uint64_t p0 = (uint64_t)0xD2511F53u * c0;
+        uint64_t p1 = (uint64_t)0xCD9E8D57u * c2;
+
+        c0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0;
+        c1 = (uint32_t)p1;
+        c2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
+        c3 = (uint32_t)p0;
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+    out[0] = c0;
+    out[1] = c1;
+    out[2] = c2;
+    out[3] = c3;
+}
 
 /* A number stream for bookkeeping (shuffles, made-up weights): Philox blocks of (seed, stream) in
  * counter order. */

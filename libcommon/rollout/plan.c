@@ -27,9 +27,9 @@ int64_t jrl_engine_positions(const struct jrl_engine_limits *limits, int64_t max
 static void add_choosing(struct jrl_memory_plan *plan, const struct jrl_engine_plan *p)
 {
     const int64_t row_bytes = (int64_t)sizeof(struct jrl_row_sums) + jrl_logits_blocks(p->config->vocab) * (int64_t)sizeof(struct jrl_block_sums);
-    const int64_t sorting = jrl_pool_size(jrl_device_pool(p->dev)) * (int64_t)jrl_choose_scratch_bytes(p->config->vocab);
+    const int64_t n_rows = 2 * p->limits.max_seqs;
 
-    jrl_plan_add(plan, "choice of tokens", row_bytes, 2 * p->limits.max_seqs, sorting);
+    jrl_plan_add(plan, "choice of tokens", row_bytes, n_rows, jrl_choose_memory(p->dev, p->config->vocab, n_rows));
 }
 
 void jrl_engine_plan(struct jrl_memory_plan *plan, struct jrl_engine_plan *p, int64_t memory)

@@ -1,0 +1,220 @@
+/* attention.cu - causal attention over pages: rows and page tables brought to the GPU, the cut into tiles, the choice of the kernel. */
+#include "kernels/cuda/attention_gpu.h"
+
+#define WIDE_ROWS (4 * GPU_TILE_ROWS)
+
+void gpu_bound_free(struct gpu_bound *bound)
+{
+    if (bound)
+        free(bound->image);
+    free(bound);
+}
+
+static int check_sizes(struct jrl_device *dev, const struct jrl_attention *p, const char *name, struct jrl_error *err)
+{
+    if (p->head_dim < 2 || p->head_dim % 2 || p->head_dim > 256)
+        return gpu_fail(dev, err, "%s: head size %lld is not even and at most 256", name, (long long)p->head_dim);
+    if (p->n_kv_heads < 1 || p->n_heads < 1 || p->n_heads % p->n_kv_heads)
+        return gpu_fail(dev, err, "%s: %lld heads cannot share %lld key-value heads", name, (long long)p->n_heads, (long long)p->n_kv_heads);
+    return gpu_check_type(dev, name, p->dtype, err);
+}
+
+int gpu_check_attention(struct jrl_device *dev, const struct jrl_attention *p, const char *name, struct jrl_error *err)
+{
+    const struct gpu_bound *bound = gpu_of(dev)->bound;
+
+    if (!bound || p->bound != bound || bound->n_rows != p->n_rows || bound->group * p->n_kv_heads != p->n_heads)
+        return gpu_fail(dev, err, "%s: the rows are not those that were bound", name);
+    return check_sizes(dev, p, name, err);
+}
+
+static int check_rows(struct jrl_device *dev, const struct jrl_attention *p, struct jrl_error *err)
+{
+    for (int64_t i = 0; i < p->n_seqs; i++) {
+        const struct jrl_attention_rows *s = &p->seqs[i];
+
+        if (s->n_rows < 0 || s->first_row < 0 || s->first_position < 0 || s->first_row > p->n_rows - s->n_rows)
+            return gpu_fail(dev, err, "attention_bind: sequence %lld does not lie in %lld rows", (long long)i, (long long)p->n_rows);
+    }
+    return JRL_OK;
+}
+
+/* What the image holds, part by part. */
+struct counts {
+    int64_t n_pages, n_wide, n_narrow, n_joins, n_slots;
+    bool split;
+};
+
+static int64_t pages_of(const struct jrl_attention_rows *s) { return divide_up(s->first_position + s->n_rows, JRL_PAGE_TOKENS); }
+static int64_t splits_of(const struct jrl_attention_rows *s) { return divide_up(pages_of(s), GPU_SPLIT_PAGES); }
+static bool is_narrow(const struct jrl_attention_rows *s, int64_t group) { return s->n_rows * group <= GPU_TILE_ROWS; }
+
+static struct counts count(const struct jrl_attention *p, int64_t group)
+{
+    struct counts n = {};
+    int64_t n_narrow = 0;
+
+    for (int64_t i = 0; i < p->n_seqs; i++) {
+        const struct jrl_attention_rows *s = &p->seqs[i];
+
+        if (s->n_rows == 0)
+            continue;
+        n.n_pages += pages_of(s);
+        if (!is_narrow(s, group)) {
+            n.n_wide += divide_up(s->n_rows * group, WIDE_ROWS);
+            continue;
+        }
+        n_narrow++;
+        if (splits_of(s) > 1) {
+            n.n_slots += splits_of(s);
+            n.n_joins++;
+        }
+    }
+    /* enough sequences keep the GPU busy without cutting any; the bits are the same */
+    n.split = n.n_slots * p->n_kv_heads <= GPU_MOST_SLOTS;
+    if (!n.split)
+        n.n_slots = n.n_joins = 0;
+    n.n_narrow = n.split ? n_narrow - n.n_joins + n.n_slots : n_narrow;
+    return n;
+}
+
+/* The next N elements of SIZE of the image. */
+static char *part(char **at, int64_t n, size_t size)
+{
+    char *here = *at;
+
+    *at += ((size_t)n * size + 15) / 16 * 16;
+    return here;
+}
+
+static struct gpu_tile tile_of(const struct jrl_attention_rows *s, uint8_t *const *pages, int64_t first, int64_t end, int64_t split, int64_t slot)
+{
+    const struct gpu_tile t = { pages, s->first_row, s->first_position, first, end, split, slot };
+
+    return t;
+}
+
+/* Tiles of one sequence. */
+struct tile_lists {
+    struct gpu_tile *wide, *narrow;
+    struct gpu_join *joins;
+    int64_t n_wide, n_narrow, n_joins, n_slots;
+};
+static void cut(struct tile_lists *l, const struct jrl_attention_rows *s, uint8_t *const *pages, int64_t group, bool split)
+{
+    const int64_t n = s->n_rows * group;
+
+    if (!is_narrow(s, group)) {
+        for (int64_t first = (n - 1) / WIDE_ROWS * WIDE_ROWS; first >= 0; first -= WIDE_ROWS) /* those with most positions first */
+            l->wide[l->n_wide++] = tile_of(s, pages, first, smaller(first + WIDE_ROWS, n), -1, 0);
+        return;
+    }
+    if (!split || splits_of(s) == 1) {
+        l->narrow[l->n_narrow++] = tile_of(s, pages, 0, n, -1, 0);
+        return;
+    }
+    l->joins[l->n_joins++] = { s->first_row, n, l->n_slots, splits_of(s) };
+    for (int64_t i = 0; i < splits_of(s); i++)
+        l->narrow[l->n_narrow++] = tile_of(s, pages, 0, n, i, l->n_slots++);
+}
+
+static int reserve_image(struct jrl_device *dev, struct gpu_bound *b, size_t bytes, struct jrl_error *err)
+{
+    if (b->image_bytes < bytes) {
+        free(b->image);
+        b->image = static_cast<char *>(malloc(bytes + bytes / 4));
+        b->image_bytes = b->image ? bytes + bytes / 4 : 0;
+    }
+    return b->image ? JRL_OK : gpu_fail(dev, err, "no memory for the rows of attention: %zu bytes", bytes);
+}
+
+int jrl_cuda_attention_bind(struct jrl_device *dev, struct jrl_attention *p, struct jrl_error *err)
+{
+    struct gpu *g = gpu_of(dev);
+    int64_t n_used = 0, at_page = 0, group;
+    struct counts n;
+    void *memory;
+    char *at, *base;
+    int rc = check_sizes(dev, p, "attention_bind", err);
+
+    if (rc < 0 || (rc = check_rows(dev, p, err)) < 0)
+        return rc;
+    group = p->n_heads / p->n_kv_heads;
+    if (!g->bound && !(g->bound = static_cast<struct gpu_bound *>(calloc(1, sizeof *g->bound))))
+        return gpu_fail(dev, err, "no memory for the rows of attention");
+    struct gpu_bound *b = g->bound;
+    n = count(p, group);
+    const size_t bytes = (size_t)(p->n_rows + 1) * sizeof(struct gpu_row) + (size_t)(n.n_pages + 2) * sizeof(uint8_t *) +
+                         (size_t)(n.n_wide + n.n_narrow + 2) * sizeof(struct gpu_tile) + (size_t)(n.n_joins + 1) * sizeof(struct gpu_join) + 5 * 16;
+    if ((rc = reserve_image(dev, b, bytes, err)) < 0 || (rc = gpu_scratch(dev, &memory, GPU_BOUND, bytes, err)) < 0)
+        return rc;
+    base = at = b->image;
+    struct gpu_row *rows = reinterpret_cast<struct gpu_row *>(part(&at, p->n_rows, sizeof *rows));
+    uint8_t **pages = reinterpret_cast<uint8_t **>(part(&at, n.n_pages, sizeof *pages));
+    struct tile_lists l = {};
+    l.wide = reinterpret_cast<struct gpu_tile *>(part(&at, n.n_wide, sizeof *l.wide));
+    l.narrow = reinterpret_cast<struct gpu_tile *>(part(&at, n.n_narrow, sizeof *l.narrow));
+    l.joins = reinterpret_cast<struct gpu_join *>(part(&at, n.n_joins, sizeof *l.joins));
+    const auto there = [&](const void *q) { return static_cast<char *>(memory) + (static_cast<const char *>(q) - base); };
+    memset(rows, 0, (size_t)p->n_rows * sizeof *rows);
+    b->n_positions = 0;
+    for (int64_t i = 0; i < p->n_seqs; i++) {
+        const struct jrl_attention_rows *s = &p->seqs[i];
+        uint8_t *const *table = reinterpret_cast<uint8_t *const *>(there(pages + at_page));
+
+        if (s->n_rows == 0)
+            continue;
+        memcpy(pages + at_page, s->pages, (size_t)pages_of(s) * sizeof *pages);
+        at_page += pages_of(s);
+        for (int64_t r = 0; r < s->n_rows; r++)
+            rows[s->first_row + r] = { table, s->first_position + r, s->n_rows - r };
+        cut(&l, s, table, group, n.split);
+        n_used += s->n_rows;
+        b->n_positions = s->first_position + s->n_rows > b->n_positions ? s->first_position + s->n_rows : b->n_positions;
+    }
+    b->rows = reinterpret_cast<const struct gpu_row *>(there(rows));
+    b->wide = reinterpret_cast<const struct gpu_tile *>(there(l.wide));
+    b->narrow = reinterpret_cast<const struct gpu_tile *>(there(l.narrow));
+    b->joins = reinterpret_cast<const struct gpu_join *>(there(l.joins));
+    b->n_rows = p->n_rows;
+    b->n_wide = l.n_wide;
+    b->n_narrow = l.n_narrow;
+    b->n_joins = l.n_joins;
+    b->n_slots = l.n_slots;
+    b->group = group;
+    b->padded = n_used < p->n_rows;
+    p->bound = b;
+    return at == base ? JRL_OK : dev->backend->upload(dev, memory, base, (size_t)(at - base), err);
+}
+
+int jrl_cuda_attention_forward(struct jrl_device *dev, const struct jrl_attention *p, void *out, float *lse, const void *q, struct jrl_error *err)
+{
+    struct gpu_attention_call c = {};
+    int rc = gpu_check_attention(dev, p, "attention_forward", err);
+
+    if (rc < 0 || p->n_rows == 0)
+        return rc;
+    c.rows = gpu_of(dev)->bound->rows;
+    c.q = q;
+    c.out = out;
+    c.lse = lse;
+    c.n_rows = p->n_rows;
+    c.n_heads = p->n_heads;
+    c.n_kv_heads = p->n_kv_heads;
+    c.dim = p->head_dim;
+    c.page_offset = p->page_offset;
+    c.scale = 1.0f / sqrtf((float)p->head_dim);
+    if (p->dtype == JRL_BF16 && !gpu_of(dev)->exact && (p->head_dim == 64 || p->head_dim == 128))
+        return gpu_attention_tensor(dev, &c, err);
+    return gpu_attention_exact(dev, p->dtype, &c, err);
+}
+
+int64_t jrl_cuda_attention_memory(const struct jrl_device *dev, const struct jrl_attention *p, int64_t n_positions, bool backward)
+{
+    const bool tensor = p->dtype == JRL_BF16 && !gpu_of(dev)->exact && (p->head_dim == 64 || p->head_dim == 128);
+    const int64_t bound = p->n_rows * (int64_t)(sizeof(struct gpu_row) + 2 * sizeof(struct gpu_tile)) + p->n_rows * divide_up(n_positions, JRL_PAGE_TOKENS) * 8;
+
+    (void)backward;
+    return bound + (tensor ? GPU_MOST_SLOTS * gpu_slot_floats(p->head_dim) * (int64_t)sizeof(float)
+                           : gpu_attention_exact_bytes(dev, p->n_rows, p->n_heads, n_positions));
+}

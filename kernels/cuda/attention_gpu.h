@@ -1,0 +1,57 @@
+/* attention_gpu.h - rows and tiles of a pass as the attention kernels take them. For files of kernels/cuda only. */
+#ifndef JRL_KERNELS_CUDA_ATTENTION_GPU_H
+#define JRL_KERNELS_CUDA_ATTENTION_GPU_H
+
+#include "kernels/cuda/gpu.h"
+
+/* One row of the pack. pages is the sequence's table, NULL for rows of nobody; left: rows of the sequence from this one on. */
+struct gpu_row {
+    uint8_t *const *pages;
+    int64_t position, left;
+};
+
+#define GPU_SPLIT_PAGES 8 /* positions are cut into parts of 256, whatever the batch; parts are joined in order */
+#define GPU_TILE_ROWS 16  /* query rows times heads of a warp */
+
+/* Queries of one sequence: query f, first <= f < end, is row f / group, head f % group of the key-value head; ROW and POSITION
+ * are those of query 0. SPLIT: the one part of the positions to take, whose result goes to SLOT; -1: all, to the output. */
+struct gpu_tile {
+    uint8_t *const *pages;
+    int64_t row, position, first, end, split, slot;
+};
+/* A tile whose parts lie in N_SPLITS slots from SLOT. */
+struct gpu_join {
+    int64_t row, end, slot, n_splits;
+};
+
+struct gpu_bound {
+    const struct gpu_row *rows;
+    const struct gpu_tile *wide, *narrow; /* of four warps; of one */
+    const struct gpu_join *joins;
+    int64_t n_rows, n_wide, n_narrow, n_joins, n_slots, n_positions; /* of the longest sequence */
+    int64_t group;
+    bool padded; /* there are rows of nobody */
+    /* the same as it is sent */
+    char *image;
+    size_t image_bytes;
+};
+
+/* The sizes of *P, and that it is what was bound last. */
+int gpu_check_attention(struct jrl_device *dev, const struct jrl_attention *p, const char *name, struct jrl_error *err) JRL_MUST_CHECK;
+
+struct gpu_attention_call {
+    const struct gpu_row *rows;
+    const void *q;
+    void *out;
+    float *lse; /* or NULL */
+    int64_t n_rows, n_heads, n_kv_heads, dim, page_offset;
+    float scale;
+};
+int gpu_attention_exact(struct jrl_device *dev, enum jrl_dtype dtype, const struct gpu_attention_call *c, struct jrl_error *err) JRL_MUST_CHECK;
+int64_t gpu_attention_exact_bytes(const struct jrl_device *dev, int64_t n_rows, int64_t n_heads, int64_t n_positions);
+/* bf16 with heads of 64 or 128. */
+int gpu_attention_tensor(struct jrl_device *dev, const struct gpu_attention_call *c, struct jrl_error *err) JRL_MUST_CHECK;
+#define GPU_MOST_SLOTS 4096 /* slots times key-value heads: with more work than that nothing needs to be cut */
+static inline int64_t gpu_slot_floats(int64_t dim) { return GPU_TILE_ROWS * (dim + 2); }
+
+#endif

@@ -1,0 +1,330 @@
+/* attention_tensor.cu - attention forward of bf16 on tensor cores, for decoding and for whole sequences. The positions of a sequence
+ * are cut into parts of 256, counted from its first. In a part the pages follow one another with a running maximum, and the parts
+ * are joined in ascending order. Both depend on the row's position alone, so decoding, where warps take parts side by side, and whole
+ * sequences, where one warp takes them one after the other, give a row the same bits.
+ * A warp has 16 queries: rows of one sequence times the heads that share a key-value head. */
+#include "kernels/cuda/attention_gpu.h"
+
+#define WARPS 4
+#define PAGE JRL_PAGE_TOKENS
+#define STAGES 2 /* pages on their way */
+
+/* Keys and values of one head and page, as they lie in the page; 4 words more in a row of keys and 8 in one of pairs of values
+ * let the words that one load of a warp takes fall into different banks. */
+template <int D> struct page_tiles {
+    __align__(16) uint32_t k[STAGES][PAGE][D / 2 + 4];
+    __align__(16) uint32_t v[STAGES][PAGE / 2][D + 8];
+};
+
+/* What a warp knows of its 16 queries, each thread of queries g and g + 8: of one part, or of all so far. */
+template <int D> struct running {
+    float max[2], sum[2], out[D / 8][4];
+};
+
+template <int D> static __device__ __forceinline__ void start(struct running<D> &s)
+{
+    for (int i = 0; i < 2; i++) {
+        s.max[i] = -INFINITY;
+        s.sum[i] = 0;
+    }
+#pragma unroll
+    for (int j = 0; j < D / 8; j++)
+#pragma unroll
+        for (int e = 0; e < 4; e++)
+            s.out[j][e] = 0;
+}
+
+/* The factors that bring two sums relative to their own maxima to the larger; both 1 or 0 where a side is empty. */
+struct factors {
+    float max, of_a, of_b;
+};
+static __device__ __forceinline__ struct factors join_factors(float a, float b)
+{
+    struct factors f;
+    f.max = larger(a, b);
+    const float base = f.max == -INFINITY ? 0.0f : f.max;
+    f.of_a = jrl_expf_inline(a - base);
+    f.of_b = jrl_expf_inline(b - base);
+    return f;
+}
+
+/* WARPS_TOGETHER warps bring one page to shared memory. */
+template <int D, int WARPS_TOGETHER>
+static __device__ __forceinline__ void load_page(struct page_tiles<D> &s, const struct gpu_attention_call &c, const uint8_t *page, int64_t kv, int stage)
+{
+    const int thread = threadIdx.x % (32 * WARPS_TOGETHER), threads = 32 * WARPS_TOGETHER;
+    const jrl_bf16 *k = reinterpret_cast<const jrl_bf16 *>(page + c.page_offset) + kv * PAGE * D, *v = k + c.n_kv_heads * PAGE * D;
+
+    for (int i = thread; i < PAGE * D / 8; i += threads) {
+        copy_16(&s.k[stage][i / (D / 8)][i % (D / 8) * 4], k + 8 * i, true);
+        copy_16(&s.v[stage][i / (D / 4)][i % (D / 4) * 4], v + 8 * i, true);
+    }
+}
+
+template <int WARPS_TOGETHER> static __device__ __forceinline__ void wait_for_all()
+{
+    if (WARPS_TOGETHER == 1)
+        __syncwarp();
+    else
+        __syncthreads();
+}
+
+/* Two f32 as a pair of bf16, the first in the lower half. */
+static __device__ __forceinline__ uint32_t pair_of(float a, float b)
+{
+    return jrl_f32_to_bf16(a) | (uint32_t)jrl_f32_to_bf16(b) << 16;
+}
+
+/* Adds a page to the part. POSITIONS: of the thread's two queries, -1 for none. */
+template <int D>
+static __device__ __forceinline__ void add_page(struct running<D> &s, const uint32_t (*k)[D / 2 + 4], const uint32_t (*v)[D + 8], const uint32_t (*q)[4], float scale,
+                                                int64_t first, const int64_t positions[2])
+{
+    const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+    float score[PAGE / 8][4] = {};
+    struct factors f[2];
+
+#pragma unroll
+    for (int kk = 0; kk < D / 16; kk++)
+#pragma unroll
+        for (int j = 0; j < PAGE / 8; j++) {
+            const uint32_t b[2] = { k[8 * j + g][8 * kk + t], k[8 * j + g][8 * kk + t + 4] };
+            mma_bf16(score[j], q[kk], b);
+        }
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        float max = -INFINITY, sum = 0;
+
+#pragma unroll
+        for (int j = 0; j < PAGE / 8; j++)
+#pragma unroll
+            for (int e = 2 * i; e < 2 * i + 2; e++) {
+                score[j][e] = first + 8 * j + 2 * t + e % 2 <= positions[i] ? score[j][e] * scale : -INFINITY;
+                max = larger(max, score[j][e]);
+            }
+        max = larger(max, __shfl_xor_sync(ALL_LANES, max, 1));
+        max = larger(max, __shfl_xor_sync(ALL_LANES, max, 2));
+        f[i] = join_factors(s.max[i], max);
+        const float base = f[i].max == -INFINITY ? 0.0f : f[i].max;
+#pragma unroll
+        for (int j = 0; j < PAGE / 8; j++)
+#pragma unroll
+            for (int e = 2 * i; e < 2 * i + 2; e++) {
+                score[j][e] = jrl_expf_inline(score[j][e] - base);
+                sum += score[j][e];
+            }
+        s.max[i] = f[i].max;
+        s.sum[i] = s.sum[i] * f[i].of_a + sum; /* the thread's own columns; joined over the four threads at the end of the part */
+    }
+#pragma unroll
+    for (int j = 0; j < D / 8; j++)
+#pragma unroll
+        for (int e = 0; e < 4; e++)
+            s.out[j][e] *= f[e / 2].of_a;
+#pragma unroll
+    for (int kk = 0; kk < PAGE / 16; kk++) {
+        const uint32_t a[4] = { pair_of(score[2 * kk][0], score[2 * kk][1]), pair_of(score[2 * kk][2], score[2 * kk][3]),
+                                pair_of(score[2 * kk + 1][0], score[2 * kk + 1][1]), pair_of(score[2 * kk + 1][2], score[2 * kk + 1][3]) };
+#pragma unroll
+        for (int j = 0; j < D / 8; j++) {
+            const uint32_t b[2] = { v[8 * kk + t][8 * j + g], v[8 * kk + t + 4][8 * j + g] };
+            mma_bf16(s.out[j], a, b);
+        }
+    }
+}
+
+/* All so far and one more part: the order of attention_joins too. */
+static __device__ __forceinline__ float joined(float all, float part, const struct factors &f)
+{
+    return all * f.of_a + part * f.of_b;
+}
+
+template <int D> static __device__ __forceinline__ void join_part(struct running<D> &all, struct running<D> &part)
+{
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        const struct factors f = join_factors(all.max[i], part.max[i]);
+
+        all.max[i] = f.max;
+        all.sum[i] = joined(all.sum[i], part.sum[i], f);
+#pragma unroll
+        for (int j = 0; j < D / 8; j++)
+#pragma unroll
+            for (int e = 2 * i; e < 2 * i + 2; e++)
+                all.out[j][e] = joined(all.out[j][e], part.out[j][e], f);
+    }
+    start(part);
+}
+
+/* The sums of a part over the four threads that share its queries. */
+template <int D> static __device__ __forceinline__ void end_part(struct running<D> &part)
+{
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        part.sum[i] += __shfl_xor_sync(ALL_LANES, part.sum[i], 1);
+        part.sum[i] += __shfl_xor_sync(ALL_LANES, part.sum[i], 2);
+    }
+}
+
+/* Where a query's results go. */
+struct query {
+    int64_t row, head;
+    bool valid;
+};
+static __device__ __forceinline__ struct query query_of(const struct gpu_attention_call &c, int64_t row, int64_t end, int64_t f, int64_t kv)
+{
+    const int64_t group = c.n_heads / c.n_kv_heads;
+    const struct query q = { row + f / group, kv * group + f % group, f < end };
+    return q;
+}
+
+template <int D> static __device__ void write_rows(const struct gpu_attention_call &c, const struct running<D> &s, const struct query q[2])
+{
+    const int t = threadIdx.x % 4;
+
+    for (int i = 0; i < 2; i++) {
+        if (!q[i].valid)
+            continue;
+        uint32_t *out = reinterpret_cast<uint32_t *>(static_cast<jrl_bf16 *>(c.out) + (q[i].row * c.n_heads + q[i].head) * D);
+#pragma unroll
+        for (int j = 0; j < D / 8; j++)
+            out[4 * j + t] = pair_of(s.out[j][2 * i] / s.sum[i], s.out[j][2 * i + 1] / s.sum[i]);
+        if (c.lse && t == 0)
+            c.lse[q[i].row * c.n_heads + q[i].head] = s.max[i] + jrl_logf_inline(s.sum[i]);
+    }
+}
+
+/* A slot: of each of 16 queries D outputs, maximum, sum. */
+template <int D> static __device__ void write_slot(float *slot, const struct running<D> &s)
+{
+    const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+
+    for (int i = 0; i < 2; i++) {
+        float *to = slot + (g + 8 * i) * (D + 2);
+#pragma unroll
+        for (int j = 0; j < D / 8; j++)
+            for (int e = 0; e < 2; e++)
+                to[8 * j + 2 * t + e] = s.out[j][2 * i + e];
+        if (t == 0) {
+            to[D] = s.max[i];
+            to[D + 1] = s.sum[i];
+        }
+    }
+}
+
+/* Tiles by key-value heads. WARPS_TOGETHER: warps that share a tile and the pages in shared memory. */
+template <int D, int WARPS_TOGETHER>
+static __global__ void __launch_bounds__(32 * WARPS) attention_tiles(struct gpu_attention_call c, const struct gpu_tile *tiles, int64_t n_tiles, float *slots)
+{
+    struct groups_of_pages {
+        struct page_tiles<D> of[WARPS / WARPS_TOGETHER];
+    };
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+    const int64_t at = (int64_t)blockIdx.x * (WARPS / WARPS_TOGETHER) + warp / WARPS_TOGETHER, kv = blockIdx.y, group = c.n_heads / c.n_kv_heads;
+    SHARED(struct groups_of_pages, shared);
+    struct page_tiles<D> &s = shared.of[warp / WARPS_TOGETHER];
+    struct running<D> all, part;
+    uint32_t q[D / 16][4];
+    struct query queries[2];
+    int64_t positions[2];
+
+    if (at >= n_tiles) /* a whole warp that no other waits for */
+        return;
+    const struct gpu_tile tile = tiles[at];
+    const int64_t first = tile.first + GPU_TILE_ROWS * (warp % WARPS_TOGETHER);
+    for (int i = 0; i < 2; i++) {
+        queries[i] = query_of(c, tile.row, tile.end, first + g + 8 * i, kv);
+        positions[i] = queries[i].valid ? tile.position + queries[i].row - tile.row : -1;
+        const uint32_t *from = reinterpret_cast<const uint32_t *>(static_cast<const jrl_bf16 *>(c.q) + (queries[i].row * c.n_heads + queries[i].head) * D);
+        for (int kk = 0; kk < D / 16; kk++) {
+            q[kk][i] = queries[i].valid ? from[8 * kk + t] : 0;
+            q[kk][i + 2] = queries[i].valid ? from[8 * kk + t + 4] : 0;
+        }
+    }
+    const int64_t n_pages = (tile.position + (tile.end - 1) / group) / PAGE + 1;
+    const int64_t begin = tile.split < 0 ? 0 : tile.split * GPU_SPLIT_PAGES;
+    const int64_t end = tile.split < 0 || begin + GPU_SPLIT_PAGES > n_pages ? n_pages : begin + GPU_SPLIT_PAGES;
+
+    start(all);
+    start(part);
+    load_page<D, WARPS_TOGETHER>(s, c, tile.pages[begin], kv, 0);
+    commit_copies();
+    for (int64_t page = begin; page < end; page++) {
+        const int stage = (int)((page - begin) % STAGES);
+
+        if (page + 1 < end)
+            load_page<D, WARPS_TOGETHER>(s, c, tile.pages[page + 1], kv, (stage + 1) % STAGES);
+        commit_copies();
+        wait_copies<1>();
+        wait_for_all<WARPS_TOGETHER>();
+        add_page<D>(part, s.k[stage], s.v[stage], q, c.scale, page * PAGE, positions);
+        wait_for_all<WARPS_TOGETHER>(); /* before the stage is filled again */
+        if (tile.split < 0 && ((page + 1) % GPU_SPLIT_PAGES == 0 || page + 1 == end)) {
+            end_part(part);
+            join_part(all, part);
+        }
+    }
+    wait_copies<0>();
+    if (tile.split < 0) {
+        write_rows(c, all, queries);
+    } else {
+        end_part(part);
+        write_slot<D>(slots + (tile.slot * c.n_kv_heads + kv) * (GPU_TILE_ROWS * (D + 2)), part);
+    }
+}
+
+/* Parts that lie in slots, joined as join_part does. A block a tile and key-value head. */
+static __global__ void attention_joins(struct gpu_attention_call c, const struct gpu_join *joins, const float *slots)
+{
+    const struct gpu_join join = joins[blockIdx.x];
+    const int64_t kv = blockIdx.y, dim = c.dim, slot_floats = GPU_TILE_ROWS * (dim + 2);
+
+    for (int64_t i = threadIdx.x; i < join.end * dim; i += blockDim.x) {
+        const int64_t f = i / dim, d = i % dim;
+        const struct query q = query_of(c, join.row, join.end, f, kv);
+        float max = -INFINITY, sum = 0, out = 0;
+
+        for (int64_t n = 0; n < join.n_splits; n++) {
+            const float *from = slots + ((join.slot + n) * c.n_kv_heads + kv) * slot_floats + f * (dim + 2);
+            const struct factors factor = join_factors(max, from[dim]);
+
+            max = factor.max;
+            sum = joined(sum, from[dim + 1], factor);
+            out = joined(out, from[d], factor);
+        }
+        store(static_cast<jrl_bf16 *>(c.out) + (q.row * c.n_heads + q.head) * dim + d, out / sum);
+        if (c.lse && d == 0)
+            c.lse[q.row * c.n_heads + q.head] = max + jrl_logf_inline(sum);
+    }
+}
+
+template <int D> static int run(struct jrl_device *dev, const struct gpu_attention_call *c, float *slots, struct jrl_error *err)
+{
+    const struct gpu_bound *b = gpu_of(dev)->bound;
+    const unsigned kv_heads = (unsigned)c->n_kv_heads;
+    int rc = JRL_OK;
+
+    if (b->n_wide)
+        rc = LAUNCH((attention_tiles<D, WARPS>), dim3((unsigned)b->n_wide, kv_heads), 32 * WARPS, sizeof(struct page_tiles<D>), *c, b->wide, b->n_wide, slots);
+    if (rc == JRL_OK && b->n_narrow)
+        rc = LAUNCH((attention_tiles<D, 1>), dim3((unsigned)divide_up(b->n_narrow, WARPS), kv_heads), 32 * WARPS, WARPS * sizeof(struct page_tiles<D>), *c,
+                    b->narrow, b->n_narrow, slots);
+    if (rc == JRL_OK && b->n_joins)
+        rc = LAUNCH(attention_joins, dim3((unsigned)b->n_joins, kv_heads), 128, 0, *c, b->joins, static_cast<const float *>(slots));
+    return rc;
+}
+
+int gpu_attention_tensor(struct jrl_device *dev, const struct gpu_attention_call *c, struct jrl_error *err)
+{
+    const struct gpu_bound *b = gpu_of(dev)->bound;
+    void *slots;
+    int rc = gpu_scratch(dev, &slots, GPU_SCORES, (size_t)(b->n_slots * c->n_kv_heads * gpu_slot_floats(c->dim)) * sizeof(float) + 16, err);
+
+    if (rc == JRL_OK && b->padded)
+        rc = dev->backend->zero(dev, c->out, (size_t)(c->n_rows * c->n_heads * c->dim) * sizeof(jrl_bf16), err);
+    if (rc == JRL_OK && b->padded && c->lse)
+        rc = dev->backend->zero(dev, c->lse, (size_t)(c->n_rows * c->n_heads) * sizeof(float), err);
+    if (rc < 0)
+        return rc;
+    return c->dim == 64 ? run<64>(dev, c, static_cast<float *>(slots), err) : run<128>(dev, c, static_cast<float *>(slots), err);
+}

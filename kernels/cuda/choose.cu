@@ -1,0 +1,346 @@
+/* choose.cu - token choice, a block a token, with the tokens that jrl_choose_token gives: the same weights summed in the same
+ * order in f64, by one thread where the order matters. */
+#include "kernels/cuda/gpu.h"
+
+#define THREADS 256
+#define N_BUCKETS 1024
+#define BUCKET_SHIFT 52 /* of a key: exponent and three bits of mantissa of the weight */
+#define SORT_BLOCKS 64  /* choices with top-k or top-p that are made at a time: each has room for a whole vocabulary */
+
+struct choose_call {
+    struct jrl_choice_rule rule;
+    const float *logits;
+    const struct jrl_row_sums *row_sums;
+    const struct jrl_block_sums *block_sums;
+    const int64_t *rows;
+    const struct jrl_draw *draws;
+    uint32_t *tokens;
+    float *logprobs;
+    uint64_t *keys; /* [SORT_BLOCKS, n_keys] */
+    int64_t vocab, n, n_keys;
+};
+
+struct choose_room {
+    double mass[N_BUCKETS];
+    float weights[JRL_LOGITS_BLOCK];
+    uint32_t count[N_BUCKETS];
+    double share;
+    uint64_t floor_key;
+    int64_t block;
+    unsigned long long n_keys;
+    int64_t kept, token;
+    int first;
+};
+
+/* The row of a choice. */
+struct row_of_logits {
+    const float *logits;
+    const struct jrl_block_sums *blocks;
+    struct jrl_row_sums sums;
+    int64_t n_blocks;
+};
+static __device__ struct row_of_logits row_of(const struct choose_call &c, int64_t i)
+{
+    const int64_t row = c.rows[i], n_blocks = jrl_logits_blocks(c.vocab);
+    const struct row_of_logits r = { c.logits + row * c.vocab, c.block_sums + row * n_blocks, c.row_sums[row], n_blocks };
+
+    return r;
+}
+
+static __device__ int64_t block_end(const struct choose_call &c, int64_t block)
+{
+    const int64_t end = (block + 1) * JRL_LOGITS_BLOCK;
+
+    return end < c.vocab ? end : c.vocab;
+}
+
+/* ---- greedy ---- */
+
+static __device__ int64_t largest(const struct choose_call &c, struct choose_room &s, const struct row_of_logits &r)
+{
+    if (threadIdx.x == 0) {
+        s.block = 0;
+        while (s.block < r.n_blocks - 1 && r.blocks[s.block].max != r.sums.max)
+            s.block++;
+        s.first = JRL_LOGITS_BLOCK;
+    }
+    __syncthreads();
+    const int64_t begin = s.block * JRL_LOGITS_BLOCK, n = block_end(c, s.block) - begin;
+    for (int64_t i = threadIdx.x; i < n; i += THREADS)
+        if (r.logits[begin + i] == r.sums.max)
+            atomicMin(&s.first, (int)i);
+    __syncthreads();
+    return begin + (s.first < n ? s.first : n - 1);
+}
+
+/* ---- the inverse CDF of all ---- */
+
+static __device__ double block_mass(const struct row_of_logits &r, int64_t block)
+{
+    return (double)r.blocks[block].sum * (double)jrl_expf_inline(r.blocks[block].max - r.sums.max);
+}
+
+/* The block that the draw falls into, and the share of its mass that lies before the token. */
+static __device__ void find_block(struct choose_room &s, const struct row_of_logits &r, double u)
+{
+    double total = 0, before = 0, start = 0;
+
+    s.block = 0;
+    for (int64_t b = 0; b < r.n_blocks; b++)
+        total += block_mass(r, b);
+    for (int64_t b = 0; b < r.n_blocks; b++) {
+        const double mass = block_mass(r, b);
+
+        if (mass > 0) {
+            s.block = b;
+            start = before;
+        }
+        before += mass;
+        if (before > u * total)
+            break;
+    }
+    s.share = (u * total - start) / block_mass(r, s.block);
+}
+
+static __device__ int64_t draw_from_all(const struct choose_call &c, struct choose_room &s, const struct row_of_logits &r, double u)
+{
+    if (threadIdx.x == 0)
+        find_block(s, r, u);
+    __syncthreads();
+    const int64_t begin = s.block * JRL_LOGITS_BLOCK, n = block_end(c, s.block) - begin;
+    for (int64_t i = threadIdx.x; i < n; i += THREADS)
+        s.weights[i] = jrl_expf_inline(r.logits[begin + i] * c.rule.inv_temperature - r.blocks[s.block].max);
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        double total = 0, sum = 0;
+        int64_t i;
+
+        s.token = begin;
+        for (i = 0; i < n; i++)
+            total += (double)s.weights[i];
+        for (i = 0; i < n; i++) {
+            sum += (double)s.weights[i];
+            s.token = s.weights[i] > 0 ? begin + i : s.token;
+            if (sum > s.share * total)
+                break;
+        }
+        if (i < n)
+            s.token = begin + i;
+    }
+    __syncthreads();
+    return s.token;
+}
+
+/* ---- top-k and top-p ---- */
+
+static __device__ uint64_t key_of(float p, uint32_t id)
+{
+    return (uint64_t)jrl_bits_of_float(p) << 32 | (uint32_t)~id;
+}
+static __device__ float weight_of(uint64_t key) { return jrl_float_of_bits((uint32_t)(key >> 32)); }
+static __device__ uint32_t id_of(uint64_t key) { return ~(uint32_t)key; }
+static __device__ uint64_t key_at(const struct choose_call &c, const struct row_of_logits &r, int64_t i)
+{
+    return key_of(jrl_expf_inline(r.logits[i] * c.rule.inv_temperature - r.sums.lse), (uint32_t)i);
+}
+
+/* Keys below the floor cannot be kept: the buckets above hold top_k tokens, or a mass that is surely top_p. The order in
+ * which a bucket is summed does not matter: the margin is far beyond its rounding. */
+static __device__ void find_floor(const struct choose_call &c, struct choose_room &s, const struct row_of_logits &r, int64_t top_k)
+{
+    for (int i = threadIdx.x; i < N_BUCKETS; i += THREADS) {
+        s.count[i] = 0;
+        s.mass[i] = 0;
+    }
+    __syncthreads();
+    for (int64_t i = threadIdx.x; i < c.vocab; i += THREADS) {
+        const uint64_t key = key_at(c, r, i), bucket = key >> BUCKET_SHIFT < N_BUCKETS ? key >> BUCKET_SHIFT : N_BUCKETS - 1;
+
+        atomicAdd(&s.count[bucket], 1u);
+        atomicAdd(&s.mass[bucket], (double)weight_of(key));
+    }
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        int64_t above = 0;
+        double sum = 0;
+
+        s.floor_key = 0;
+        s.n_keys = 0;
+        for (uint64_t b = N_BUCKETS; b-- > 0 && s.floor_key == 0;) {
+            above += s.count[b];
+            sum += s.mass[b];
+            if (top_k ? above >= top_k : sum > c.rule.top_p + 1e-9)
+                s.floor_key = b << BUCKET_SHIFT;
+        }
+    }
+    __syncthreads();
+}
+
+/* Descending; N a power of two. By the whole block. */
+static __device__ void sort(uint64_t *keys, int64_t n)
+{
+    for (int64_t size = 2; size <= n; size *= 2)
+        for (int64_t step = size / 2; step > 0; step /= 2) {
+            for (int64_t i = threadIdx.x; i < n; i += THREADS) {
+                const int64_t other = i ^ step;
+                const uint64_t a = keys[i], b = other > i ? keys[other] : 0;
+
+                if (other > i && ((i & size) ? a > b : a < b)) {
+                    keys[i] = b;
+                    keys[other] = a;
+                }
+            }
+            __syncthreads();
+        }
+}
+
+static __device__ int64_t power_of_two(int64_t n)
+{
+    int64_t p = 1;
+
+    while (p < n)
+        p *= 2;
+    return p;
+}
+
+/* How many of the n sorted keys are kept. */
+static __device__ int64_t n_kept(const struct choose_call &c, const uint64_t *keys, int64_t n, int64_t top_k)
+{
+    double total = 1, sum = 0;
+    int64_t kept = 0;
+
+    if (top_k) {
+        n = n < top_k ? n : top_k;
+        total = 0;
+        for (int64_t i = 0; i < n; i++)
+            total += (double)weight_of(keys[i]);
+    }
+    if (c.rule.top_p >= 1)
+        return n;
+    while (kept < n && sum < c.rule.top_p * total)
+        sum += (double)weight_of(keys[kept++]);
+    return kept;
+}
+
+/* The keys are ascending by id, with the weight in the lower half. */
+static __device__ int64_t draw_from_kept(const uint64_t *keys, int64_t n, double u)
+{
+    double total = 0, sum = 0;
+    int64_t last = 0;
+
+    for (int64_t i = 0; i < n; i++)
+        total += (double)jrl_float_of_bits((uint32_t)keys[i]);
+    for (int64_t i = 0; i < n; i++) {
+        const float weight = jrl_float_of_bits((uint32_t)keys[i]);
+
+        sum += (double)weight;
+        if (sum > u * total)
+            return id_of(keys[i] >> 32);
+        last = weight > 0 ? i : last;
+    }
+    return id_of(keys[last] >> 32);
+}
+
+static __device__ int64_t draw_from_likely(const struct choose_call &c, struct choose_room &s, const struct row_of_logits &r, uint64_t *keys, int64_t top_k, double u)
+{
+    find_floor(c, s, r, top_k);
+    for (int64_t i = threadIdx.x; i < c.vocab; i += THREADS) {
+        const uint64_t key = key_at(c, r, i);
+
+        if (key >= s.floor_key)
+            keys[atomicAdd(&s.n_keys, 1ull)] = key;
+    }
+    __syncthreads();
+    const int64_t n = (int64_t)s.n_keys, padded = power_of_two(n);
+    for (int64_t i = n + threadIdx.x; i < padded; i += THREADS)
+        keys[i] = 0; /* below every key */
+    __syncthreads();
+    sort(keys, padded);
+    if (threadIdx.x == 0)
+        s.kept = n_kept(c, keys, n, top_k);
+    __syncthreads();
+    const int64_t kept = s.kept, all = power_of_two(kept);
+    for (int64_t i = threadIdx.x; i < all; i += THREADS)
+        keys[i] = i < kept ? keys[i] << 32 | keys[i] >> 32 : 0;
+    __syncthreads();
+    sort(keys, all);
+    if (threadIdx.x == 0)
+        s.token = draw_from_kept(keys, kept, u);
+    __syncthreads();
+    return s.token;
+}
+
+static __global__ void __launch_bounds__(THREADS) choose(struct choose_call c)
+{
+    const int64_t top_k = c.rule.top_k < c.vocab ? c.rule.top_k : 0;
+    SHARED(struct choose_room, s);
+
+    for (int64_t i = blockIdx.x; i < c.n; i += gridDim.x) {
+        const struct row_of_logits r = row_of(c, i);
+        const double u = (double)jrl_draw_bits(c.rule.seed, &c.draws[i]) * 0x1p-32;
+        int64_t token;
+
+        if (c.rule.greedy)
+            token = largest(c, s, r);
+        else if (c.rule.top_p >= 1 && top_k == 0)
+            token = draw_from_all(c, s, r, u);
+        else
+            token = draw_from_likely(c, s, r, c.keys + blockIdx.x * c.n_keys, top_k, u);
+        if (threadIdx.x == 0) {
+            c.tokens[i] = (uint32_t)token;
+            c.logprobs[i] = jrl_logprob_of(&r.sums, r.logits[token], c.rule.inv_temperature);
+        }
+        __syncthreads(); /* the room is used again */
+    }
+}
+
+static int64_t keys_for(int64_t vocab)
+{
+    int64_t n = 1;
+
+    while (n < vocab)
+        n *= 2;
+    return n;
+}
+
+static bool needs_sort(const struct jrl_choose *p)
+{
+    return !p->rule.greedy && (p->rule.top_p < 1 || (p->rule.top_k && p->rule.top_k < p->vocab));
+}
+
+int64_t jrl_cuda_choose_memory(const struct jrl_device *dev, int64_t vocab, int64_t n)
+{
+    (void)dev;
+    return smaller(n, SORT_BLOCKS) * keys_for(vocab) * (int64_t)sizeof(uint64_t) + n * (int64_t)(sizeof(int64_t) + sizeof(struct jrl_draw) + 8);
+}
+
+int jrl_cuda_choose_tokens(struct jrl_device *dev, const struct jrl_choose *p, struct jrl_error *err)
+{
+    const size_t n = (size_t)p->n;
+    struct choose_call c = {};
+    void *memory, *keys = NULL;
+    int rc = p->vocab < 1 || p->n < 0 ? gpu_fail(dev, err, "choose_tokens: a vocabulary of %lld", (long long)p->vocab) : JRL_OK;
+
+    if (rc < 0 || n == 0 || (rc = gpu_scratch(dev, &memory, GPU_CHOICES, n * (sizeof *p->rows + sizeof *p->draws + 8), err)) < 0 ||
+        (needs_sort(p) && (rc = gpu_scratch(dev, &keys, GPU_SORT, (size_t)(smaller(p->n, SORT_BLOCKS) * keys_for(p->vocab)) * sizeof(uint64_t), err)) < 0))
+        return rc;
+    struct jrl_draw *draws = static_cast<struct jrl_draw *>(memory);
+    int64_t *rows = reinterpret_cast<int64_t *>(draws + n);
+    c.rule = p->rule;
+    c.logits = p->logits;
+    c.row_sums = p->row_sums;
+    c.block_sums = p->block_sums;
+    c.rows = rows;
+    c.draws = draws;
+    c.tokens = reinterpret_cast<uint32_t *>(rows + n);
+    c.logprobs = reinterpret_cast<float *>(c.tokens + n);
+    c.keys = static_cast<uint64_t *>(keys);
+    c.vocab = p->vocab;
+    c.n = p->n;
+    c.n_keys = keys_for(p->vocab);
+    if ((rc = dev->backend->upload(dev, draws, p->draws, n * sizeof *draws, err)) < 0 || (rc = dev->backend->upload(dev, rows, p->rows, n * sizeof *rows, err)) < 0 ||
+        (rc = LAUNCH(choose, dim3((unsigned)(needs_sort(p) ? smaller(p->n, SORT_BLOCKS) : p->n)), THREADS, sizeof(struct choose_room), c)) < 0 ||
+        (rc = dev->backend->download(dev, p->tokens, c.tokens, n * sizeof *p->tokens, err)) < 0)
+        return rc;
+    return dev->backend->download(dev, p->logprobs, c.logprobs, n * sizeof *p->logprobs, err);
+}

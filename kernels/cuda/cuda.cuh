@@ -1,0 +1,126 @@
+/* cuda.cuh - what every file of kernels/cuda includes first: CUDA, or the emulator of tests/emulator that runs the same files on the CPU,
+ * and a name for each machine instruction used, which has a twin there. Kernels use dynamic shared memory only. */
+#ifndef JRL_KERNELS_CUDA_CUDA_CUH
+#define JRL_KERNELS_CUDA_CUDA_CUH
+
+#include <cuda_runtime.h>
+
+#include <float.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+extern "C" {
+#include "kernels/backend.h"
+#include "kernels/cpu/lanes.h"
+#include "kernels/cpu/layer_rows.h"
+#include "kernels/cpu/vmath_inline.h"
+}
+
+#define ALL_LANES 0xffffffffu
+
+#if defined(__CUDACC__)
+
+/* S: a reference to the block's shared memory as a TYPE. */
+#define SHARED(type, s) \
+    extern __shared__ __align__(128) unsigned char jrl_shared_memory[]; \
+    type &s = *reinterpret_cast<type *>(jrl_shared_memory)
+
+static __device__ __forceinline__ uint32_t shared_address(const void *p)
+{
+    return static_cast<uint32_t>(__cvta_generic_to_shared(p));
+}
+
+/* c += a b for one tile 16 x 8 x 16 of a warp: a row-major, b column-major, operands bf16, sums f32. */
+static __device__ __forceinline__ void mma_bf16(float c[4], const uint32_t a[4], const uint32_t b[2])
+{
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+/* Four 8 x 8 matrices of 16 bits; lane l gives the address of row l % 8 of matrix l / 8, in shared memory. */
+template <bool transposed> static __device__ __forceinline__ void load_matrices(uint32_t r[4], const void *row)
+{
+    if (transposed)
+        asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                     : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                     : "r"(shared_address(row)));
+    else
+        asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                     : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                     : "r"(shared_address(row)));
+}
+
+/* 16 bytes from global to shared memory, there after the wait; zeros instead where VALID is false (FROM must be an address). */
+static __device__ __forceinline__ void copy_16(void *to, const void *from, bool valid)
+{
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(valid ? 16 : 0) : "memory");
+}
+static __device__ __forceinline__ void commit_copies()
+{
+    asm volatile("cp.async.commit_group;" ::: "memory");
+}
+/* Waits until at most N of the committed groups are on their way. */
+template <int n> static __device__ __forceinline__ void wait_copies()
+{
+    asm volatile("cp.async.wait_group %0;" ::"n"(n) : "memory");
+}
+
+#else
+#include "instructions.h"
+
+#define SHARED(type, s) type &s = *static_cast<type *>(emulator::shared_memory())
+
+static inline void mma_bf16(float c[4], const uint32_t a[4], const uint32_t b[2], int line = __builtin_LINE())
+{
+    emulator::mma_bf16(c, a, b, line);
+}
+template <bool transposed> static inline void load_matrices(uint32_t r[4], const void *row, int line = __builtin_LINE())
+{
+    emulator::load_matrices<4>(r, row, transposed, line);
+}
+static inline void copy_16(void *to, const void *from, bool valid)
+{
+    emulator::copy_later(to, from, valid ? 16 : 0, valid ? 0 : 16);
+}
+static inline void commit_copies() { emulator::commit_copies(); }
+template <int n> static inline void wait_copies() { emulator::wait_copies(n); }
+
+#endif
+
+/* ---- what kernels share ---- */
+
+static __device__ __forceinline__ float to_f32(float x) { return x; }
+static __device__ __forceinline__ float to_f32(jrl_bf16 x) { return jrl_bf16_to_f32(x); }
+static __device__ __forceinline__ void store(float *y, float x) { *y = x; }
+static __device__ __forceinline__ void store(jrl_bf16 *y, float x) { *y = jrl_f32_to_bf16(x); }
+
+/* Not fmaxf: a NaN never wins, on either side. */
+static __device__ __forceinline__ float larger(float a, float b) { return b > a ? b : a; }
+static __device__ __forceinline__ float warp_max(float x)
+{
+    for (int bits = 16; bits; bits /= 2)
+        x = larger(x, __shfl_xor_sync(ALL_LANES, x, bits));
+    return x;
+}
+/* Of all threads of the block, at most 32 warps; ROOM: 32 floats of shared memory that nobody else uses meanwhile. */
+static __device__ __forceinline__ float block_max(float x, float *room)
+{
+    const unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+
+    x = warp_max(x);
+    if (lane == 0)
+        room[warp] = x;
+    __syncthreads();
+    x = warp_max(lane < blockDim.x / 32 ? room[lane] : -INFINITY);
+    __syncthreads();
+    return x;
+}
+
+/* This thread's element of a loop over n, and the step to its next. */
+static __device__ __forceinline__ int64_t first_index() { return (int64_t)blockIdx.x * blockDim.x + threadIdx.x; }
+static __device__ __forceinline__ int64_t index_step() { return (int64_t)gridDim.x * blockDim.x; }
+
+#endif

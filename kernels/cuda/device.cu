@@ -1,0 +1,206 @@
+/* device.cu - opens a GPU, its memory, and the table of its kernels. */
+#include "kernels/cuda/gpu.h"
+
+#include <stdio.h>
+
+#define STAGING_BYTES ((size_t)4 << 20)
+#define OLDEST_CAPABILITY 80 /* cp.async and bf16 on tensor cores */
+
+int gpu_check(const struct jrl_device *dev, cudaError_t error, const char *what, struct jrl_error *err)
+{
+    if (error == cudaSuccess)
+        return JRL_OK;
+    return gpu_fail(dev, err, "GPU %d: %s: %s", gpu_of(dev)->index, what, cudaGetErrorString(error));
+}
+
+static int gpu_alloc(struct jrl_device *dev, void **out, size_t n_bytes, const char *what, struct jrl_error *err)
+{
+    const cudaError_t error = cudaMalloc(out, n_bytes ? n_bytes : 1);
+    size_t available = 0, total = 0;
+
+    if (error != cudaErrorMemoryAllocation)
+        return gpu_check(dev, error, what, err);
+    (void)cudaGetLastError(); /* or the next launch would report it */
+    (void)cudaMemGetInfo(&available, &total);
+    return gpu_fail(dev, err, "GPU %d: no memory for %s: %zu bytes, %lld are free", gpu_of(dev)->index, what, n_bytes,
+                    (long long)available);
+}
+
+static void gpu_free(struct jrl_device *dev, void *p)
+{
+    (void)dev;
+    (void)cudaFree(p); /* waits for kernels that may use it */
+}
+
+int gpu_scratch(struct jrl_device *dev, void **out, enum gpu_slot slot, size_t n_bytes, struct jrl_error *err)
+{
+    struct gpu *g = gpu_of(dev);
+
+    if (g->scratch[slot].n_bytes < n_bytes || !g->scratch[slot].memory) {
+        (void)cudaFree(g->scratch[slot].memory);
+        g->scratch[slot].memory = NULL;
+        g->scratch[slot].n_bytes = 0;
+        const int rc = gpu_alloc(dev, &g->scratch[slot].memory, n_bytes + n_bytes / 4, "scratch memory of the kernels", err);
+        if (rc < 0)
+            return rc;
+        g->scratch[slot].n_bytes = n_bytes + n_bytes / 4;
+    }
+    *out = g->scratch[slot].memory;
+    return JRL_OK;
+}
+
+/* Through pinned memory, piece by piece, while the piece before is on its way. */
+static int gpu_upload(struct jrl_device *dev, void *to, const void *from, size_t n_bytes, struct jrl_error *err)
+{
+    struct gpu *g = gpu_of(dev);
+    int rc = JRL_OK;
+
+    for (size_t at = 0; at < n_bytes && rc == JRL_OK; at += STAGING_BYTES) {
+        const size_t n = n_bytes - at < STAGING_BYTES ? n_bytes - at : STAGING_BYTES;
+        const int i = g->next_staging;
+
+        g->next_staging = (i + 1) % GPU_STAGING;
+        if ((rc = gpu_check(dev, cudaEventSynchronize(g->staging[i].sent), "upload", err)) < 0)
+            break;
+        memcpy(g->staging[i].memory, static_cast<const char *>(from) + at, n);
+        rc = gpu_check(dev, cudaMemcpyAsync(static_cast<char *>(to) + at, g->staging[i].memory, n, cudaMemcpyHostToDevice, g->stream), "upload", err);
+        if (rc == JRL_OK)
+            rc = gpu_check(dev, cudaEventRecord(g->staging[i].sent, g->stream), "upload", err);
+    }
+    return rc;
+}
+
+static int gpu_synchronise(struct jrl_device *dev, struct jrl_error *err)
+{
+    return gpu_check(dev, cudaStreamSynchronize(gpu_of(dev)->stream), "kernels", err);
+}
+
+static int gpu_download(struct jrl_device *dev, void *to, const void *from, size_t n_bytes, struct jrl_error *err)
+{
+    const int rc = gpu_check(dev, cudaMemcpyAsync(to, from, n_bytes, cudaMemcpyDeviceToHost, gpu_of(dev)->stream), "download", err);
+
+    return rc < 0 ? rc : gpu_synchronise(dev, err);
+}
+
+static int gpu_copy(struct jrl_device *dev, void *to, const void *from, size_t n_bytes, struct jrl_error *err)
+{
+    return gpu_check(dev, cudaMemcpyAsync(to, from, n_bytes, cudaMemcpyDeviceToDevice, gpu_of(dev)->stream), "copy", err);
+}
+
+static int gpu_zero(struct jrl_device *dev, void *to, size_t n_bytes, struct jrl_error *err)
+{
+    return gpu_check(dev, cudaMemsetAsync(to, 0, n_bytes, gpu_of(dev)->stream), "zeros", err);
+}
+
+static int64_t gpu_memory_available(const struct jrl_device *dev)
+{
+    size_t available = 0, total = 0;
+
+    (void)dev;
+    return cudaMemGetInfo(&available, &total) == cudaSuccess ? (int64_t)available : 0;
+}
+
+static const char *gpu_path(const struct jrl_device *dev)
+{
+    return gpu_of(dev)->exact ? "cuda-exact" : "cuda-tensor";
+}
+
+static void release(struct gpu *g)
+{
+    for (int i = 0; i < GPU_SLOTS; i++)
+        (void)cudaFree(g->scratch[i].memory);
+    for (int i = 0; i < GPU_STAGING && g->staging[i].memory; i++) {
+        (void)cudaEventDestroy(g->staging[i].sent);
+        (void)cudaFreeHost(g->staging[i].memory);
+    }
+    gpu_bound_free(g->bound);
+    (void)cudaStreamDestroy(g->stream);
+    free(g);
+}
+
+static void gpu_close(struct jrl_device *dev)
+{
+    struct jrl_device *host = dev->host;
+
+    (void)cudaStreamSynchronize(gpu_of(dev)->stream);
+    release(gpu_of(dev));
+    free(dev);
+    host->backend->close(host);
+}
+
+static const struct jrl_backend cuda_backend = {
+    .host_memory = false, .close = gpu_close, .path = gpu_path, .alloc = gpu_alloc, .free = gpu_free, .upload = gpu_upload,
+    .download = gpu_download, .copy = gpu_copy, .zero = gpu_zero, .synchronise = gpu_synchronise, .memory_available = gpu_memory_available,
+#define ENTRY(name) .name = jrl_cuda_##name,
+    JRL_FORWARD_KERNELS(ENTRY) JRL_TRAINING_KERNELS(ENTRY)
+#undef ENTRY
+};
+
+/* Which GPUs there are, and whether number INDEX is one that the kernels run on. */
+static enum jrl_plugin_result look(struct jrl_plugin_request *request, int *n_processors)
+{
+    int n = 0, major = 0, minor = 0;
+    const cudaError_t error = cudaGetDeviceCount(&n);
+
+    if (error == cudaErrorInsufficientDriver || error == cudaErrorNoDevice || (error == cudaSuccess && n == 0)) {
+        snprintf(request->text, sizeof request->text, "%s", error == cudaErrorInsufficientDriver ? "no NVIDIA driver, or one that is older than this build's CUDA"
+                                                                                                   : "no NVIDIA GPU");
+        return JRL_PLUGIN_ABSENT;
+    }
+    if (error != cudaSuccess) {
+        snprintf(request->text, sizeof request->text, "the driver does not work: %s", cudaGetErrorString(error));
+        return JRL_PLUGIN_BROKEN;
+    }
+    if (request->index >= n) {
+        snprintf(request->text, sizeof request->text, "this machine has %d, number 0 to %d", n, n - 1);
+        return JRL_PLUGIN_NO_SUCH;
+    }
+    if (cudaSetDevice(request->index) != cudaSuccess || cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, request->index) != cudaSuccess ||
+        cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, request->index) != cudaSuccess ||
+        cudaDeviceGetAttribute(n_processors, cudaDevAttrMultiProcessorCount, request->index) != cudaSuccess) {
+        snprintf(request->text, sizeof request->text, "GPU %d cannot be used: %s", request->index, cudaGetErrorString(cudaGetLastError()));
+        return JRL_PLUGIN_BROKEN;
+    }
+    if (10 * major + minor < OLDEST_CAPABILITY) {
+        snprintf(request->text, sizeof request->text, "GPU %d is too old: compute capability %d.%d, at least %d.%d is needed", request->index, major, minor,
+                 OLDEST_CAPABILITY / 10, OLDEST_CAPABILITY % 10);
+        return JRL_PLUGIN_BROKEN;
+    }
+    return JRL_PLUGIN_READY;
+}
+
+extern "C" __attribute__((visibility("default"))) enum jrl_plugin_result jrl_cuda_open(struct jrl_device *dev, struct jrl_plugin_request *request)
+{
+    cudaError_t error = cudaSuccess;
+    enum jrl_plugin_result result;
+    struct gpu *g;
+    int n_processors = 0;
+
+    if (request->layout != JRL_BACKEND_LAYOUT) {
+        snprintf(request->text, sizeof request->text, "the plug-in belongs to another build");
+        return JRL_PLUGIN_BROKEN;
+    }
+    if ((result = look(request, &n_processors)) != JRL_PLUGIN_READY)
+        return result;
+    g = static_cast<struct gpu *>(calloc(1, sizeof *g));
+    if (!g || (error = cudaStreamCreateWithFlags(&g->stream, cudaStreamNonBlocking)) != cudaSuccess) {
+        snprintf(request->text, sizeof request->text, "GPU %d cannot be used: %s", request->index, g ? cudaGetErrorString(error) : "no memory");
+        free(g);
+        return JRL_PLUGIN_BROKEN;
+    }
+    g->host = request->host;
+    g->index = request->index;
+    g->n_processors = n_processors;
+    g->exact = request->exact;
+    for (int i = 0; i < GPU_STAGING && error == cudaSuccess; i++)
+        if ((error = cudaMallocHost(&g->staging[i].memory, STAGING_BYTES)) == cudaSuccess)
+            error = cudaEventCreateWithFlags(&g->staging[i].sent, cudaEventDisableTiming);
+    if (error != cudaSuccess) {
+        snprintf(request->text, sizeof request->text, "GPU %d cannot be used: %s", request->index, cudaGetErrorString(error));
+        release(g);
+        return JRL_PLUGIN_BROKEN;
+    }
+    dev->state = g;
+    dev->backend = &cuda_backend;
+    return JRL_PLUGIN_READY;
+}

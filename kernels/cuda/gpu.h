@@ -1,0 +1,92 @@
+/* gpu.h - the plug-in's own side of a device: its stream, the memory that kernels keep between calls, launching with checks.
+ * For files of kernels/cuda only. */
+#ifndef JRL_KERNELS_CUDA_GPU_H
+#define JRL_KERNELS_CUDA_GPU_H
+
+#include "kernels/cuda/cuda.cuh"
+
+/* Scratch memory, as on the CPU: a slot belongs to one kernel family. */
+enum gpu_slot { GPU_BOUND, GPU_SCORES, GPU_GATED, GPU_LOGITS, GPU_CHOICES, GPU_SORT, GPU_ROWS, GPU_SLOTS };
+#define GPU_STAGING 4 /* pinned buffers through which uploads go, in turn */
+
+/* What jrl_attention_bind made of a pass (attention.cu). */
+struct gpu_bound;
+
+struct gpu {
+    const struct jrl_plugin_host *host;
+    int index, n_processors;
+    bool exact;
+    cudaStream_t stream;
+    struct {
+        void *memory;
+        size_t n_bytes;
+    } scratch[GPU_SLOTS];
+    struct {
+        void *memory;
+        cudaEvent_t sent; /* its last copy has left it */
+    } staging[GPU_STAGING];
+    int next_staging;
+    struct gpu_bound *bound;
+};
+
+static inline struct gpu *gpu_of(const struct jrl_device *dev) { return static_cast<struct gpu *>(dev->state); }
+
+/* As jrl_fail. */
+#define gpu_fail(dev, err, ...) (gpu_of(dev)->host->fail(err, JRL_ERR_RUN, __VA_ARGS__))
+/* JRL_OK, or the failure of a call of the run-time library: "GPU 0: WHAT: text". */
+int gpu_check(const struct jrl_device *dev, cudaError_t error, const char *what, struct jrl_error *err) JRL_MUST_CHECK;
+int gpu_scratch(struct jrl_device *dev, void **out, enum gpu_slot slot, size_t n_bytes, struct jrl_error *err) JRL_MUST_CHECK;
+
+void gpu_bound_free(struct gpu_bound *bound);
+
+/* A kernel of the stream. Shared memory above 48 KiB is asked for. */
+template <class... P, class... A>
+static int gpu_launch(struct jrl_device *dev, struct jrl_error *err, const char *name, void (*kernel)(P...), dim3 grid, dim3 block,
+                      size_t shared_bytes, A... arguments)
+{
+    cudaError_t error = cudaSuccess;
+
+#if defined(__CUDACC__)
+    if (shared_bytes > 48 << 10)
+        error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared_bytes);
+    if (error == cudaSuccess) {
+        kernel<<<grid, block, shared_bytes, gpu_of(dev)->stream>>>(arguments...);
+        error = cudaGetLastError();
+    }
+#else
+    (emulator::check_argument(name, &arguments, sizeof arguments), ...);
+    error = emulator::launch(name, grid, block, shared_bytes, [&] { kernel(arguments...); });
+#endif
+    return gpu_check(dev, error, name, err);
+}
+#define LAUNCH(kernel, grid, block, shared_bytes, ...) gpu_launch(dev, err, #kernel, kernel, grid, block, shared_bytes, __VA_ARGS__)
+
+/* Blocks of THREADS for a loop over n elements, one each up to some waves of the whole GPU. */
+static inline dim3 gpu_blocks(const struct jrl_device *dev, int64_t n, int threads)
+{
+    const int64_t blocks = (n + threads - 1) / threads, most = (int64_t)gpu_of(dev)->n_processors * 32;
+
+    return dim3((unsigned)(blocks < most ? blocks : most));
+}
+
+static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t divide_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
+
+static inline int gpu_check_type(const struct jrl_device *dev, const char *name, enum jrl_dtype dtype, struct jrl_error *err)
+{
+    return dtype == JRL_F32 || dtype == JRL_BF16 ? JRL_OK : gpu_fail(dev, err, "%s: element type %d is not f32 or bf16", name, (int)dtype);
+}
+static inline int gpu_check_sizes(const struct jrl_device *dev, const char *name, int64_t rows, int64_t dim, struct jrl_error *err)
+{
+    return rows >= 0 && dim >= 0 ? JRL_OK : gpu_fail(dev, err, "%s: negative size %lld x %lld", name, (long long)rows, (long long)dim);
+}
+
+/* The kernels behind the table. */
+extern "C" {
+#define JRL_CUDA_FUNCTION(name) __typeof__(jrl_##name) jrl_cuda_##name;
+JRL_FORWARD_KERNELS(JRL_CUDA_FUNCTION)
+JRL_TRAINING_KERNELS(JRL_CUDA_FUNCTION)
+#undef JRL_CUDA_FUNCTION
+}
+
+#endif

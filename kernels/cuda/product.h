@@ -1,0 +1,20 @@
+/* product.h - one matrix product with its three forms made one by strides. For the matmul files of kernels/cuda only. */
+#ifndef JRL_KERNELS_CUDA_PRODUCT_H
+#define JRL_KERNELS_CUDA_PRODUCT_H
+
+#include "kernels/cuda/gpu.h"
+
+/* Element (i, k) of A is a[i a_row + k a_step], (k, j) of B is b[j b_column + k b_step]: one of each pair is 1. */
+struct gpu_product {
+    int64_t m, n, k, a_row, a_step, b_column, b_step, ldc, accumulate;
+    const void *a, *b;
+    float *c;
+};
+
+/* In the contract's order, with its bits. */
+int gpu_product_exact(struct jrl_device *dev, enum jrl_dtype dtype, const struct gpu_product *p, struct jrl_error *err) JRL_MUST_CHECK;
+/* On tensor cores: bf16, with addresses and row lengths that gpu_product_aligned accepts. */
+bool gpu_product_aligned(const struct gpu_product *p);
+int gpu_product_tensor(struct jrl_device *dev, const struct gpu_product *p, struct jrl_error *err) JRL_MUST_CHECK;
+
+#endif

@@ -1,0 +1,150 @@
+/* swiglu.cu - the gated activation, its gradient, and the gated half of an MLP with the products around it. */
+#include "kernels/cuda/gpu.h"
+
+#define THREADS 256
+#define GATED_ROWS 2048 /* rows whose f32 products are in memory together */
+
+static __device__ __forceinline__ float sigmoid(float x)
+{
+    return 1.0f / (1.0f + jrl_expf_inline(-x));
+}
+
+template <class T> static __global__ void swiglu_all(T *y, const float *gate, const float *up, int64_t n)
+{
+    for (int64_t i = first_index(); i < n; i += index_step())
+        store(&y[i], gate[i] * sigmoid(gate[i]) * up[i]);
+}
+
+template <class T> static __global__ void swiglu_all_back(T *dgate, T *dup, const float *dy, const float *gate, const float *up, int64_t n)
+{
+    for (int64_t i = first_index(); i < n; i += index_step()) {
+        const float g = gate[i], s = sigmoid(g);
+        store(&dup[i], dy[i] * (g * s));
+        store(&dgate[i], dy[i] * up[i] * (s * fmaf(g, 1.0f - s, 1.0f)));
+    }
+}
+
+int jrl_cuda_swiglu(struct jrl_device *dev, void *y, enum jrl_dtype dtype, const float *gate, const float *up, int64_t rows, int64_t dim,
+                    struct jrl_error *err)
+{
+    const int64_t n = rows * dim;
+    int rc = gpu_check_type(dev, "swiglu", dtype, err);
+
+    if (rc < 0 || (rc = gpu_check_sizes(dev, "swiglu", rows, dim, err)) < 0 || n == 0)
+        return rc;
+    if (dtype == JRL_F32)
+        return LAUNCH(swiglu_all<float>, gpu_blocks(dev, n, THREADS), THREADS, 0, static_cast<float *>(y), gate, up, n);
+    return LAUNCH(swiglu_all<jrl_bf16>, gpu_blocks(dev, n, THREADS), THREADS, 0, static_cast<jrl_bf16 *>(y), gate, up, n);
+}
+
+int jrl_cuda_swiglu_backward(struct jrl_device *dev, void *dgate, void *dup, enum jrl_dtype dtype, const float *dy, const float *gate,
+                             const float *up, int64_t rows, int64_t dim, struct jrl_error *err)
+{
+    const int64_t n = rows * dim;
+    int rc = gpu_check_type(dev, "swiglu_backward", dtype, err);
+
+    if (rc < 0 || (rc = gpu_check_sizes(dev, "swiglu_backward", rows, dim, err)) < 0 || n == 0)
+        return rc;
+    if (dtype == JRL_F32)
+        return LAUNCH(swiglu_all_back<float>, gpu_blocks(dev, n, THREADS), THREADS, 0, static_cast<float *>(dgate), static_cast<float *>(dup), dy, gate, up, n);
+    return LAUNCH(swiglu_all_back<jrl_bf16>, gpu_blocks(dev, n, THREADS), THREADS, 0, static_cast<jrl_bf16 *>(dgate), static_cast<jrl_bf16 *>(dup), dy, gate, up, n);
+}
+
+static void *row_of(const void *matrix, enum jrl_dtype dtype, int64_t row, int64_t columns)
+{
+    return static_cast<char *>(const_cast<void *>(matrix)) + row * columns * jrl_dtype_bytes(dtype);
+}
+
+static int check_gated(struct jrl_device *dev, const struct jrl_gated *p, struct jrl_error *err)
+{
+    if (p->rows < 0 || p->dim < 1 || p->mlp_dim < 1)
+        return gpu_fail(dev, err, "gated: wrong sizes: %lld rows, %lld and %lld columns", (long long)p->rows, (long long)p->dim, (long long)p->mlp_dim);
+    return gpu_check_type(dev, "gated", p->dtype, err);
+}
+
+/* Gate and up of rows at .. at + rows - 1, side by side in GATE and UP. */
+static int gate_and_up(struct jrl_device *dev, const struct jrl_gated *p, float *gate, float *up, int64_t at, int64_t rows, struct jrl_error *err)
+{
+    struct jrl_matmul m = {};
+    int rc;
+
+    m.dtype = p->dtype;
+    m.m = rows;
+    m.n = m.ldc = p->mlp_dim;
+    m.k = m.lda = m.ldb = p->dim;
+    m.a = row_of(p->x, p->dtype, at, p->dim);
+    m.b = p->gate;
+    m.c = gate;
+    if ((rc = jrl_cuda_matmul_nt(dev, &m, err)) < 0)
+        return rc;
+    m.b = p->up;
+    m.c = up;
+    return jrl_cuda_matmul_nt(dev, &m, err);
+}
+
+int jrl_cuda_gated(struct jrl_device *dev, const struct jrl_gated *p, void *act, struct jrl_error *err)
+{
+    const int64_t most = smaller(p->rows, GATED_ROWS);
+    void *memory;
+    int rc = check_gated(dev, p, err);
+
+    if (rc < 0 || (rc = gpu_scratch(dev, &memory, GPU_GATED, (size_t)(2 * most * p->mlp_dim) * sizeof(float), err)) < 0)
+        return rc;
+    float *gate = static_cast<float *>(memory), *up = gate + most * p->mlp_dim;
+    for (int64_t at = 0; at < p->rows && rc == JRL_OK; at += most) {
+        const int64_t rows = smaller(most, p->rows - at);
+
+        if ((rc = gate_and_up(dev, p, gate, up, at, rows, err)) == JRL_OK)
+            rc = jrl_cuda_swiglu(dev, row_of(act, p->dtype, at, p->mlp_dim), p->dtype, gate, up, rows, p->mlp_dim, err);
+    }
+    return rc;
+}
+
+int jrl_cuda_gated_backward(struct jrl_device *dev, const struct jrl_gated *p, void *act, void *dgate, void *dup, const void *dy,
+                            const void *down, struct jrl_error *err)
+{
+    const int64_t most = smaller(p->rows, GATED_ROWS);
+    struct jrl_matmul m = {};
+    void *memory;
+    int rc = check_gated(dev, p, err);
+
+    if (rc < 0 || (rc = gpu_scratch(dev, &memory, GPU_GATED, (size_t)(3 * most * p->mlp_dim) * sizeof(float), err)) < 0)
+        return rc;
+    float *gate = static_cast<float *>(memory), *up = gate + most * p->mlp_dim, *dact = up + most * p->mlp_dim;
+    m.dtype = p->dtype;
+    m.n = m.ldb = m.ldc = p->mlp_dim;
+    m.k = m.lda = p->dim;
+    m.b = down;
+    m.c = dact;
+    for (int64_t at = 0; at < p->rows && rc == JRL_OK; at += most) {
+        const int64_t rows = smaller(most, p->rows - at);
+
+        m.m = rows;
+        m.a = row_of(dy, p->dtype, at, p->dim);
+        if ((rc = gate_and_up(dev, p, gate, up, at, rows, err)) == JRL_OK)
+            rc = jrl_cuda_swiglu(dev, row_of(act, p->dtype, at, p->mlp_dim), p->dtype, gate, up, rows, p->mlp_dim, err);
+        if (rc == JRL_OK && (rc = jrl_cuda_matmul_nn(dev, &m, err)) == JRL_OK)
+            rc = jrl_cuda_swiglu_backward(dev, row_of(dgate, p->dtype, at, p->mlp_dim), row_of(dup, p->dtype, at, p->mlp_dim), p->dtype, dact, gate, up,
+                                          rows, p->mlp_dim, err);
+    }
+    return rc;
+}
+
+/* The caches of a GPU hold no weights from one product to the next: THEN is of no use. */
+int jrl_cuda_mlp_forward(struct jrl_device *dev, const struct jrl_mlp *p, const struct jrl_matmul_group *then, struct jrl_error *err)
+{
+    const struct jrl_gated gated = { p->dtype, p->rows, p->dim, p->mlp_dim, p->normed, p->gate, p->up };
+    struct jrl_matmul back = {};
+    const int rc = jrl_cuda_gated(dev, &gated, p->act, err);
+
+    (void)then;
+    back.dtype = p->dtype;
+    back.m = p->rows;
+    back.n = back.ldc = p->dim;
+    back.k = back.lda = back.ldb = p->mlp_dim;
+    back.a = p->act;
+    back.b = p->down;
+    back.c = p->x;
+    back.accumulate = true;
+    return rc < 0 ? rc : jrl_cuda_matmul_nt(dev, &back, err);
+}

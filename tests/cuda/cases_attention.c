@@ -1,0 +1,189 @@
+/* cases_attention.c - rotation into the pages, attention forward and backward, and that a row's bits depend on its sequence alone. */
+#include "cuda_test.h"
+
+#define MAX_SEQS 4
+#define N_LAYERS 2 /* a page holds two; the second is used */
+
+/* Sequences of which some first positions are in the pages already. */
+struct pass {
+    int64_t n_heads, n_kv_heads, dim, n_seqs, first_rows[MAX_SEQS], first[MAX_SEQS], n[MAX_SEQS], n_rows;
+};
+
+struct attention_case {
+    const struct pass *pass;
+    enum jrl_dtype dtype;
+    struct both cos_table, sin_table, qkv, bias, q, out, lse, pages;
+    uint8_t **host_table, **gpu_table;
+    int64_t most_pages, page_bytes;
+    struct jrl_attention cpu, gpu;
+    struct jrl_attention_rows host_rows[MAX_SEQS], gpu_rows[MAX_SEQS];
+};
+
+static int64_t width_of(const struct pass *p) { return (p->n_heads + 2 * p->n_kv_heads) * p->dim; }
+
+/* Pages lie in another order than the positions. What is cached of earlier positions is made up, the same in both memories. */
+static void open_case(struct attention_case *c, struct fixture *f, const struct pass *p, enum jrl_dtype dtype)
+{
+    const int64_t bytes = jrl_dtype_bytes(dtype);
+    int64_t longest = 1, n_pages;
+
+    *c = (struct attention_case){ .pass = p, .dtype = dtype, .page_bytes = N_LAYERS * jrl_page_bytes(dtype, p->n_kv_heads, p->dim) };
+    for (int64_t i = 0; i < p->n_seqs; i++)
+        longest = p->first[i] + p->n[i] > longest ? p->first[i] + p->n[i] : longest;
+    c->most_pages = (longest + 31) / 32;
+    n_pages = c->most_pages * MAX_SEQS;
+    c->cos_table = new_both(f, (size_t)(longest * p->dim / 2 * 4));
+    c->sin_table = new_both(f, (size_t)(longest * p->dim / 2 * 4));
+    jrl_rope_table((float *)c->cos_table.host, (float *)c->sin_table.host, longest, p->dim, 10000);
+    upload_all(&c->cos_table);
+    upload_all(&c->sin_table);
+    c->qkv = new_numbers(f, JRL_F32, p->n_rows * width_of(p), 2);
+    c->bias = new_numbers(f, dtype, width_of(p), 1);
+    c->q = new_both(f, (size_t)(p->n_rows * p->n_heads * p->dim * bytes));
+    c->out = new_both(f, c->q.n);
+    c->lse = new_both(f, (size_t)(p->n_rows * p->n_heads * 4));
+    c->pages = new_numbers(f, dtype, n_pages * c->page_bytes / bytes, 1);
+    c->host_table = calloc((size_t)n_pages, sizeof *c->host_table);
+    c->gpu_table = calloc((size_t)n_pages, sizeof *c->gpu_table);
+    for (int64_t i = 0; i < n_pages; i++) {
+        const int64_t place = (n_pages - 1 - i) * c->page_bytes;
+
+        c->host_table[i] = c->pages.host + place;
+        c->gpu_table[i] = (uint8_t *)c->pages.gpu + place;
+    }
+    for (int64_t i = 0; i < p->n_seqs; i++) {
+        c->host_rows[i] = (struct jrl_attention_rows){ p->first_rows[i], p->n[i], p->first[i], c->host_table + i * c->most_pages };
+        c->gpu_rows[i] = (struct jrl_attention_rows){ p->first_rows[i], p->n[i], p->first[i], c->gpu_table + i * c->most_pages };
+    }
+    c->cpu = (struct jrl_attention){ .dtype = dtype, .n_heads = p->n_heads, .n_kv_heads = p->n_kv_heads, .head_dim = p->dim, .page_offset = c->page_bytes / N_LAYERS,
+                                    .n_rows = p->n_rows, .n_seqs = p->n_seqs, .seqs = c->host_rows, .rope_cos = (float *)c->cos_table.host,
+                                    .rope_sin = (float *)c->sin_table.host };
+    c->gpu = c->cpu;
+    c->gpu.seqs = c->gpu_rows;
+    c->gpu.rope_cos = c->cos_table.gpu;
+    c->gpu.rope_sin = c->sin_table.gpu;
+    MUST(jrl_attention_bind(f->cpu, &c->cpu, err));
+    MUST(jrl_attention_bind(f->gpu, &c->gpu, err));
+}
+
+static void free_case(struct attention_case *c)
+{
+    struct both *all[] = { &c->cos_table, &c->sin_table, &c->qkv, &c->bias, &c->q, &c->out, &c->lse, &c->pages };
+
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        free_both(all[i]);
+    free(c->host_table);
+    free(c->gpu_table);
+}
+
+static void rotate(struct fixture *f, struct attention_case *c, bool with_bias)
+{
+    MUST(jrl_qkv_rope(f->cpu, &c->cpu, c->q.host, (float *)c->qkv.host, with_bias ? c->bias.host : NULL, err));
+    MUST(jrl_qkv_rope(f->gpu, &c->gpu, c->q.gpu, c->qkv.gpu, with_bias ? c->bias.gpu : NULL, err));
+}
+
+/* Prompts that begin, go on and end in the middle of pages; single rows of long sequences; rows of nobody. */
+static const struct pass passes[] = {
+    { .n_heads = 3, .n_kv_heads = 1, .dim = 64, .n_seqs = 3, .first_rows = { 0, 40, 41 }, .first = { 0, 300, 5 }, .n = { 37, 1, 30 }, .n_rows = 75 },
+    { .n_heads = 4, .n_kv_heads = 2, .dim = 128, .n_seqs = 3, .first_rows = { 0, 1, 2 }, .first = { 600, 31, 256 }, .n = { 1, 1, 1 }, .n_rows = 3 },
+    { .n_heads = 2, .n_kv_heads = 2, .dim = 128, .n_seqs = 1, .first_rows = { 0 }, .first = { 250 }, .n = { 20 }, .n_rows = 20 },
+    { .n_heads = 2, .n_kv_heads = 1, .dim = 6, .n_seqs = 2, .first_rows = { 0, 5 }, .first = { 0, 33 }, .n = { 5, 2 }, .n_rows = 9 },
+};
+#define FOR_PASSES(p) for (const struct pass *p = passes; p < passes + sizeof passes / sizeof *passes; p++)
+
+void case_attention_bind(struct fixture *f)
+{
+    struct attention_case c;
+    struct jrl_error err = { 0 };
+
+    open_case(&c, f, &passes[0], JRL_F32);
+    c.gpu_rows[0].first_row = passes[0].n_rows; /* outside of the pack */
+    assert_int_equal(jrl_attention_bind(f->gpu, &c.gpu, &err), JRL_ERR_RUN);
+    c.gpu.bound = NULL;
+    err.status = 0;
+    assert_int_equal(jrl_attention_forward(f->gpu, &c.gpu, c.out.gpu, NULL, c.q.gpu, &err), JRL_ERR_RUN);
+    assert_non_null(strstr(err.text, "bound"));
+    free_case(&c);
+}
+
+void case_attention_memory(struct fixture *f)
+{
+    FOR_BOTH_TYPES(dtype) {
+        const struct jrl_attention p = { .dtype = dtype, .n_heads = 12, .n_kv_heads = 2, .head_dim = 128, .n_rows = 640 };
+        const int64_t n = jrl_attention_memory(f->gpu, &p, 16384, false);
+
+        assert_true(n > 0 && n < (int64_t)1 << 30);
+    }
+}
+
+void case_qkv_rope(struct fixture *f)
+{
+    FOR_PASSES(p) FOR_BOTH_TYPES(dtype) {
+        struct attention_case c;
+
+        open_case(&c, f, p, dtype);
+        rotate(f, &c, dtype == JRL_F32);
+        expect_equal("qkv_rope, q", &c.q, dtype, p->n_rows * p->n_heads * p->dim, SAME_BITS);
+        expect_equal("qkv_rope, pages", &c.pages, dtype, (int64_t)c.pages.n / jrl_dtype_bytes(dtype), SAME_BITS);
+        free_case(&c);
+    }
+}
+
+static bool on_tensor_cores(const struct fixture *f, const struct attention_case *c)
+{
+    return !bits_wanted(f, c->dtype) && (c->pass->dim == 64 || c->pass->dim == 128);
+}
+
+static void expect_lse(const struct fixture *f, const struct attention_case *c)
+{
+    const int64_t n = c->pass->n_rows * c->pass->n_heads;
+    float *got = (float *)downloaded(&c->lse);
+
+    for (int64_t i = 0; i < n; i++) {
+        const float want = ((float *)c->lse.host)[i];
+        if (!(fabsf(got[i] - want) <= (on_tensor_cores(f, c) ? TENSOR_LSE * (1 + fabsf(want)) : 0)))
+            fail_msg("attention_forward, lse: element %d is %.9g, wanted %.9g", (int)i, got[i], want);
+    }
+    free(got);
+}
+
+void case_attention_forward(struct fixture *f)
+{
+    FOR_PASSES(p) FOR_BOTH_TYPES(dtype) {
+        struct attention_case c;
+
+        open_case(&c, f, p, dtype);
+        rotate(f, &c, true);
+        MUST(jrl_attention_forward(f->cpu, &c.cpu, c.out.host, (float *)c.lse.host, c.q.host, err));
+        MUST(jrl_attention_forward(f->gpu, &c.gpu, c.out.gpu, c.lse.gpu, c.q.gpu, err));
+        expect_equal("attention_forward", &c.out, dtype, p->n_rows * p->n_heads * p->dim, on_tensor_cores(f, &c) ? TENSOR_ATTENTION : SAME_BITS);
+        expect_lse(f, &c);
+        free_case(&c);
+    }
+}
+
+void case_attention_backward(struct fixture *f)
+{
+    static const struct pass packs[] = {
+        { .n_heads = 4, .n_kv_heads = 2, .dim = 16, .n_seqs = 2, .first_rows = { 0, 64 }, .n = { 40, 7 }, .n_rows = 96 },
+        { .n_heads = 2, .n_kv_heads = 1, .dim = 64, .n_seqs = 1, .first_rows = { 0 }, .n = { 33 }, .n_rows = 64 },
+    };
+
+    for (size_t i = 0; i < 2; i++) FOR_BOTH_TYPES(dtype) {
+        const struct pass *p = &packs[i];
+        struct attention_case c;
+        struct both dout = new_numbers(f, JRL_F32, p->n_rows * p->n_heads * p->dim, 1), dqkv = new_both(f, (size_t)(p->n_rows * width_of(p) * 4));
+
+        open_case(&c, f, p, dtype);
+        rotate(f, &c, false);
+        MUST(jrl_attention_forward(f->cpu, &c.cpu, c.out.host, (float *)c.lse.host, c.q.host, err));
+        upload_all(&c.out); /* the same, also where tensor cores would give other bits */
+        upload_all(&c.lse);
+        MUST(jrl_attention_backward(f->cpu, &c.cpu, (float *)dqkv.host, (float *)dout.host, c.q.host, c.out.host, (float *)c.lse.host, err));
+        MUST(jrl_attention_backward(f->gpu, &c.gpu, dqkv.gpu, dout.gpu, c.q.gpu, c.out.gpu, c.lse.gpu, err));
+        expect_equal("attention_backward", &dqkv, JRL_F32, p->n_rows * width_of(p), SAME_BITS);
+        free_both(&dout);
+        free_both(&dqkv);
+        free_case(&c);
+    }
+}

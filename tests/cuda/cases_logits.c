@@ -1,0 +1,157 @@
+/* cases_logits.c - from logits to logprobs and tokens: all bit-equal, and the tokens the same. */
+#include "cuda_test.h"
+
+#define ROWS 4
+
+static const int64_t vocabularies[] = { 1, 37, 1024, 2100 };
+#define FOR_VOCABULARIES(vocab) for (size_t i = 0; i < 4; i++) for (int64_t vocab = vocabularies[i], once = 1; once; once = 0)
+
+/* Rows of which one holds an infinity when BAD. */
+static struct both new_logits(struct fixture *f, int64_t vocab, int64_t ld, bool bad)
+{
+    struct both logits = new_numbers(f, JRL_F32, ROWS * ld, 8);
+
+    if (bad)
+        ((float *)logits.host)[ld + vocab / 2] = INFINITY;
+    upload_all(&logits);
+    return logits;
+}
+
+void case_logits_sums(struct fixture *f)
+{
+    FOR_VOCABULARIES(vocab) {
+        const int64_t n_blocks = jrl_logits_blocks(vocab);
+        struct both logits = new_logits(f, vocab, vocab + 3, true), rows = new_both(f, ROWS * sizeof(struct jrl_row_sums));
+        struct both blocks = new_both(f, (size_t)(ROWS * n_blocks) * sizeof(struct jrl_block_sums));
+
+        MUST(jrl_logits_sums(f->cpu, (struct jrl_row_sums *)rows.host, (struct jrl_block_sums *)blocks.host, (float *)logits.host, vocab + 3, 1.25f, ROWS, vocab, err));
+        MUST(jrl_logits_sums(f->gpu, rows.gpu, blocks.gpu, logits.gpu, vocab + 3, 1.25f, ROWS, vocab, err));
+        expect_equal("logits_sums, rows", &rows, JRL_F32, ROWS * 4, SAME_BITS);
+        expect_equal("logits_sums, blocks", &blocks, JRL_F32, ROWS * n_blocks * 3, SAME_BITS);
+        free_both(&logits);
+        free_both(&rows);
+        free_both(&blocks);
+    }
+}
+
+struct logprob_case {
+    struct both logits, targets, logprob, entropy, lse;
+};
+static struct logprob_case new_logprob_case(struct fixture *f, int64_t vocab)
+{
+    const uint32_t targets[ROWS] = { 0, (uint32_t)vocab - 1, (uint32_t)vocab / 2, 0 };
+
+    return (struct logprob_case){ new_logits(f, vocab, vocab, false), copy_of(f, targets, sizeof targets), new_both(f, ROWS * 4), new_both(f, ROWS * 4),
+                                  new_both(f, ROWS * 4) };
+}
+static void run_logprob(struct fixture *f, struct logprob_case *c, int64_t vocab)
+{
+    MUST(jrl_logprob(f->cpu, (float *)c->logprob.host, (float *)c->entropy.host, (float *)c->lse.host, (float *)c->logits.host, vocab, (uint32_t *)c->targets.host,
+                     0.75f, ROWS, vocab, err));
+    MUST(jrl_logprob(f->gpu, c->logprob.gpu, c->entropy.gpu, c->lse.gpu, c->logits.gpu, vocab, c->targets.gpu, 0.75f, ROWS, vocab, err));
+}
+static void free_logprob_case(struct logprob_case *c)
+{
+    free_both(&c->logits);
+    free_both(&c->targets);
+    free_both(&c->logprob);
+    free_both(&c->entropy);
+    free_both(&c->lse);
+}
+
+void case_logprob(struct fixture *f)
+{
+    FOR_VOCABULARIES(vocab) {
+        struct logprob_case c = new_logprob_case(f, vocab);
+
+        run_logprob(f, &c, vocab);
+        expect_equal("logprob", &c.logprob, JRL_F32, ROWS, SAME_BITS);
+        expect_equal("entropy", &c.entropy, JRL_F32, ROWS, SAME_BITS);
+        expect_equal("lse", &c.lse, JRL_F32, ROWS, SAME_BITS);
+        free_logprob_case(&c);
+    }
+}
+
+void case_logprob_backward(struct fixture *f)
+{
+    FOR_BOTH_TYPES(dtype) FOR_VOCABULARIES(vocab) for (int with_entropy = 0; with_entropy < 2; with_entropy++) {
+        struct logprob_case c = new_logprob_case(f, vocab);
+        struct both dlogprob = new_numbers(f, JRL_F32, ROWS, 1), dentropy = new_numbers(f, JRL_F32, ROWS, 1);
+        struct both dlogits = new_both(f, (size_t)(ROWS * vocab * jrl_dtype_bytes(dtype)));
+
+        run_logprob(f, &c, vocab);
+        MUST(jrl_logprob_backward(f->cpu, dlogits.host, dtype, (float *)c.logits.host, vocab, (uint32_t *)c.targets.host, 0.75f, (float *)c.lse.host,
+                                  (float *)c.entropy.host, (float *)dlogprob.host, with_entropy ? (float *)dentropy.host : NULL, ROWS, vocab, err));
+        MUST(jrl_logprob_backward(f->gpu, dlogits.gpu, dtype, c.logits.gpu, vocab, c.targets.gpu, 0.75f, c.lse.gpu, c.entropy.gpu, dlogprob.gpu,
+                                  with_entropy ? dentropy.gpu : NULL, ROWS, vocab, err));
+        expect_equal("logprob_backward", &dlogits, dtype, ROWS * vocab, SAME_BITS);
+        free_both(&dlogprob);
+        free_both(&dentropy);
+        free_both(&dlogits);
+        free_logprob_case(&c);
+    }
+}
+
+#define CHOICES 24
+
+static void check_choices(struct fixture *f, int64_t vocab, const struct jrl_choice_rule *rule, float size)
+{
+    const int64_t n_blocks = jrl_logits_blocks(vocab);
+    struct both logits = new_numbers(f, JRL_F32, ROWS * vocab, size), rows = new_both(f, ROWS * sizeof(struct jrl_row_sums));
+    struct both blocks = new_both(f, (size_t)(ROWS * n_blocks) * sizeof(struct jrl_block_sums));
+    struct jrl_choose p = { .rule = *rule, .logits = (float *)logits.host, .vocab = vocab, .row_sums = (struct jrl_row_sums *)rows.host,
+                            .block_sums = (struct jrl_block_sums *)blocks.host, .n = CHOICES };
+    struct jrl_draw draws[CHOICES];
+    uint32_t want[CHOICES], got[CHOICES];
+    float want_logprobs[CHOICES], got_logprobs[CHOICES];
+    int64_t from[CHOICES];
+
+    for (int i = 0; i < 5 && i < vocab; i++) /* equal logits: ties are broken by id */
+        ((float *)logits.host)[vocab - 1 - i] = ((float *)logits.host)[0];
+    upload_all(&logits);
+    for (int i = 0; i < CHOICES; i++) {
+        draws[i] = (struct jrl_draw){ 7 + (uint64_t)i / 3, (uint64_t)i / 2, (uint32_t)i, 2 };
+        from[i] = i % ROWS;
+    }
+    p.rows = from;
+    p.draws = draws;
+    p.tokens = want;
+    p.logprobs = want_logprobs;
+    MUST(jrl_logits_sums(f->cpu, (struct jrl_row_sums *)rows.host, (struct jrl_block_sums *)blocks.host, p.logits, vocab, rule->inv_temperature, ROWS, vocab, err));
+    MUST(jrl_choose_tokens(f->cpu, &p, err));
+    MUST(jrl_logits_sums(f->gpu, rows.gpu, blocks.gpu, logits.gpu, vocab, rule->inv_temperature, ROWS, vocab, err));
+    p.logits = logits.gpu;
+    p.row_sums = rows.gpu;
+    p.block_sums = blocks.gpu;
+    p.tokens = got;
+    p.logprobs = got_logprobs;
+    MUST(jrl_choose_tokens(f->gpu, &p, err));
+    for (int i = 0; i < CHOICES; i++)
+        if (want[i] != got[i])
+            fail_msg("choose_tokens: vocabulary %d, top_k %d, top_p %g, choice %d: token %u, wanted %u", (int)vocab, (int)rule->top_k, rule->top_p, i, got[i], want[i]);
+    expect_same_bits("choose_tokens, logprobs", got_logprobs, want_logprobs, CHOICES);
+    free_both(&logits);
+    free_both(&rows);
+    free_both(&blocks);
+}
+
+void case_choose_tokens(struct fixture *f)
+{
+    static const struct jrl_choice_rule rules[] = {
+        { 1, true, 0, 1, 0 }, { 1, false, 0, 1, 5 }, { 1.6f, false, 0, 1, 6 }, { 1, false, 0, 0.9, 7 }, { 1, false, 3, 1, 8 }, { 0.7f, false, 20, 0.5, 9 },
+        { 1, false, 0, 0.99999, 10 },
+    };
+
+    FOR_VOCABULARIES(vocab) for (size_t r = 0; r < sizeof rules / sizeof *rules; r++) {
+        check_choices(f, vocab, &rules[r], 4);
+        if (vocab > 1024)
+            check_choices(f, vocab, &rules[r], 40); /* nearly all mass in few tokens */
+    }
+}
+
+/* The promise of a bound: as many bytes as the choice takes, or more. */
+void case_choose_memory(struct fixture *f)
+{
+    assert_true(jrl_choose_memory(f->gpu, 1000, 10) >= 10 * 1000 * 8);
+    assert_true(jrl_choose_memory(f->gpu, 1000, 1000) < jrl_choose_memory(f->gpu, 100000, 1000));
+}

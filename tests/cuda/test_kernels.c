@@ -1,0 +1,236 @@
+/* test_kernels.c - the kernel table: every kernel of the backend against the CPU, on tensor cores and in the exact order; that a row
+ * does not depend on its batch; that each CUDA kernel has run. With the emulated plug-in (make check) under several orders of
+ * threads, with a real one (make check-gpu) on a GPU. A kernel of the table without a case does not link. */
+#include "cuda_test.h"
+
+#include <dlfcn.h>
+
+#include "kernel_names.h"
+
+#define ROW(name) { #name, case_##name },
+static const struct { const char *name; void (*run)(struct fixture *f); } cases[] = { JRL_FORWARD_KERNELS(ROW) JRL_TRAINING_KERNELS(ROW) };
+#undef ROW
+#define N_CASES (sizeof cases / sizeof *cases)
+
+static struct fixture fixture;
+
+static struct jrl_device *open_gpu(const char *disable)
+{
+    struct jrl_device *dev;
+
+    setenv("JRL_DISABLE", disable, 1);
+    MUST(jrl_device_open(&dev, "cuda", 1, err));
+    unsetenv("JRL_DISABLE");
+    return dev;
+}
+
+static int open_devices(void **state)
+{
+    (void)state; /* each test has its own */
+    MUST(jrl_device_open(&fixture.cpu, "cpu", 1, err));
+    fixture.tensor = open_gpu("");
+    fixture.exact = open_gpu("tensor");
+    assert_string_equal(jrl_device_path(fixture.tensor), "cuda-tensor");
+    assert_string_equal(jrl_device_path(fixture.exact), "cuda-exact");
+    assert_false(jrl_device_is_host(fixture.tensor));
+    return 0;
+}
+
+static int close_devices(void **state)
+{
+    (void)state;
+    jrl_device_close(fixture.tensor);
+    jrl_device_close(fixture.exact);
+    jrl_device_close(fixture.cpu);
+    return 0;
+}
+
+/* Orders of threads in the emulator; a GPU has its own. */
+static const char *const schedules[] = { "greedy", "greedy-reverse", "forward", "reverse", "random" };
+
+static void run_case(void **state)
+{
+    void (*run)(struct fixture *f) = *(void (**)(struct fixture *))*state;
+
+    for (size_t i = 0; i < sizeof schedules / sizeof *schedules; i++) {
+        setenv("JRL_EMULATOR_SCHEDULE", schedules[i], 1);
+        if (i == 1)
+            setenv("JRL_EMULATOR_OPEN", "1", 1); /* what the host does is the same each time */
+        for (int exact = 0; exact < (i == 0 ? 2 : 1); exact++) { /* most kernels are the same on both */
+            fixture.gpu = exact ? fixture.exact : fixture.tensor;
+            fixture.random.state = 1;
+            run(&fixture);
+            MUST(jrl_device_synchronise(fixture.gpu, err));
+        }
+    }
+    unsetenv("JRL_EMULATOR_OPEN");
+}
+
+/* A row multiplied alone, among 17, 65 and 200: the same bits from every class of tiles. */
+static void test_product_rows(void **state)
+{
+    struct fixture *f = &fixture;
+    const int64_t most = 200, n = 40, k = 104, sizes[] = { 1, 16, 17, 64, 65, 200 };
+
+    (void)state;
+    f->gpu = f->tensor;
+    FOR_BOTH_TYPES(dtype) {
+        struct both a = new_numbers(f, dtype, most * k, 1), b = new_numbers(f, dtype, n * k, 1), all = new_both(f, (size_t)(most * n * 4)), some = new_both(f, (size_t)(most * n * 4));
+        struct jrl_matmul p = { .dtype = dtype, .m = most, .n = n, .k = k, .a = a.gpu, .b = b.gpu, .c = all.gpu, .lda = k, .ldb = k, .ldc = n };
+        float *want, *got;
+
+        MUST(jrl_matmul_nt(f->gpu, &p, err));
+        want = (float *)downloaded(&all);
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+            const int64_t first = most - sizes[i];
+
+            p.m = sizes[i];
+            p.a = (uint8_t *)a.gpu + first * k * jrl_dtype_bytes(dtype);
+            p.c = some.gpu;
+            MUST(jrl_matmul_nt(f->gpu, &p, err));
+            got = (float *)downloaded(&some);
+            expect_same_bits("rows of a product", got, want + first * n, sizes[i] * n);
+            free(got);
+        }
+        free(want);
+        free_both(&a);
+        free_both(&b);
+        free_both(&all);
+        free_both(&some);
+    }
+}
+
+#define POSITIONS 530
+#define HEADS 6
+#define KV_HEADS 2
+
+/* Attention of rows [first, first + n) of one sequence on the GPU, after what the pages hold; out: of these rows. */
+static void attend_rows(struct fixture *f, enum jrl_dtype dtype, int64_t dim, struct both *qkv, struct both *tables, uint8_t **pages, int64_t first, int64_t n, uint8_t *out)
+{
+    const int64_t q_bytes = HEADS * dim * jrl_dtype_bytes(dtype), width = (HEADS + 2 * KV_HEADS) * dim;
+    struct both q = new_both(f, (size_t)(n * q_bytes)), o = new_both(f, (size_t)(n * q_bytes));
+    const struct jrl_attention_rows rows = { 0, n, first, pages };
+    struct jrl_attention p = { .dtype = dtype, .n_heads = HEADS, .n_kv_heads = KV_HEADS, .head_dim = dim, .n_rows = n, .n_seqs = 1, .seqs = &rows,
+                               .rope_cos = tables[0].gpu, .rope_sin = tables[1].gpu };
+    uint8_t *got;
+
+    MUST(jrl_attention_bind(f->gpu, &p, err));
+    MUST(jrl_qkv_rope(f->gpu, &p, q.gpu, (float *)qkv->gpu + first * width, NULL, err));
+    MUST(jrl_attention_forward(f->gpu, &p, o.gpu, NULL, q.gpu, err));
+    got = downloaded(&o);
+    memcpy(out + first * q_bytes, got, (size_t)(n * q_bytes));
+    free(got);
+    free_both(&q);
+    free_both(&o);
+}
+
+/* A whole sequence at once, in two pieces, and its last rows one by one, as decoding takes them: the same bits, at and around the
+ * ends of pages and of the parts of 256 positions. */
+static void check_attention_rows(struct fixture *f, enum jrl_dtype dtype, int64_t dim)
+{
+    const int64_t bytes = jrl_page_bytes(dtype, KV_HEADS, dim), n_pages = (POSITIONS + 31) / 32, row_bytes = HEADS * dim * jrl_dtype_bytes(dtype);
+    struct both qkv = new_numbers(f, JRL_F32, POSITIONS * (HEADS + 2 * KV_HEADS) * dim, 2), memory = new_both(f, (size_t)(n_pages * bytes));
+    struct both tables[2] = { new_both(f, (size_t)(POSITIONS * dim / 2 * 4)), new_both(f, (size_t)(POSITIONS * dim / 2 * 4)) };
+    uint8_t *pages[(POSITIONS + 31) / 32], *whole = malloc((size_t)(POSITIONS * row_bytes)), *pieces = malloc((size_t)(POSITIONS * row_bytes));
+    /* descending: the first position of a page clears what was behind it */
+    const int64_t singles[] = { 529, 512, 511, 288, 287, 257, 256, 255 };
+
+    jrl_rope_table((float *)tables[0].host, (float *)tables[1].host, POSITIONS, dim, 10000);
+    upload_all(&tables[0]);
+    upload_all(&tables[1]);
+    for (int64_t i = 0; i < n_pages; i++)
+        pages[i] = (uint8_t *)memory.gpu + i * bytes;
+    attend_rows(f, dtype, dim, &qkv, tables, pages, 0, POSITIONS, whole);
+    memcpy(pieces, whole, (size_t)(POSITIONS * row_bytes));
+    attend_rows(f, dtype, dim, &qkv, tables, pages, 200, 88, pieces);
+    for (size_t i = 0; i < sizeof singles / sizeof *singles; i++) {
+        memset(pieces + singles[i] * row_bytes, 0, (size_t)row_bytes);
+        attend_rows(f, dtype, dim, &qkv, tables, pages, singles[i], 1, pieces);
+    }
+    assert_memory_equal(whole, pieces, (size_t)(POSITIONS * row_bytes));
+    free(whole);
+    free(pieces);
+    free_both(&qkv);
+    free_both(&memory);
+    free_both(&tables[0]);
+    free_both(&tables[1]);
+}
+
+static void test_attention_rows(void **state)
+{
+    (void)state;
+    setenv("JRL_EMULATOR_SCHEDULE", "greedy", 1);
+    fixture.gpu = fixture.tensor;
+    check_attention_rows(&fixture, JRL_BF16, 64);
+    check_attention_rows(&fixture, JRL_BF16, 128);
+}
+
+/* A function of the plug-in that is loaded; NULL when it has none of that name. */
+static void *plugin_symbol(const char *name)
+{
+    FILE *maps = fopen("/proc/self/maps", "r");
+    void *symbol = NULL;
+    char line[8192];
+
+    assert_non_null(maps);
+    while (!symbol && fgets(line, sizeof line, maps)) {
+        char *path = strchr(line, '/');
+
+        if (path && strstr(path, "libjrl-cuda.so")) {
+            path[strcspn(path, "\n")] = '\0';
+            symbol = dlsym(dlopen(path, RTLD_NOW | RTLD_NOLOAD), name);
+        }
+    }
+    fclose(maps);
+    return symbol;
+}
+
+/* Every kernel of kernels/cuda has run in this process. */
+static void test_every_kernel_ran(void **state)
+{
+    void *symbol = plugin_symbol("emulator_launches");
+    long (*launches)(const char *name);
+
+    (void)state;
+    if (!symbol)
+        skip(); /* a real GPU */
+    memcpy(&launches, &symbol, sizeof launches);
+    for (size_t i = 0; i < sizeof kernel_names / sizeof *kernel_names; i++)
+        if (launches(kernel_names[i]) == 0)
+            fail_msg("kernel %s has not run", kernel_names[i]);
+}
+
+/* Whether a GPU can be opened: 0, 77 when there is none, 1 when one does not work. */
+static int probe(void)
+{
+    struct jrl_device *dev;
+    struct jrl_error err = { 0 };
+    bool warn = false;
+    int rc = 0;
+
+    if (jrl_device_open(&dev, "auto", 1, &err) < 0) {
+        printf("check-gpu: %s\n", err.text);
+        return 1;
+    }
+    if (jrl_device_is_host(dev)) {
+        printf("check-gpu: skipped: %s\n", jrl_device_note(dev, &warn));
+        rc = warn ? 1 : 77;
+    }
+    jrl_device_close(dev);
+    return rc;
+}
+
+int main(int argc, char **argv)
+{
+    struct CMUnitTest tests[N_CASES + 3];
+    size_t n = 0;
+
+    if (argc > 1 && strcmp(argv[1], "--probe") == 0)
+        return probe();
+    for (; n < N_CASES; n++)
+        tests[n] = (struct CMUnitTest){ cases[n].name, run_case, NULL, NULL, (void *)(uintptr_t)&cases[n].run };
+    tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_product_rows);
+    tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_attention_rows);
+    tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_every_kernel_ran);
+    return cmocka_run_group_tests_name("kernels on a GPU", tests, open_devices, close_devices);
+}

@@ -1,0 +1,557 @@
+/* emulator.cpp - runs the threads of a block as fibres, one block after the other, and stands in for the device: its memory,
+ * streams and copies. What a GPU does at the same time happens here in an order that JRL_EMULATOR_SCHEDULE names:
+ *   greedy (default), greedy-reverse: a warp runs until it waits for the block, so that a missing barrier is seen;
+ *   forward, reverse, random: the threads take turns at every point where one waits.
+ * Shared memory is NaN when a block starts; asynchronous copies arrive as late as they may. Threads that wait for each other
+ * for ever, barriers and warp operations that only some threads reach, and addresses of the host in a kernel end the program
+ * with the kernel and the line. Other variables: JRL_EMULATOR_DEVICES (number of GPUs, 1), JRL_EMULATOR_CAPABILITY (90),
+ * JRL_EMULATOR_MEMORY (bytes of each), JRL_EMULATOR_DRIVER=none|broken, JRL_EMULATOR_FAIL=KERNEL (its launches fail),
+ * JRL_EMULATOR_OPEN (device memory stays open to the host, which is faster). */
+#include <cuda_runtime.h>
+
+#include <immintrin.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <vector>
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(p, n) ((void)0)
+#define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)0)
+#endif
+
+namespace emulator {
+
+place here;
+
+/* ---- fibres ---- */
+
+static const size_t stack_bytes = 256 << 10;
+
+struct late_copy {
+    void *to;
+    const void *from;
+    int n_bytes, n_zeros;
+    int group;
+};
+
+struct fibre {
+    void *stack_pointer;
+    char *stack;
+    uint3 thread;
+    unsigned number;
+    bool done;
+    const unsigned *waits_for; /* runs again when this has another value than SEEN */
+    unsigned seen;
+    int line;
+    std::vector<late_copy> copies;
+    int groups; /* of copies, committed */
+#if defined(__SANITIZE_ADDRESS__)
+    void *fake_stack;
+#endif
+};
+
+struct warp {
+    unsigned arrived, generation;
+    int line;
+    unsigned char slots[2][32][32]; /* of alternating generations: a late lane still reads the last */
+};
+
+static struct {
+    const char *kernel;
+    void (*body)(void *);
+    void *arguments;
+    std::vector<fibre> fibres;
+    std::vector<warp> warps;
+    std::vector<unsigned> order, place_in_order;
+    unsigned n, alive, arrived, generation;
+    int barrier_line;
+    bool greedy;
+    fibre *current;
+    void *main_stack_pointer;
+    char *shared;
+    std::map<std::string, long> launches;
+#if defined(__SANITIZE_ADDRESS__)
+    void *main_fake_stack;
+    const void *main_stack;
+    size_t main_stack_bytes;
+#endif
+} block;
+
+extern "C" void emulator_switch(void **save, void *to);
+__asm__(".text\n.globl emulator_switch\n.hidden emulator_switch\n.type emulator_switch,@function\nemulator_switch:\n"
+        "pushq %rbp\npushq %rbx\npushq %r12\npushq %r13\npushq %r14\npushq %r15\n"
+        "movq %rsp,(%rdi)\nmovq %rsi,%rsp\n"
+        "popq %r15\npopq %r14\npopq %r13\npopq %r12\npopq %rbx\npopq %rbp\nret\n.size emulator_switch,.-emulator_switch\n");
+
+void stop(const char *what, int line)
+{
+    fprintf(stderr, "emulator: kernel %s, line %d, block (%u, %u, %u), thread %u: %s\n", block.kernel, line, here.block.x, here.block.y,
+            here.block.z, block.current ? block.current->number : 0, what);
+    for (const fibre &f : block.fibres)
+        if (block.current && !f.done && f.waits_for && f.number % 32 == 0)
+            fprintf(stderr, "emulator: thread %u waits in line %d\n", f.number, f.line);
+    abort();
+}
+
+static void switch_to(fibre *to)
+{
+    fibre *from = block.current;
+    block.current = to;
+    if (to)
+        here.thread = to->thread;
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_start_switch_fiber(from->done ? nullptr : &from->fake_stack, to ? to->stack : block.main_stack, to ? stack_bytes : block.main_stack_bytes);
+#endif
+    emulator_switch(&from->stack_pointer, to ? to->stack_pointer : block.main_stack_pointer);
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_finish_switch_fiber(from->fake_stack, nullptr, nullptr);
+#endif
+}
+
+static bool can_run(const fibre &f)
+{
+    return !f.done && (!f.waits_for || *f.waits_for != f.seen);
+}
+
+static fibre *next_fibre(void)
+{
+    const unsigned me = block.current->number;
+
+    for (unsigned i = 1; block.greedy && i <= 32; i++) {
+        fibre &f = block.fibres[me / 32 * 32 + (me + i) % 32];
+        if (can_run(f))
+            return &f;
+    }
+    for (unsigned i = 1; i <= block.n; i++) {
+        fibre &f = block.fibres[block.order[(block.place_in_order[me] + i) % block.n]];
+        if (can_run(f))
+            return &f;
+    }
+    return nullptr;
+}
+
+/* Until *counter changes, others run. */
+static void wait_for(const unsigned *counter, int line)
+{
+    fibre *me = block.current;
+
+    me->waits_for = counter;
+    me->seen = *counter;
+    me->line = line;
+    while (*counter == me->seen) {
+        fibre *next = next_fibre();
+        if (!next)
+            stop("threads wait for each other for ever: a barrier or a warp operation is not reached by all", line);
+        switch_to(next);
+    }
+    me->waits_for = nullptr;
+}
+
+void barrier(int line)
+{
+    if (block.arrived && block.barrier_line != line)
+        stop("another barrier than the one where other threads wait", line);
+    block.barrier_line = line;
+    if (++block.arrived < block.alive) {
+        wait_for(&block.generation, line);
+        return;
+    }
+    block.arrived = 0;
+    block.generation++;
+}
+
+unsigned lane()
+{
+    return block.current->number % 32;
+}
+
+const unsigned char *exchange(const void *mine, size_t n_bytes, int line)
+{
+    warp &w = block.warps[block.current->number / 32];
+    const unsigned generation = w.generation;
+
+    if (w.arrived && w.line != line)
+        stop("another warp operation than the one where other lanes wait", line);
+    w.line = line;
+    memcpy(w.slots[generation % 2][lane()], mine, n_bytes);
+    w.arrived |= 1u << lane();
+    if (w.arrived == 0xffffffffu) {
+        w.arrived = 0;
+        w.generation++;
+    } else
+        wait_for(&w.generation, line);
+    return w.slots[generation % 2][0];
+}
+
+void copy_later(void *to, const void *from, int n_bytes, int n_zeros)
+{
+    block.current->copies.push_back({ to, from, n_bytes, n_zeros, block.current->groups });
+}
+
+void commit_copies()
+{
+    block.current->groups++;
+}
+
+void wait_copies(int groups_left)
+{
+    fibre *me = block.current;
+    size_t n = 0;
+
+    for (; n < me->copies.size() && me->copies[n].group < me->groups - groups_left; n++) {
+        const late_copy &c = me->copies[n];
+        if (c.n_bytes)
+            memcpy(c.to, c.from, (size_t)c.n_bytes);
+        memset(static_cast<char *>(c.to) + c.n_bytes, 0, (size_t)c.n_zeros);
+    }
+    me->copies.erase(me->copies.begin(), me->copies.begin() + (long)n);
+}
+
+void *shared_memory()
+{
+    return block.shared;
+}
+
+static void fibre_main()
+{
+#if defined(__SANITIZE_ADDRESS__)
+    if (!block.main_stack)
+        __sanitizer_finish_switch_fiber(nullptr, &block.main_stack, &block.main_stack_bytes);
+    else
+        __sanitizer_finish_switch_fiber(nullptr, nullptr, nullptr);
+#endif
+    block.body(block.arguments);
+    fibre *me = block.current, *next;
+    if (block.warps[me->number / 32].arrived)
+        stop("a thread ends where other lanes of its warp wait for it", 0);
+    if (!me->copies.empty())
+        stop("a thread ends before its asynchronous copies have arrived", 0);
+    me->done = true;
+    block.alive--;
+    if (block.arrived && block.arrived == block.alive) {
+        block.arrived = 0;
+        block.generation++;
+    }
+    next = block.alive ? next_fibre() : nullptr;
+    if (block.alive && !next)
+        stop("threads wait for each other for ever: a barrier or a warp operation is not reached by all", 0);
+    switch_to(next);
+    __builtin_trap();
+}
+
+/* ---- blocks ---- */
+
+static void take_fibres(unsigned n)
+{
+    while (block.fibres.size() < n) {
+        fibre f = {};
+        char *memory = static_cast<char *>(mmap(nullptr, stack_bytes + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+        if (memory == MAP_FAILED || mprotect(memory, 4096, PROT_NONE) != 0)
+            stop("no memory for a stack", 0);
+        f.stack = memory + 4096;
+        f.number = (unsigned)block.fibres.size();
+        block.fibres.push_back(f);
+    }
+}
+
+static void choose_order(unsigned n, unsigned seed)
+{
+    const char *schedule = getenv("JRL_EMULATOR_SCHEDULE");
+    const std::string name = schedule ? schedule : "greedy";
+
+    block.order.resize(n);
+    block.place_in_order.resize(n);
+    block.greedy = name.rfind("greedy", 0) == 0;
+    for (unsigned i = 0; i < n; i++)
+        block.order[i] = name == "reverse" || name == "greedy-reverse" ? n - 1 - i : i;
+    for (unsigned i = n - 1; name == "random" && i > 0; i--) {
+        seed = seed * 1664525u + 1013904223u;
+        std::swap(block.order[i], block.order[(seed >> 8) % (i + 1)]);
+    }
+    for (unsigned i = 0; i < n; i++)
+        block.place_in_order[block.order[i]] = i;
+}
+
+static void run_block(unsigned n, size_t shared_bytes)
+{
+    const size_t padded = (shared_bytes + 127) / 128 * 128 + 128;
+
+    block.alive = block.n = n;
+    block.arrived = 0;
+    block.warps.assign(n / 32, warp());
+    block.shared = static_cast<char *>(aligned_alloc(128, padded));
+    memset(block.shared, 0xff, padded);
+    ASAN_POISON_MEMORY_REGION(block.shared + shared_bytes, padded - shared_bytes);
+    for (unsigned i = 0; i < n; i++) {
+        fibre &f = block.fibres[i];
+        ASAN_UNPOISON_MEMORY_REGION(f.stack, stack_bytes); /* its last thread never returned */
+        void **top = reinterpret_cast<void **>(f.stack + stack_bytes - 64);
+        f.thread = { i % here.block_size.x, i / here.block_size.x % here.block_size.y, i / here.block_size.x / here.block_size.y };
+        f.done = false;
+        f.waits_for = nullptr;
+        f.copies.clear();
+        f.groups = 0;
+        *--top = nullptr;
+        *--top = reinterpret_cast<void *>(fibre_main);
+        for (int k = 0; k < 6; k++)
+            *--top = nullptr;
+        f.stack_pointer = top;
+    }
+    fibre *first = &block.fibres[block.order[0]];
+    block.current = first;
+    here.thread = first->thread;
+#if defined(__SANITIZE_ADDRESS__)
+    block.main_stack = nullptr;
+    __sanitizer_start_switch_fiber(&block.main_fake_stack, first->stack, stack_bytes);
+#endif
+    emulator_switch(&block.main_stack_pointer, first->stack_pointer);
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_finish_switch_fiber(block.main_fake_stack, nullptr, nullptr);
+#endif
+    block.current = nullptr;
+    ASAN_UNPOISON_MEMORY_REGION(block.shared + shared_bytes, padded - shared_bytes);
+    free(block.shared);
+}
+
+/* ---- device memory: one range of addresses, closed to the host ---- */
+
+static char *const arena = reinterpret_cast<char *>(0x200000000000);
+static const size_t arena_bytes = (size_t)1 << 40, red_zone = 512;
+static struct {
+    bool mapped;
+    size_t used, taken;
+    std::map<char *, size_t> pieces;
+    std::multimap<size_t, char *> free; /* by size; opening and closing takes time by what was ever touched */
+    cudaError_t last;
+} memory;
+
+static bool on_device(const void *p)
+{
+    return p >= arena && p < arena + arena_bytes;
+}
+
+struct open_memory { /* while it lives, device memory can be touched */
+    open_memory() { mprotect(arena, (memory.used + 4095) & ~(size_t)4095, PROT_READ | PROT_WRITE); }
+    ~open_memory()
+    {
+        if (!getenv("JRL_EMULATOR_OPEN"))
+            mprotect(arena, (memory.used + 4095) & ~(size_t)4095, PROT_NONE);
+    }
+};
+
+void check_argument(const char *kernel, const void *argument, size_t n_bytes)
+{
+    for (size_t i = 0; i + 8 <= n_bytes; i += 8) {
+        uint64_t word;
+        memcpy(&word, static_cast<const char *>(argument) + i, 8);
+        if (word >= 0x500000000000u && word < 0x800000000000u) {
+            fprintf(stderr, "emulator: kernel %s: an argument holds %p, an address of the host\n", kernel, reinterpret_cast<void *>(word));
+            abort();
+        }
+    }
+}
+
+cudaError_t run(const char *name, dim3 grid, dim3 block_size, size_t shared_bytes, void (*body)(void *), void *arguments)
+{
+    const unsigned n = block_size.x * block_size.y * block_size.z, mode = _mm_getcsr();
+    const char *fail = getenv("JRL_EMULATOR_FAIL");
+    const std::string base = std::string(name).substr(name[0] == '(', std::string(name).find('<') - (name[0] == '('));
+
+    block.kernel = name;
+    if (n == 0 || n > 1024 || n % 32 || grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 || grid.z > 65535 || shared_bytes > 227 << 10) {
+        fprintf(stderr, "emulator: kernel %s: a grid of %u x %u x %u blocks of %u threads with %zu bytes cannot be launched\n", name, grid.x,
+                grid.y, grid.z, n, shared_bytes);
+        abort();
+    }
+    block.launches[base]++;
+    if (fail && base == fail)
+        return memory.last = cudaErrorLaunchFailure;
+    block.body = body;
+    block.arguments = arguments;
+    here.block_size = block_size;
+    here.grid_size = grid;
+    take_fibres(n);
+    open_memory open;
+    _mm_setcsr(mode | 0x8040); /* denormals are flushed, as the kernels are compiled for a GPU */
+    for (unsigned z = 0, seed = 0; z < grid.z; z++)
+        for (unsigned y = 0; y < grid.y; y++)
+            for (unsigned x = 0; x < grid.x; x++) {
+                here.block = { x, y, z };
+                choose_order(n, 7919 * seed++ + 1);
+                run_block(n, shared_bytes);
+            }
+    _mm_setcsr(mode);
+    return cudaSuccess;
+}
+
+} // namespace emulator
+
+using namespace emulator;
+
+/* Whether the kernel of this name has run in this process. */
+extern "C" __attribute__((visibility("default"))) long emulator_launches(const char *name)
+{
+    const auto found = emulator::block.launches.find(name);
+    return found == emulator::block.launches.end() ? 0 : found->second;
+}
+
+static long setting(const char *name, long otherwise)
+{
+    const char *text = getenv(name);
+    return text ? atol(text) : otherwise;
+}
+
+cudaError_t cudaGetDeviceCount(int *n)
+{
+    const char *driver = getenv("JRL_EMULATOR_DRIVER");
+    const long devices = setting("JRL_EMULATOR_DEVICES", 1);
+
+    if (driver && !strcmp(driver, "none"))
+        return cudaErrorInsufficientDriver; /* and n stays as it was, as in the library */
+    if (driver)
+        return cudaErrorSystemDriverMismatch;
+    if (devices == 0)
+        return cudaErrorNoDevice;
+    *n = (int)devices;
+    return cudaSuccess;
+}
+
+cudaError_t cudaSetDevice(int index)
+{
+    return index < setting("JRL_EMULATOR_DEVICES", 1) ? cudaSuccess : cudaErrorInvalidDevice;
+}
+
+cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int)
+{
+    const long capability = setting("JRL_EMULATOR_CAPABILITY", 90);
+    *value = attribute == cudaDevAttrMultiProcessorCount ? 4 : (int)(attribute == cudaDevAttrComputeCapabilityMajor ? capability / 10 : capability % 10);
+    return cudaSuccess;
+}
+
+static size_t memory_bytes()
+{
+    return (size_t)setting("JRL_EMULATOR_MEMORY", 1L << 30);
+}
+
+cudaError_t cudaMemGetInfo(size_t *available, size_t *total)
+{
+    *total = memory_bytes();
+    *available = *total > memory.taken ? *total - memory.taken : 0;
+    return cudaSuccess;
+}
+
+cudaError_t cudaMalloc(void **out, size_t n_bytes)
+{
+    const size_t padded = (n_bytes + 255) / 256 * 256;
+    char *p;
+
+    if (memory.taken + padded > memory_bytes())
+        return cudaErrorMemoryAllocation;
+    if (!memory.mapped && mmap(arena, arena_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0) != arena)
+        return cudaErrorMemoryAllocation;
+    memory.mapped = true;
+    const auto again = memory.free.find(padded);
+    if (again != memory.free.end()) {
+        p = again->second;
+        memory.free.erase(again);
+    } else {
+        p = arena + memory.used + red_zone;
+        memory.used += padded + red_zone;
+    }
+    memory.taken += padded;
+    memory.pieces[p] = padded;
+    open_memory open;
+    ASAN_UNPOISON_MEMORY_REGION(p, padded);
+    memset(p, 0xff, padded);
+    ASAN_POISON_MEMORY_REGION(p - red_zone, red_zone);
+    ASAN_POISON_MEMORY_REGION(p + n_bytes, padded - n_bytes);
+    *out = p;
+    return cudaSuccess;
+}
+
+cudaError_t cudaFree(void *p)
+{
+    const auto found = memory.pieces.find(static_cast<char *>(p));
+
+    if (found == memory.pieces.end())
+        return cudaErrorInvalidValue;
+    ASAN_POISON_MEMORY_REGION(p, found->second);
+    memory.taken -= found->second;
+    memory.free.insert({ found->second, found->first });
+    memory.pieces.erase(found);
+    return cudaSuccess;
+}
+
+cudaError_t cudaMallocHost(void **out, size_t n_bytes)
+{
+    *out = malloc(n_bytes);
+    return *out ? cudaSuccess : cudaErrorMemoryAllocation;
+}
+
+cudaError_t cudaFreeHost(void *p)
+{
+    free(p);
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t n_bytes, cudaMemcpyKind kind, cudaStream_t)
+{
+    if (on_device(to) != (kind != cudaMemcpyDeviceToHost) || on_device(from) != (kind != cudaMemcpyHostToDevice)) {
+        fprintf(stderr, "emulator: a copy of %zu bytes from %p to %p is none of kind %d\n", n_bytes, from, to, (int)kind);
+        abort();
+    }
+    open_memory open;
+    memcpy(to, from, n_bytes);
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemsetAsync(void *to, int byte, size_t n_bytes, cudaStream_t)
+{
+    open_memory open;
+    memset(to, byte, n_bytes);
+    return cudaSuccess;
+}
+
+/* Streams and events have nothing to wait for: everything has happened when its call returns. */
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned)
+{
+    *out = nullptr;
+    return cudaSuccess;
+}
+cudaError_t cudaStreamSynchronize(cudaStream_t) { return memory.last; }
+cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned)
+{
+    *out = nullptr;
+    return cudaSuccess;
+}
+cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaEventSynchronize(cudaEvent_t) { return memory.last; }
+cudaError_t cudaEventDestroy(cudaEvent_t) { return cudaSuccess; }
+
+cudaError_t cudaGetLastError(void)
+{
+    return memory.last;
+}
+
+const char *cudaGetErrorString(cudaError_t error)
+{
+    switch (error) {
+    case cudaSuccess: return "no error";
+    case cudaErrorMemoryAllocation: return "out of memory";
+    case cudaErrorInsufficientDriver: return "CUDA driver version is insufficient for CUDA runtime version";
+    case cudaErrorNoDevice: return "no CUDA-capable device is detected";
+    case cudaErrorInvalidDevice: return "invalid device ordinal";
+    case cudaErrorSystemDriverMismatch: return "system has unsupported display driver / cuda driver combination";
+    case cudaErrorLaunchFailure: return "unspecified launch failure";
+    default: return "invalid argument";
+    }
+}

@@ -1,0 +1,60 @@
+/* instructions.h - the emulated twins of the machine instructions that kernels/cuda/cuda.cuh names. */
+#ifndef JRL_EMULATOR_INSTRUCTIONS_H
+#define JRL_EMULATOR_INSTRUCTIONS_H
+
+#include <cuda_runtime.h>
+
+namespace emulator {
+
+static inline float bf16_half(uint32_t pair, int upper)
+{
+    const uint32_t bits = upper ? pair & 0xffff0000u : pair << 16;
+    float x;
+    memcpy(&x, &bits, 4);
+    return x;
+}
+
+/* mma.sync.m16n8k16 of bf16. Lane l has group g = l / 4 and t = l % 4. A: registers 0 to 3 hold rows g, g + 8, g, g + 8 and
+ * columns 2t, 2t + 1 (+ 8 in the last two); B: columns g, rows 2t, 2t + 1 (+ 8); C: rows g, g, g + 8, g + 8, columns 2t, 2t + 1.
+ * The hardware does not say in which order it adds; here k ascends. */
+static inline void mma_bf16(float c[4], const uint32_t a[4], const uint32_t b[2], int line)
+{
+    const unsigned l = lane(), g = l / 4, t = l % 4;
+    const uint32_t mine[6] = { a[0], a[1], a[2], a[3], b[0], b[1] };
+    const unsigned char *slots = exchange(mine, sizeof mine, line);
+
+    for (unsigned i = 0; i < 4; i++) {
+        const unsigned row = g + i / 2 * 8, column = 2 * t + i % 2;
+        for (unsigned k = 0; k < 16; k++) {
+            uint32_t of_a, of_b;
+            memcpy(&of_a, slots + 32 * (row % 8 * 4 + k % 8 / 2) + 4 * (row / 8 + k / 8 * 2), 4);
+            memcpy(&of_b, slots + 32 * (column * 4 + k % 8 / 2) + 4 * (4 + k / 8), 4);
+            c[i] = c[i] + bf16_half(of_a, k % 2) * bf16_half(of_b, k % 2);
+        }
+    }
+}
+
+/* ldmatrix: lane l gives the address of row l % 8 of matrix l / 8; matrices are 8 x 8 of 16 bits. A lane gets the elements 2t and
+ * 2t + 1 of row g, transposed those of column g. */
+template <int n> static inline void load_matrices(uint32_t r[n], const void *row, bool transposed, int line)
+{
+    const unsigned l = lane(), g = l / 4, t = l % 4;
+    const unsigned char *slots = exchange(&row, sizeof row, line);
+
+    for (unsigned m = 0; m < n; m++) {
+        uint16_t pair[2];
+        for (unsigned i = 0; i < 2; i++) {
+            const unsigned from_row = transposed ? 2 * t + i : g, column = transposed ? g : 2 * t + i;
+            const unsigned char *address;
+            memcpy(&address, slots + 32 * (8 * m + from_row), sizeof address);
+            if ((uintptr_t)address % 16)
+                stop("ldmatrix of a row that is not aligned to 16 bytes", line);
+            memcpy(&pair[i], address + 2 * column, 2);
+        }
+        r[m] = pair[0] | (uint32_t)pair[1] << 16;
+    }
+}
+
+} // namespace emulator
+
+#endif
