@@ -3,8 +3,6 @@
 #ifndef JRL_KERNELS_CPU_FEW_WEIGHTS_H
 #define JRL_KERNELS_CPU_FEW_WEIGHTS_H
 
-#include <immintrin.h>
-
 #include "kernels/cpu/cpu.h"
 #include "kernels/matmul.h"
 
@@ -88,10 +86,10 @@ static inline struct jrl_range few_share(const struct few_weights *w, const stru
 struct few_ahead {
     const char *at, *stop; /* in the first quarter of the half strip under way */
     int64_t quarter_bytes;
+    int64_t lines; /* of each quarter, to fetch at a step: a strip comes in while one is used. 0: nothing is left */
     const struct few_weights *weights, *then;
     struct jrl_range left, then_left; /* strips */
     int half;
-    bool done; /* nothing is left to fetch */
 };
 
 static inline void few_next_half(struct few_ahead *a)
@@ -106,7 +104,7 @@ static inline void few_next_half(struct few_ahead *a)
         a->then = NULL;
     }
     if (a->left.begin >= a->left.end) {
-        a->done = true;
+        a->lines = 0;
         return;
     }
     const struct few_strip s = few_strip_at(a->weights, a->left.begin);
@@ -116,31 +114,33 @@ static inline void few_next_half(struct few_ahead *a)
     a->half++;
 }
 
-/* A walk that is FEW_AHEAD_BYTES ahead of STRIP of the share; then it goes on into the share of THEN, if not NULL. */
-static inline struct few_ahead few_ahead_of(const struct few_weights *w, struct jrl_range share, int64_t strip, const struct few_weights *then,
-                                            struct jrl_range then_share)
+/* A walk that is FEW_AHEAD_BYTES ahead of STRIP of the share, for STEPS steps a strip; then it goes on into the share of
+ * THEN, if not NULL. */
+static inline struct few_ahead few_ahead_of(const struct few_weights *w, struct jrl_range share, int64_t strip, int64_t steps,
+                                            const struct few_weights *then, struct jrl_range then_share)
 {
-    struct few_ahead a = { .weights = w, .then = then, .left = { strip, share.end }, .then_left = then_share };
+    struct few_ahead a = { .lines = (few_strip_bytes(w) / 256 + steps - 1) / steps, .weights = w, .then = then, .left = { strip, share.end },
+                           .then_left = then_share };
     int64_t skip = FEW_AHEAD_BYTES / 4;
-    for (few_next_half(&a); !a.done && skip >= a.stop - a.at; few_next_half(&a))
+    for (few_next_half(&a); a.lines && skip >= a.stop - a.at; few_next_half(&a))
         skip -= a.stop - a.at;
-    a.at += a.done ? 0 : skip / 64 * 64;
+    a.at += a.lines ? skip / 64 * 64 : 0;
     return a;
 }
 
-/* The next N lines of a quarter into the second cache: past the first one, whose few misses in flight the tiles need. All
+/* The next lines of a quarter into the second cache: past the first one, whose few misses in flight the products need. All
  * four quarters, one after the other, and then few_fetched(): memory delivers more from four places at once than from one. */
-static inline __attribute__((always_inline)) void few_fetch(const struct few_ahead *a, int64_t n, int quarter)
+static inline __attribute__((always_inline)) void few_fetch(const struct few_ahead *a, int quarter)
 {
     const char *at = a->at + quarter * a->quarter_bytes;
-    for (int64_t line = 0; line < n; line++)
-        _mm_prefetch(at + line * 64, _MM_HINT_T1);
+    for (int64_t line = 0; line < a->lines; line++, at += 64)
+        __builtin_prefetch(at, 0, 2);
 }
 
-static inline __attribute__((always_inline)) void few_fetched(struct few_ahead *a, int64_t n)
+static inline __attribute__((always_inline)) void few_fetched(struct few_ahead *a)
 {
-    a->at += n * 64;
-    if (a->at >= a->stop && !a->done)
+    a->at += a->lines * 64;
+    if (a->lines && a->at >= a->stop)
         few_next_half(a);
 }
 

@@ -73,17 +73,11 @@ static float rmsnorm_dx(float *dx, const float *dy, const float *x, const void *
     return dtype == JRL_BF16 ? rmsnorm_dx_as(dx, dy, x, weight, true, eps, dim) : rmsnorm_dx_as(dx, dy, x, weight, false, eps, dim);
 }
 
-VEC_FN struct vec16 sigmoid(struct vec16 x)
-{
-    const struct vec16 one = vec_set(1.0f);
-    return vec_div(one, vec_add(one, vec_exp(vec_mul(x, vec_set(-1.0f)))));
-}
-
 VEC_FN void swiglu_as(void *y, bool bf16, const float *gate, const float *up, int64_t n)
 {
     for (int64_t i = 0; i < n; i += 16) {
         struct vec16 g = load(gate, false, i, n - i);
-        store(y, bf16, i, n - i, vec_mul(vec_mul(g, sigmoid(g)), load(up, false, i, n - i)));
+        store(y, bf16, i, n - i, vec_silu_times(g, load(up, false, i, n - i)));
     }
 }
 
@@ -100,7 +94,7 @@ VEC_FN void swiglu_backward_as(void *dgate, void *dup, bool bf16, const float *d
     const struct vec16 one = vec_set(1.0f);
 
     for (int64_t i = 0; i < n; i += 16) {
-        struct vec16 g = load(gate, false, i, n - i), d = load(dy, false, i, n - i), s = sigmoid(g);
+        struct vec16 g = load(gate, false, i, n - i), d = load(dy, false, i, n - i), s = vec_sigmoid(g);
         struct vec16 slope = vec_mul(s, vec_fma(g, vec_sub(one, s), one));
         store(dup, bf16, i, n - i, vec_mul(d, vec_mul(g, s)));
         store(dgate, bf16, i, n - i, vec_mul(vec_mul(d, load(up, false, i, n - i)), slope));
@@ -123,7 +117,7 @@ VEC_FN void gated_row(const struct jrl_gated_tile *t, int64_t r, bool bf16, bool
     uint8_t *dup = (uint8_t *)t->dup + (backward ? r * t->ld * bytes : 0);
 
     for (int64_t i = 0; i < t->columns; i += 16) {
-        struct vec16 g = vec_load(t->gate + r * t->stride + i), u = vec_load(t->up + r * t->stride + i), s = sigmoid(g), gated = vec_mul(g, s);
+        struct vec16 g = vec_load(t->gate + r * t->stride + i), u = vec_load(t->up + r * t->stride + i), s = vec_sigmoid(g), gated = vec_mul(g, s);
         store(act, bf16, i, t->columns - i, vec_mul(gated, u));
         if (backward) {
             struct vec16 d = vec_load(t->dact + r * t->stride + i), slope = vec_mul(s, vec_fma(g, vec_sub(one, s), one));

@@ -108,12 +108,13 @@ static struct jrl_product product_of(const struct jrl_matmul *p)
 }
 
 /* Decoding: the weights are read as they lie, and all at once. */
-static bool few_rows(const struct jrl_device *dev, const struct jrl_matmul_group *g)
+static const struct few_kernel *few_rows(const struct jrl_device *dev, const struct jrl_matmul_group *g)
 {
-    bool few = dev->isa == JRL_ISA_AMX && g->p[0].dtype == JRL_BF16 && g->p[0].m > 0 && g->p[0].m <= JRL_AMX_FEW_ROWS && g->p[0].k > 0;
+    const struct few_kernel *kernel = jrl_few_kernel_for(dev, g->p[0].dtype, g->p[0].m);
     for (int i = 0; i < g->n; i++)
-        few = few && g->p[i].n > 0;
-    return few;
+        if (g->p[i].n == 0 || g->p[i].k == 0)
+            return NULL;
+    return kernel;
 }
 
 static int check_group(const struct jrl_matmul_group *g, struct jrl_error *err)
@@ -136,11 +137,9 @@ int jrl_cpu_matmul_nt_group(struct jrl_device *dev, const struct jrl_matmul_grou
                         struct jrl_error *err)
 {
     int rc = check_group(group, err);
-#if defined(__x86_64__)
-    if (!rc && few_rows(dev, group))
-        return jrl_group_amx_few_rows(dev, group, then, err);
-#endif
-    (void)then;
+    const struct few_kernel *few = rc ? NULL : few_rows(dev, group);
+    if (few)
+        return jrl_group_few_rows(dev, few, group, then, err);
     for (int i = 0; i < group->n && !rc; i++) {
         struct jrl_product q = product_of(&group->p[i]);
         q.b_column = group->p[i].ldb;

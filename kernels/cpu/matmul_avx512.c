@@ -17,22 +17,25 @@ typedef __m512 vector;
 static inline __attribute__((always_inline)) void lanes_from_rows(float *to, const struct jrl_product *p, enum jrl_dtype dtype,
                                                                   int64_t j, int64_t k)
 {
-    const int64_t row_words = dtype == JRL_F32 ? 32 : 16;
+    const char *rows = (const char *)p->b + (j * p->b_column + k) * jrl_dtype_bytes(dtype);
+    const int64_t row_bytes = p->b_column * jrl_dtype_bytes(dtype);
     __m512i r[16];
-    for (int64_t word = 0; word < row_words; word += 16) {
-        for (int lane = 0; lane < 16; lane++) {
-            const char *row = (const char *)p->b + ((j + lane) * p->b_column + k) * (dtype == JRL_F32 ? 4 : 2);
-            r[lane] = _mm512_loadu_si512(row + word * 4);
-        }
-        jrl_transpose_dwords(r);
+
+    jrl_load_words(r, rows, row_bytes);
+    if (dtype == JRL_BF16) {
+#pragma GCC unroll 16
         for (int i = 0; i < 16; i++) {
-            if (dtype == JRL_F32) {
-                _mm512_storeu_si512(to + (word + i) * 2 * LANES, r[i]);
-            } else { /* a word is a pair: the lower half is the even k */
-                _mm512_storeu_si512(to + 2 * i * 2 * LANES, _mm512_slli_epi32(r[i], 16));
-                _mm512_storeu_si512(to + (2 * i + 1) * 2 * LANES, _mm512_and_si512(r[i], _mm512_set1_epi32((int)0xffff0000)));
-            }
+            STORE(to + 2 * i * 2 * LANES, jrl_even_half(r[i]));
+            STORE(to + (2 * i + 1) * 2 * LANES, jrl_odd_half(r[i]));
         }
+        return;
+    }
+    for (int half = 0; half < 2; half++, to += 16 * 2 * LANES) {
+        if (half)
+            jrl_load_words(r, rows + 64, row_bytes);
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; i++)
+            _mm512_storeu_si512(to + i * 2 * LANES, r[i]);
     }
 }
 

@@ -40,12 +40,15 @@ extern const struct jrl_product_kernel jrl_product_amx, jrl_product_avx512_f32, 
 int jrl_product_blocked(struct jrl_device *dev, const struct jrl_product *p, const struct jrl_product_kernel *kernel,
                         struct jrl_error *err) JRL_MUST_CHECK;
 
-/* nt with few rows of A: the weights are read once from where they lie. m, k and all n > 0, m <= JRL_AMX_FEW_ROWS, bf16. */
-#define JRL_AMX_FEW_ROWS 64
+/* nt with few rows of A: the weights are read once from where they lie. What does it on this device, or NULL. */
+#define JRL_FEW_ROWS 64
+struct few_kernel;
+const struct few_kernel *jrl_few_kernel_for(const struct jrl_device *dev, enum jrl_dtype dtype, int64_t rows);
+/* m, k and all n > 0. */
 struct jrl_mlp;
-int jrl_group_amx_few_rows(struct jrl_device *dev, const struct jrl_matmul_group *group, const struct jrl_matmul_group *then,
-                           struct jrl_error *err) JRL_MUST_CHECK;
-int jrl_mlp_amx_few_rows(struct jrl_device *dev, const struct jrl_mlp *p, const struct jrl_matmul_group *then,
-                         struct jrl_error *err) JRL_MUST_CHECK;
+int jrl_group_few_rows(struct jrl_device *dev, const struct few_kernel *kernel, const struct jrl_matmul_group *group,
+                       const struct jrl_matmul_group *then, struct jrl_error *err) JRL_MUST_CHECK;
+int jrl_mlp_few_rows(struct jrl_device *dev, const struct few_kernel *kernel, const struct jrl_mlp *p, const struct jrl_matmul_group *then,
+                     struct jrl_error *err) JRL_MUST_CHECK;
 
 #endif

@@ -1,25 +1,15 @@
-/* matmul_few_amx.c - products with few rows of A (decoding), bound by reading the weights. The rows of a weight as they
- * lie are the left operand, packed A the right one, so each tile is a piece of C transposed: of two tiles of a weight
- * and two of A at a time. */
+/* matmul_few_amx.c - products with few rows of A on AMX tiles. The rows of a weight as they lie are the left operand,
+ * packed A the right one, so each tile is a piece of C transposed: of two tiles of a weight and two of A at a time.
+ * Packed A: [block][tile][16 pairs of k][16 rows][2]. */
 #include "kernels/cpu/attention_amx.h"
-#include "kernels/cpu/few_weights.h"
-#include "kernels/cpu/matmul_cpu.h"
-#include "kernels/mlp.h"
+#include "kernels/cpu/matmul_few.h"
 
 #define TILE_FLOATS (TILE_ROWS * TILE_ROWS)
 
-struct few {
-    struct few_weights now, then; /* then.n is 0 where nothing is known to follow */
-    const struct jrl_matmul *products; /* where the results go; or, for gate and up: */
-    char *act;                         /* packed as the rows of the next product */
-    const struct jrl_pool *pool;
-    int64_t m, k, lda;
-    const jrl_bf16 *a;     /* NULL: PACKED is given, for all threads */
-    char *packed;          /* [block][tile][16 pairs of k][16 rows][2] */
-    int64_t packed_bytes;  /* of a thread, where each packs A for itself */
-    uint8_t *is_packed;    /* by thread */
-    int64_t blocks, tiles; /* tiles of 16 rows of A */
-};
+static int64_t block_bytes(int64_t rows)
+{
+    return (rows + TILE_ROWS - 1) / TILE_ROWS * TILE_BYTES;
+}
 
 static void pack_rows(const struct few *f, char *packed)
 {
@@ -38,25 +28,25 @@ static void pack_rows(const struct few *f, char *packed)
         }
 }
 
-/* Two tiles of a weight times COUNT (1 or 2) tiles of packed A, and LINES of each quarter of what comes next, in between: in
- * one go they would fill the queue of misses and hold up the tiles. COUNT is a constant wherever this is inlined. */
+/* Two tiles of a weight times COUNT (1 or 2) tiles of packed A; what comes next is fetched in between: in one go the lines would fill the queue of misses and hold up the tiles. COUNT is a constant wherever this is inlined. */
 static inline __attribute__((always_inline)) void add_block(const char *const w[2], int64_t row_bytes, const char *packed, const int count,
-                                                            const struct few_ahead *ahead, int64_t lines)
+                                                            struct few_ahead *ahead)
 {
     _tile_loadd(4, w[0], row_bytes);
-    few_fetch(ahead, lines, 0);
+    few_fetch(ahead, 0);
     _tile_loadd(6, packed, 64);
     _tile_dpbf16ps(0, 4, 6);
-    few_fetch(ahead, lines, 1);
+    few_fetch(ahead, 1);
     _tile_loadd(5, w[1], row_bytes);
     _tile_dpbf16ps(1, 5, 6);
-    few_fetch(ahead, lines, 2);
+    few_fetch(ahead, 2);
     if (count > 1) {
         _tile_loadd(7, packed + TILE_BYTES, 64);
         _tile_dpbf16ps(2, 4, 7);
         _tile_dpbf16ps(3, 5, 7);
     }
-    few_fetch(ahead, lines, 3);
+    few_fetch(ahead, 3);
+    few_fetched(ahead);
 }
 
 /* One block of both tiles, filled up with zeros, where they cannot be read in place. */
@@ -97,20 +87,14 @@ static void store_sums(const float *sums, const struct jrl_matmul *p, int64_t ti
         _mm512_mask_storeu_epi32(p->c + (tile * 16 + i) * p->ldc + j, mask, r[i]);
 }
 
-static inline struct vec16 silu_times(struct vec16 gate, struct vec16 up)
-{
-    const struct vec16 one = vec_set(1.0f);
-    return vec_mul(vec_mul(gate, vec_div(one, vec_add(one, vec_exp(vec_mul(gate, vec_set(-1.0f)))))), up);
-}
-
 /* Sixteen gates and ups of sixteen rows become eight pair rows of a packed tile: no transposing. */
 static void store_act(char *pairs, const float *gate, const float *up)
 {
     const __m512i interleave = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3,
                                                 18, 2, 17, 1, 16, 0);
     for (int64_t j = 0; j < TILE_ROWS; j += 2) {
-        struct vec16 even = silu_times(vec_load(gate + j * 16), vec_load(up + j * 16));
-        struct vec16 odd = silu_times(vec_load(gate + (j + 1) * 16), vec_load(up + (j + 1) * 16));
+        struct vec16 even = vec_silu_times(vec_load(gate + j * 16), vec_load(up + j * 16));
+        struct vec16 odd = vec_silu_times(vec_load(gate + (j + 1) * 16), vec_load(up + (j + 1) * 16));
         _mm512_store_si512(pairs + j / 2 * 64, _mm512_permutexvar_epi16(interleave, jrl_round_two(even, odd)));
     }
 }
@@ -130,7 +114,7 @@ static void store_tiles(const struct few *f, const struct few_strip *s, float su
 
 /* A strip of the weight times COUNT tiles of A from TILE on. Meanwhile memory is read ahead, evenly. */
 static inline __attribute__((always_inline)) void multiply_strip(const struct few *f, const struct few_strip *s, const char *packed, int64_t tile,
-                                                                 const int count, struct few_ahead *ahead, int64_t lines)
+                                                                 const int count, struct few_ahead *ahead)
 {
     float sums[4][TILE_FLOATS] __attribute__((aligned(64)));
     char copy[2][TILE_BYTES] __attribute__((aligned(64)));
@@ -158,15 +142,14 @@ static inline __attribute__((always_inline)) void multiply_strip(const struct fe
         _tile_zero(3);
     }
     for (; block < in_place; block++) {
-        add_block(w, s->row_bytes, packed + block * f->tiles * TILE_BYTES, count, ahead, lines);
-        few_fetched(ahead, lines);
+        add_block(w, s->row_bytes, packed + block * f->block_bytes, count, ahead);
         w[0] += 64;
         w[1] += 64;
     }
     for (; block < f->blocks; block++) {
         copy_block(copy, s, f->k - block * JRL_BLOCK, block);
         jrl_memory_is_written();
-        add_block(copied, 64, packed + block * f->tiles * TILE_BYTES, count, ahead, 0);
+        add_block(copied, 64, packed + block * f->block_bytes, count, ahead);
         jrl_memory_is_written();
     }
     _tile_stored(0, sums[0], 64);
@@ -179,105 +162,18 @@ static inline __attribute__((always_inline)) void multiply_strip(const struct fe
     store_tiles(f, s, sums, tile, count);
 }
 
-/* Lines to fetch of each quarter at a step, so that a strip comes in while one is used. */
-static int64_t lines_per_step(const struct few *f)
+static void multiply(const struct few *f, struct jrl_range strips, const char *packed, struct few_ahead *ahead)
 {
-    const int64_t lines = few_strip_bytes(&f->now) / 256, steps = (f->tiles + 1) / 2 * f->blocks;
-    return (lines + steps - 1) / steps;
-}
-
-static void few_part(void *ctx, int64_t part, int thread)
-{
-    const struct few *f = ctx;
-    const int64_t size = few_part_strips(&f->now), n = few_strips(&f->now), end = (part + 1) * size < n ? (part + 1) * size : n;
-    const struct jrl_range share = few_share(&f->now, f->pool, thread);
-    char *packed = f->packed + thread * f->packed_bytes;
-    struct few_ahead ahead = { .at = f->packed, .done = true };
-    const bool own = part * size >= share.begin && end <= share.end;
-    const int64_t lines = own ? lines_per_step(f) : 0;
-
-    if (own)
-        ahead = few_ahead_of(&f->now, share, part * size, f->then.n ? &f->then : NULL,
-                             f->then.n ? few_share(&f->then, f->pool, thread) : (struct jrl_range){ 0, 0 });
-    if (f->a && !f->is_packed[thread]) {
-        pack_rows(f, packed);
-        f->is_packed[thread] = 1;
-    }
     jrl_tiles_begin();
-    for (int64_t i = part * size; i < end; i++) {
+    for (int64_t i = strips.begin; i < strips.end; i++) {
         const struct few_strip s = few_strip_at(&f->now, i);
         int64_t tile = 0;
         for (; tile + 1 < f->tiles; tile += 2)
-            multiply_strip(f, &s, packed, tile, 2, &ahead, lines);
+            multiply_strip(f, &s, packed, tile, 2, ahead);
         if (tile < f->tiles)
-            multiply_strip(f, &s, packed, tile, 1, &ahead, lines);
+            multiply_strip(f, &s, packed, tile, 1, ahead);
     }
     jrl_tiles_end();
 }
 
-static struct few_weights weights_of(const struct jrl_matmul_group *g)
-{
-    struct few_weights w = { .n = g ? g->n : 0, .side_by_side = g && g->gated };
-    for (int i = 0; i < w.n; i++) {
-        w.matrix[i].data = g->p[i].b;
-        w.matrix[i].rows = g->p[i].n;
-        w.matrix[i].row_bytes = g->p[i].ldb * 2;
-    }
-    return w;
-}
-
-/* Each thread packs A for itself: into its own cache, and none waits. */
-static int run_few(struct jrl_device *dev, struct few *f, const struct jrl_matmul *first, struct jrl_error *err)
-{
-    const int64_t n_threads = jrl_pool_size(dev->pool);
-    void *scratch;
-    int rc;
-
-    f->pool = dev->pool;
-    f->m = first->m;
-    f->k = first->k;
-    f->blocks = (f->k + JRL_BLOCK - 1) / JRL_BLOCK;
-    f->tiles = (f->m + TILE_ROWS - 1) / TILE_ROWS;
-    if (!f->packed) {
-        const int64_t flag_bytes = (n_threads + 63) / 64 * 64;
-        f->a = first->a;
-        f->lda = first->lda;
-        f->packed_bytes = f->blocks * f->tiles * TILE_BYTES;
-        if ((rc = jrl_device_scratch(&scratch, dev, JRL_SCRATCH_MATMUL, 1, (size_t)(flag_bytes + n_threads * f->packed_bytes), err)))
-            return rc;
-        f->is_packed = scratch;
-        f->packed = (char *)scratch + flag_bytes;
-        memset(f->is_packed, 0, (size_t)n_threads);
-    }
-    jrl_pool_run(dev->pool, few_parts(&f->now), few_part, f);
-    return JRL_OK;
-}
-
-int jrl_group_amx_few_rows(struct jrl_device *dev, const struct jrl_matmul_group *group, const struct jrl_matmul_group *then, struct jrl_error *err)
-{
-    struct few f = { .now = weights_of(group), .then = weights_of(then), .products = group->p };
-
-    return run_few(dev, &f, &group->p[0], err);
-}
-
-int jrl_mlp_amx_few_rows(struct jrl_device *dev, const struct jrl_mlp *p, const struct jrl_matmul_group *then, struct jrl_error *err)
-{
-    const struct jrl_matmul wide = { .dtype = p->dtype, .m = p->rows, .n = p->mlp_dim, .k = p->dim, .a = p->normed, .lda = p->dim, .ldb = p->dim };
-    const struct jrl_matmul back = { .dtype = p->dtype, .m = p->rows, .n = p->dim, .k = p->mlp_dim, .b = p->down, .ldb = p->mlp_dim,
-                                     .c = p->x, .ldc = p->dim, .accumulate = true };
-    struct jrl_matmul_group up = { .p = { wide, wide }, .n = 2, .gated = true }, down = { .p = { back }, .n = 1 };
-    const int64_t block_bytes = (p->rows + TILE_ROWS - 1) / TILE_ROWS * TILE_BYTES, blocks = (p->mlp_dim + JRL_BLOCK - 1) / JRL_BLOCK;
-    void *act;
-    int rc = jrl_device_scratch(&act, dev, JRL_SCRATCH_ACT, (size_t)blocks, (size_t)block_bytes, err);
-
-    if (rc)
-        return rc;
-    up.p[0].b = p->gate;
-    up.p[1].b = p->up;
-    memset((char *)act + (blocks - 1) * block_bytes, 0, (size_t)block_bytes); /* its second half may be no strip's */
-    struct few first = { .now = weights_of(&up), .then = weights_of(&down), .act = act };
-    if ((rc = run_few(dev, &first, &wide, err)))
-        return rc;
-    struct few second = { .now = weights_of(&down), .then = weights_of(then), .products = down.p, .packed = act };
-    return run_few(dev, &second, &back, err);
-}
+const struct few_kernel jrl_few_amx = { .rows_a_step = 2 * TILE_ROWS, .block_bytes = block_bytes, .pack_rows = pack_rows, .multiply = multiply };

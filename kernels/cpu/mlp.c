@@ -10,12 +10,11 @@ int jrl_cpu_mlp_forward(struct jrl_device *dev, const struct jrl_mlp *p, const s
     const struct jrl_matmul down = { .dtype = p->dtype, .m = p->rows, .n = p->dim, .k = p->mlp_dim, .a = p->act, .lda = p->mlp_dim,
                                      .b = p->down, .ldb = p->mlp_dim, .c = p->x, .ldc = p->dim, .accumulate = true };
     const struct jrl_matmul_group back = { .p = { down }, .n = 1 };
+    const struct few_kernel *few = p->dim > 0 && p->mlp_dim > 0 ? jrl_few_kernel_for(dev, p->dtype, p->rows) : NULL;
     int rc;
 
-#if defined(__x86_64__)
-    if (dev->isa == JRL_ISA_AMX && p->dtype == JRL_BF16 && p->rows > 0 && p->rows <= JRL_AMX_FEW_ROWS && p->dim > 0 && p->mlp_dim > 0)
-        return jrl_mlp_amx_few_rows(dev, p, then, err);
-#endif
+    if (few)
+        return jrl_mlp_few_rows(dev, few, p, then, err);
     rc = jrl_gated(dev, &gated, p->act, err);
     return rc < 0 ? rc : jrl_matmul_nt_group(dev, &back, then, err);
 }

@@ -36,15 +36,4 @@ static inline void jrl_memory_is_written(void)
     __asm__ volatile("" : : : "memory");
 }
 
-/* The first N of 32 bf16, zero beyond; n may be any number. */
-static inline __mmask32 jrl_first_of_32(int64_t n)
-{
-    return n >= 32 ? 0xffffffffu : n <= 0 ? 0 : (1u << n) - 1;
-}
-
-static inline __mmask16 jrl_first_of_16(int64_t n)
-{
-    return (__mmask16)(n >= 16 ? 0xffff : n <= 0 ? 0 : (1 << n) - 1);
-}
-
 #endif

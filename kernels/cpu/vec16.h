@@ -262,4 +262,14 @@ VEC_FN struct vec16 vec_exp(struct vec16 x)
     return vec_zero_below(x, vec_set(-87.3365f), vec_scale(vec_fma(p, r, vec_set(1.0f)), n));
 }
 
+VEC_FN struct vec16 vec_sigmoid(struct vec16 x)
+{
+    const struct vec16 one = vec_set(1.0f);
+    return vec_div(one, vec_add(one, vec_exp(vec_mul(x, vec_set(-1.0f)))));
+}
+VEC_FN struct vec16 vec_silu_times(struct vec16 gate, struct vec16 up)
+{
+    return vec_mul(vec_mul(gate, vec_sigmoid(gate)), up);
+}
+
 #endif

@@ -1,7 +1,7 @@
 /* bench_kernels.c - speed of the matrix products at SmolLM2-135M's shapes, beside what the machine can do: the
- * peak of the tile unit from registers, and the bandwidth of reading memory.
- * Usage: bench_kernels [--quick] [threads]. Each figure is the best of many short runs, which other processes
- * disturb least. */
+ * peak of the tile unit or of fused multiply-adds from registers, and the bandwidth of reading memory.
+ * Usage: bench_kernels [--quick | --step] [threads]. Each figure is the best of many short runs, which other processes
+ * disturb least; those of whole steps of decoding, alone with --step, are medians. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +12,7 @@
 #include "kernels/adamw.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/matmul.h"
+#include "kernels/mlp.h"
 #include "kernels/vmath.h"
 
 /* With one thread its own processor time, which leaves out what other processes took; with more the wall's. */
@@ -64,7 +65,7 @@ static double best_rate(void (*fn)(void *ctx), void *ctx, double work)
 #include "kernels/cpu/tiles_amx.h"
 
 #define PEAK_ROUNDS 2000
-__attribute__((target("amx-tile,amx-bf16"))) static void peak_part(void *ctx, int64_t part, int thread)
+__attribute__((target("amx-tile,amx-bf16"))) static void peak_part_amx(void *ctx, int64_t part, int thread)
 {
     (void)ctx, (void)part, (void)thread;
     _tile_loadconfig(&jrl_whole_tiles);
@@ -87,17 +88,33 @@ __attribute__((target("amx-tile,amx-bf16"))) static void peak_part(void *ctx, in
     _tile_release();
 }
 
+#define PEAK_CHAINS 12
+__attribute__((target("avx512f"))) static void peak_part_avx512(void *ctx, int64_t part, int thread)
+{
+    __m512 sums[PEAK_CHAINS], x = _mm512_set1_ps(0.5f);
+    (void)ctx, (void)part, (void)thread;
+#pragma GCC unroll 12
+    for (int i = 0; i < PEAK_CHAINS; i++)
+        sums[i] = x;
+    for (int round = 0; round < PEAK_ROUNDS; round++)
+#pragma GCC unroll 12
+        for (int i = 0; i < PEAK_CHAINS; i++) {
+            sums[i] = _mm512_fmadd_ps(x, x, sums[i]);
+            __asm__ volatile("" : "+v"(sums[i]));
+        }
+}
+
 static void peak(void *ctx)
 {
     struct jrl_device *dev = ctx;
-    jrl_pool_run(dev->pool, jrl_pool_size(dev->pool), peak_part, NULL);
+    jrl_pool_run(dev->pool, jrl_pool_size(dev->pool), dev->isa == JRL_ISA_AMX ? peak_part_amx : peak_part_avx512, NULL);
 }
 
+/* Of bf16 products; 0 where it is not known. */
 static double peak_rate(struct jrl_device *dev)
 {
-    if (dev->isa != JRL_ISA_AMX)
-        return 0;
-    return best_rate(peak, dev, 2.0 * 16 * 16 * 32 * 6 * PEAK_ROUNDS * jrl_pool_size(dev->pool));
+    const double a_round = dev->isa == JRL_ISA_AMX ? 2.0 * 16 * 16 * 32 * 6 : 2.0 * 16 * PEAK_CHAINS;
+    return dev->isa < JRL_ISA_AVX512 ? 0 : best_rate(peak, dev, a_round * PEAK_ROUNDS * jrl_pool_size(dev->pool));
 }
 #else
 static double peak_rate(struct jrl_device *dev)
@@ -202,6 +219,85 @@ static void bench_product(struct jrl_device *dev, const struct machine *machine,
     fflush(stdout);
 }
 
+/* All products of one decoding step: weights one behind the other, as in a file. */
+#define LAYERS 30
+struct step {
+    struct jrl_device *dev;
+    struct jrl_matmul_group qkv[LAYERS + 1], o[LAYERS], wide[LAYERS]; /* qkv[LAYERS]: the head */
+    struct jrl_mlp mlp[LAYERS];
+};
+
+static struct jrl_matmul weight_at(const char **at, int64_t m, const void *a, float *c, int64_t out, int64_t in)
+{
+    const struct jrl_matmul p = { .dtype = JRL_BF16, .m = m, .n = out, .k = in, .a = a, .b = *at, .c = c, .lda = in, .ldb = in, .ldc = out };
+    *at += out * in * 2;
+    return p;
+}
+
+static void lay_out_step(struct step *s, struct jrl_device *dev, const struct machine *machine, int64_t m)
+{
+    enum { DIM = 576, KV = 192, WIDE = 1536, VOCAB = 49152 };
+    const char *at = machine->weights;
+    float *c = machine->c;
+    memset(s, 0, sizeof *s);
+    s->dev = dev;
+    for (int i = 0; i < LAYERS; i++) {
+        s->qkv[i] = (struct jrl_matmul_group){ .n = 3 };
+        for (int j = 0; j < 3; j++)
+            s->qkv[i].p[j] = weight_at(&at, m, machine->x, c + j * m * DIM, j == 0 ? DIM : KV, DIM);
+        s->o[i] = (struct jrl_matmul_group){ .p = { weight_at(&at, m, machine->x, c, DIM, DIM) }, .n = 1 };
+        s->o[i].p[0].accumulate = true;
+        s->wide[i] = (struct jrl_matmul_group){ .n = 2, .gated = true };
+        for (int j = 0; j < 2; j++)
+            s->wide[i].p[j] = weight_at(&at, m, machine->x, c, WIDE, DIM);
+        s->mlp[i] = (struct jrl_mlp){ JRL_BF16, m, DIM, WIDE, machine->x, s->wide[i].p[0].b, s->wide[i].p[1].b, at, c, machine->y };
+        at += DIM * WIDE * 2;
+    }
+    s->qkv[LAYERS] = (struct jrl_matmul_group){ .p = { weight_at(&at, m, machine->x, c, VOCAB, DIM) }, .n = 1 };
+}
+
+static void run_step(struct step *s)
+{
+    struct jrl_error err = { 0 };
+    for (int i = 0; i < LAYERS; i++) {
+        must(jrl_matmul_nt_group(s->dev, &s->qkv[i], &s->o[i], &err), &err);
+        must(jrl_matmul_nt_group(s->dev, &s->o[i], &s->wide[i], &err), &err);
+        must(jrl_mlp_forward(s->dev, &s->mlp[i], &s->qkv[i + 1], &err), &err);
+    }
+    must(jrl_matmul_nt_group(s->dev, &s->qkv[LAYERS], &s->qkv[0], &err), &err);
+}
+
+static int rising(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static void bench_step(struct jrl_device *dev, const struct machine *machine, bool quick)
+{
+    static const int64_t rows[] = { 1, 2, 4, 8, 16, 32, 48, 64 };
+    enum { TIMES = 15 };
+    static struct step s;
+    const double bytes = 134479872.0 * 2;
+    printf("all products of one decoding step, 269 MB of weights, median of %d:\n%6s %9s %9s %9s\n", TIMES, "rows", "ms", "GB/s W", "GFLOP/s");
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        double times[TIMES];
+        if (quick && rows[i] != 8)
+            continue;
+        lay_out_step(&s, dev, machine, rows[i]);
+        run_step(&s);
+        for (int t = 0; t < TIMES; t++) {
+            double start = now_seconds();
+            run_step(&s);
+            times[t] = now_seconds() - start;
+        }
+        qsort(times, TIMES, sizeof *times, rising);
+        const double median = times[TIMES / 2];
+        printf("%6" PRId64 " %9.2f %9.1f %9.1f\n", rows[i], median * 1e3, bytes / median * 1e-9, bytes * (double)rows[i] / median * 1e-9);
+        fflush(stdout);
+    }
+}
+
 /* Elementwise kernels, over memory larger than the caches. */
 struct rows_job {
     struct jrl_device *dev;
@@ -248,7 +344,7 @@ static void fill(void *x, size_t bytes, enum jrl_dtype dtype)
     }
 }
 
-static void bench_device(int n_threads, struct machine *machine, bool quick)
+static void bench_device(int n_threads, struct machine *machine, bool quick, bool step_only)
 {
     static const int64_t decode_rows[] = { 1, 8, 16, 32, 64 }, train_rows[] = { 128, 512, 8192 };
     struct jrl_error err = { 0 };
@@ -259,8 +355,15 @@ static void bench_device(int n_threads, struct machine *machine, bool quick)
     const uint64_t *words = (const uint64_t *)machine->weights;
     struct reading reading = { .dev = dev, .begin = words, .end = words + machine->weights_bytes / 8, .data = words };
     machine->bandwidth = best_rate(read_part, &reading, (double)PIECE_BYTES);
-    printf("\n%d thread%s: tile peak %.2f TFLOP/s, read %.1f GB/s\n", n_threads, n_threads == 1 ? "" : "s", machine->peak * 1e-12,
+    printf("\n%d thread%s: peak %.2f TFLOP/s, read %.1f GB/s\n", n_threads, n_threads == 1 ? "" : "s", machine->peak * 1e-12,
            machine->bandwidth * 1e-9);
+    fill(machine->weights, machine->weights_bytes, JRL_BF16);
+    fill(machine->x, (size_t)8192 * 1536 * 4, JRL_BF16);
+    bench_step(dev, machine, quick);
+    if (step_only) {
+        jrl_device_close(dev);
+        return;
+    }
     bench_rows(dev, machine);
     printf("%-8s %-5s %-5s %6s %6s %6s %9s %7s %8s %7s\n", "path", "type", "form", "rows", "out", "in", "GFLOP/s", "of peak", "GB/s W", "of read");
     for (int dtype = JRL_BF16; dtype >= JRL_F32; dtype--) {
@@ -283,8 +386,8 @@ static void bench_device(int n_threads, struct machine *machine, bool quick)
 
 int main(int argc, char **argv)
 {
-    bool quick = argc > 1 && !strcmp(argv[1], "--quick");
-    int only = argc > 1 + quick ? atoi(argv[1 + quick]) : 0, cores = jrl_cores_allowed();
+    bool quick = argc > 1 && !strcmp(argv[1], "--quick"), step_only = argc > 1 && !strcmp(argv[1], "--step"), option = quick || step_only;
+    int only = argc > 1 + option ? atoi(argv[1 + option]) : 0, cores = jrl_cores_allowed();
     struct machine machine = { .weights_bytes = (size_t)1 << (quick ? 28 : 30) };
     if (quick)
         seconds = 0.05;
@@ -295,7 +398,7 @@ int main(int argc, char **argv)
     memset(machine.c, 0, (size_t)576 * 49152 * 4);
     for (int threads = 1; threads <= cores; threads *= 2)
         if (!only || only == threads)
-            bench_device(threads, &machine, quick);
+            bench_device(threads, &machine, quick, step_only);
     free(machine.weights);
     free(machine.x);
     free(machine.y);

@@ -1,0 +1,144 @@
+/* matmul_few_avx512.c - products with few rows of A on AVX-512. Outputs are lanes: sixteen rows of a weight are transposed in
+ * registers, one block of the contracted index at a time, and stay there for all rows. Packed A: [block][row][32] f32. */
+#include <string.h>
+
+#include "kernels/cpu/dwords_avx512.h"
+#include "kernels/cpu/matmul_few.h"
+#include "kernels/cpu/vec16.h"
+
+#define STRIP_ROWS (2 * TILE_ROWS)
+#define MOST_ROWS 6 /* at a time: 12 chains beside 16 words of a tile */
+
+static int64_t block_bytes(int64_t rows)
+{
+    return rows * JRL_BLOCK * (int64_t)sizeof(float);
+}
+
+static void pack_rows(const struct few *f, char *packed)
+{
+    float *to = (float *)packed;
+
+    for (int64_t k = 0; k < f->k; k += JRL_BLOCK)
+        for (int64_t i = 0; i < f->m; i++, to += JRL_BLOCK) {
+            const __m512i row = _mm512_maskz_loadu_epi16(jrl_first_of_32(f->k - k), f->a + i * f->lda + k);
+            vec_store(to, vec_widen(_mm512_castsi512_si256(row)));
+            vec_store(to + 16, vec_widen(_mm512_extracti64x4_epi64(row, 1)));
+        }
+}
+
+/* A tile of a strip: in place, or one block of it copied and filled up with zeros. */
+struct tile {
+    const char *rows;
+    int64_t row_bytes;
+};
+
+static struct tile tile_at(char copy[TILE_ROWS][64], const struct few_strip *s, int half, int64_t block, int64_t k_left)
+{
+    const char *rows = s->data[half] + block * 64;
+
+    if (s->rows[half] == TILE_ROWS && k_left >= JRL_BLOCK)
+        return (struct tile){ rows, s->row_bytes };
+    memset(copy, 0, TILE_ROWS * 64);
+    for (int64_t i = 0; i < s->rows[half]; i++)
+        _mm512_store_si512(copy[i], _mm512_maskz_loadu_epi16(jrl_first_of_32(k_left), rows + i * s->row_bytes));
+    return (struct tile){ copy[0], 64 };
+}
+
+/* sums[row][STRIP_ROWS] += ROWS rows of one block times a tile, as words. ROWS is a constant wherever this is inlined. */
+static inline __attribute__((always_inline)) void add_rows(float *sums, const float *a, __m512i words[16], const int rows)
+{
+    __m512 even[MOST_ROWS], odd[MOST_ROWS];
+
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++) /* gcc would widen the words once for all rows and lack registers */
+        __asm__ volatile("" : "+v"(words[i]));
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; r++)
+        even[r] = odd[r] = _mm512_setzero_ps();
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++) {
+        const __m512 b_even = jrl_even_half(words[i]), b_odd = jrl_odd_half(words[i]);
+#pragma GCC unroll 8
+        for (int r = 0; r < rows; r++) {
+            even[r] = _mm512_fmadd_ps(_mm512_set1_ps(a[r * JRL_BLOCK + 2 * i]), b_even, even[r]);
+            odd[r] = _mm512_fmadd_ps(_mm512_set1_ps(a[r * JRL_BLOCK + 2 * i + 1]), b_odd, odd[r]);
+        }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; r++)
+        _mm512_storeu_ps(sums + r * STRIP_ROWS, _mm512_add_ps(_mm512_loadu_ps(sums + r * STRIP_ROWS), _mm512_add_ps(even[r], odd[r])));
+}
+
+/* A function of its own: inlined for both tiles of a strip, gcc would keep A's broadcasts for the second and spill. */
+static __attribute__((noinline)) void add_tile(float *sums, const float *a, struct tile tile, int64_t rows)
+{
+    __m512i words[16];
+
+    jrl_load_words(words, tile.rows, tile.row_bytes);
+    for (; rows >= MOST_ROWS; rows -= MOST_ROWS, sums += MOST_ROWS * STRIP_ROWS, a += MOST_ROWS * JRL_BLOCK)
+        add_rows(sums, a, words, MOST_ROWS);
+    switch (rows) {
+    case 1: add_rows(sums, a, words, 1); break;
+    case 2: add_rows(sums, a, words, 2); break;
+    case 3: add_rows(sums, a, words, 3); break;
+    case 4: add_rows(sums, a, words, 4); break;
+    case 5: add_rows(sums, a, words, 5); break;
+    default: break;
+    }
+}
+
+static void add_strip(const struct few *f, const struct few_strip *s, float *sums, const float *a, struct few_ahead *ahead)
+{
+    char copies[2][TILE_ROWS][64] __attribute__((aligned(64)));
+
+    for (int64_t block = 0; block < f->blocks; block++, a += f->m * JRL_BLOCK) {
+        const int64_t k_left = f->k - block * JRL_BLOCK;
+        const struct tile tiles[2] = { tile_at(copies[0], s, 0, block, k_left), tile_at(copies[1], s, 1, block, k_left) };
+        for (int half = 0; half < 2; half++) {
+            few_fetch(ahead, 2 * half);
+            few_fetch(ahead, 2 * half + 1);
+            add_tile(sums + half * TILE_ROWS, a, tiles[half], f->m);
+        }
+        few_fetched(ahead);
+    }
+}
+
+static void load_sums(const struct few *f, const struct few_strip *s, float *sums)
+{
+    const struct jrl_matmul *p = f->act ? NULL : &f->products[s->matrix];
+
+    for (int64_t i = 0; i < f->m; i++)
+        for (int half = 0; half < 2; half++) {
+            const int64_t there = p && p->accumulate ? s->rows[half] : 0;
+            vec_store(sums + i * STRIP_ROWS + half * TILE_ROWS, vec_load_part(there ? p->c + i * p->ldc + s->row + half * TILE_ROWS : sums, there));
+        }
+}
+
+static void store_sums(const struct few *f, const struct few_strip *s, const float *sums)
+{
+    for (int64_t i = 0; i < f->m; i++, sums += STRIP_ROWS) {
+        if (f->act) { /* strips of 16: two make a block of the next product */
+            float *act = (float *)(f->act + s->row / JRL_BLOCK * f->block_bytes) + i * JRL_BLOCK + s->row % JRL_BLOCK;
+            vec_store(act, vec_through_bf16(vec_silu_times(vec_load(sums), vec_load(sums + TILE_ROWS))));
+            continue;
+        }
+        const struct jrl_matmul *p = &f->products[s->matrix];
+        for (int half = 0; half < 2 && s->rows[half]; half++)
+            vec_store_part(p->c + i * p->ldc + s->row + half * TILE_ROWS, vec_load(sums + half * TILE_ROWS), s->rows[half]);
+    }
+}
+
+static void multiply(const struct few *f, struct jrl_range strips, const char *packed, struct few_ahead *ahead)
+{
+    float sums[JRL_FEW_ROWS * STRIP_ROWS] __attribute__((aligned(64)));
+    const float *a = (const float *)packed;
+
+    for (int64_t i = strips.begin; i < strips.end; i++) {
+        const struct few_strip s = few_strip_at(&f->now, i);
+        load_sums(f, &s, sums);
+        add_strip(f, &s, sums, a, ahead);
+        store_sums(f, &s, sums);
+    }
+}
+
+const struct few_kernel jrl_few_avx512 = { .rows_a_step = JRL_FEW_ROWS, .block_bytes = block_bytes, .pack_rows = pack_rows, .multiply = multiply };
