@@ -176,7 +176,7 @@ static void prepare(const struct jrl_attention_call *c, int64_t seq, int64_t kv_
     }
 }
 
-static void score_blocks(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, const struct forward_scratch *s)
+static void load_query_rows(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, const struct forward_scratch *s)
 {
     int64_t dim = c->p->head_dim;
 
@@ -185,6 +185,12 @@ static void score_blocks(const struct jrl_attention_call *c, const struct jrl_at
         for (int64_t d = 0; d < dim; d += 16)
             vec_store(s->q + i * dim + d, load_element(c->q, c->p->dtype, at + d));
     }
+}
+
+static void score_blocks(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, const struct forward_scratch *s)
+{
+    int64_t dim = c->p->head_dim;
+
     for (int64_t block = 0; block < u->n_blocks; block++) {
         float *keys = u->prepared ? s->keys + block * dim * BLOCK : s->keys;
         if (!u->prepared)
@@ -205,19 +211,24 @@ static void weigh_values(const struct jrl_attention_call *c, const struct jrl_at
     }
 }
 
-static void attend(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, uint8_t *scratch)
+typedef void blocks_fn(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, const struct forward_scratch *s);
+
+/* SCORE gives the scores of u's queries, WEIGH from the probabilities in their place P V. */
+static void attend_by(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, uint8_t *scratch, blocks_fn *score,
+                      blocks_fn *weigh)
 {
     struct forward_scratch s = lay_out(c, scratch);
     int64_t dim = c->p->head_dim;
     float sums[QUERIES], max;
 
-    score_blocks(c, u, &s);
+    load_query_rows(c, u, &s);
+    score(c, u, &s);
     for (int64_t i = 0; i < u->n; i++) {
         sums[i] = softmax(s.scores + i * s.stride, jrl_query_positions(c, u, i), u->n_blocks * BLOCK, c->scale, c->p->dtype, &max);
         if (c->lse)
             c->lse[jrl_query_lse_at(c, u, i)] = max + jrl_logf_inline(sums[i]);
     }
-    weigh_values(c, u, &s);
+    weigh(c, u, &s);
     for (int64_t i = 0; i < u->n; i++) {
         int64_t at = jrl_query_at(c, u, i);
         for (int64_t d = 0; d < dim; d += 16) {
@@ -228,6 +239,11 @@ static void attend(const struct jrl_attention_call *c, const struct jrl_attentio
                 vec_store_bf16((jrl_bf16 *)c->out + at + d, o);
         }
     }
+}
+
+static void attend(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, uint8_t *scratch)
+{
+    attend_by(c, u, scratch, score_blocks, weigh_values);
 }
 
 /* x + bias, sixteen elements from COLUMN on of which N count. */
@@ -438,4 +454,4 @@ static void backward(const struct jrl_attention_call *c, int64_t seq, int64_t kv
     rotate_back(c, seq, c->p->n_heads + kv_head);
 }
 
-#define JRL_ATTENTION_PATH { rope_row, prepare, attend, forward_bytes, backward, backward_bytes }
+#define JRL_ATTENTION_PATH(attend) { rope_row, prepare, attend, forward_bytes, backward, backward_bytes }

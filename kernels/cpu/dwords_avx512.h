@@ -1,8 +1,10 @@
-/* dwords_avx512.h - tiles of 16 x 16 words of 32 bits, transposed and taken apart; masks. For files compiled for AVX-512. */
+/* dwords_avx512.h - tiles of 16 x 16 words of 32 bits: transposed, taken apart, multiplied; masks. For files compiled for
+ * AVX-512. */
 #ifndef JRL_KERNELS_CPU_DWORDS_AVX512_H
 #define JRL_KERNELS_CPU_DWORDS_AVX512_H
 
 #include <immintrin.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Row r, column c goes to row c, column r: words within quarters, quarters of 64 bits, then the quarters. */
@@ -54,6 +56,53 @@ static inline __m512 jrl_even_half(__m512i words)
 static inline __m512 jrl_odd_half(__m512i words)
 {
     return _mm512_castsi512_ps(_mm512_and_si512(words, _mm512_set1_epi32((int)0xffff0000)));
+}
+
+#define JRL_WORDS_ROWS 6 /* at a time: 12 chains beside 16 words of a tile */
+
+/* sums[r * ld] += the product of 32 elements of row r of A, f32, with the words of 16 outputs: one block of the contract's
+ * order (jrl-numerics(7)). ROWS is a constant wherever this is inlined. */
+static inline __attribute__((always_inline)) void jrl_add_words_of_rows(float *sums, int64_t ld, bool from_zero, const float *a, int64_t lda,
+                                                                        __m512i words[16], const int rows)
+{
+    __m512 even[JRL_WORDS_ROWS], odd[JRL_WORDS_ROWS];
+
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++) /* gcc would widen the words once for all rows and lack registers */
+        __asm__ volatile("" : "+v"(words[i]));
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; r++)
+        even[r] = odd[r] = _mm512_setzero_ps();
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++) {
+        const __m512 b_even = jrl_even_half(words[i]), b_odd = jrl_odd_half(words[i]);
+#pragma GCC unroll 8
+        for (int r = 0; r < rows; r++) {
+            even[r] = _mm512_fmadd_ps(_mm512_set1_ps(a[r * lda + 2 * i]), b_even, even[r]);
+            odd[r] = _mm512_fmadd_ps(_mm512_set1_ps(a[r * lda + 2 * i + 1]), b_odd, odd[r]);
+        }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; r++) {
+        const __m512 before = from_zero ? _mm512_setzero_ps() : _mm512_loadu_ps(sums + r * ld);
+        _mm512_storeu_ps(sums + r * ld, _mm512_add_ps(before, _mm512_add_ps(even[r], odd[r])));
+    }
+}
+
+/* The same for any number of rows. */
+static inline __attribute__((always_inline)) void jrl_add_words(float *sums, int64_t ld, bool from_zero, const float *a, int64_t lda,
+                                                                __m512i words[16], int64_t rows)
+{
+    for (; rows >= JRL_WORDS_ROWS; rows -= JRL_WORDS_ROWS, sums += JRL_WORDS_ROWS * ld, a += JRL_WORDS_ROWS * lda)
+        jrl_add_words_of_rows(sums, ld, from_zero, a, lda, words, JRL_WORDS_ROWS);
+    switch (rows) {
+    case 1: jrl_add_words_of_rows(sums, ld, from_zero, a, lda, words, 1); break;
+    case 2: jrl_add_words_of_rows(sums, ld, from_zero, a, lda, words, 2); break;
+    case 3: jrl_add_words_of_rows(sums, ld, from_zero, a, lda, words, 3); break;
+    case 4: jrl_add_words_of_rows(sums, ld, from_zero, a, lda, words, 4); break;
+    case 5: jrl_add_words_of_rows(sums, ld, from_zero, a, lda, words, 5); break;
+    default: break;
+    }
 }
 
 /* The first N of 32 bf16, zero beyond; n may be any number. */

@@ -7,7 +7,6 @@
 #include "kernels/cpu/vec16.h"
 
 #define STRIP_ROWS (2 * TILE_ROWS)
-#define MOST_ROWS 6 /* at a time: 12 chains beside 16 words of a tile */
 
 static int64_t block_bytes(int64_t rows)
 {
@@ -44,47 +43,14 @@ static struct tile tile_at(char copy[TILE_ROWS][64], const struct few_strip *s, 
     return (struct tile){ copy[0], 64 };
 }
 
-/* sums[row][STRIP_ROWS] += ROWS rows of one block times a tile, as words. ROWS is a constant wherever this is inlined. */
-static inline __attribute__((always_inline)) void add_rows(float *sums, const float *a, __m512i words[16], const int rows)
-{
-    __m512 even[MOST_ROWS], odd[MOST_ROWS];
-
-#pragma GCC unroll 16
-    for (int i = 0; i < 16; i++) /* gcc would widen the words once for all rows and lack registers */
-        __asm__ volatile("" : "+v"(words[i]));
-#pragma GCC unroll 8
-    for (int r = 0; r < rows; r++)
-        even[r] = odd[r] = _mm512_setzero_ps();
-#pragma GCC unroll 16
-    for (int i = 0; i < 16; i++) {
-        const __m512 b_even = jrl_even_half(words[i]), b_odd = jrl_odd_half(words[i]);
-#pragma GCC unroll 8
-        for (int r = 0; r < rows; r++) {
-            even[r] = _mm512_fmadd_ps(_mm512_set1_ps(a[r * JRL_BLOCK + 2 * i]), b_even, even[r]);
-            odd[r] = _mm512_fmadd_ps(_mm512_set1_ps(a[r * JRL_BLOCK + 2 * i + 1]), b_odd, odd[r]);
-        }
-    }
-#pragma GCC unroll 8
-    for (int r = 0; r < rows; r++)
-        _mm512_storeu_ps(sums + r * STRIP_ROWS, _mm512_add_ps(_mm512_loadu_ps(sums + r * STRIP_ROWS), _mm512_add_ps(even[r], odd[r])));
-}
-
-/* A function of its own: inlined for both tiles of a strip, gcc would keep A's broadcasts for the second and spill. */
+/* sums[row][STRIP_ROWS] += all rows of one block times a tile. A function of its own: inlined for both tiles of a strip, gcc
+ * would keep A's broadcasts for the second and spill. */
 static __attribute__((noinline)) void add_tile(float *sums, const float *a, struct tile tile, int64_t rows)
 {
     __m512i words[16];
 
     jrl_load_words(words, tile.rows, tile.row_bytes);
-    for (; rows >= MOST_ROWS; rows -= MOST_ROWS, sums += MOST_ROWS * STRIP_ROWS, a += MOST_ROWS * JRL_BLOCK)
-        add_rows(sums, a, words, MOST_ROWS);
-    switch (rows) {
-    case 1: add_rows(sums, a, words, 1); break;
-    case 2: add_rows(sums, a, words, 2); break;
-    case 3: add_rows(sums, a, words, 3); break;
-    case 4: add_rows(sums, a, words, 4); break;
-    case 5: add_rows(sums, a, words, 5); break;
-    default: break;
-    }
+    jrl_add_words(sums, STRIP_ROWS, false, a, JRL_BLOCK, words, rows);
 }
 
 static void add_strip(const struct few *f, const struct few_strip *s, float *sums, const float *a, struct few_ahead *ahead)
