@@ -4,18 +4,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
-#include <zstd.h>
 
 #include "base/file.h"
+#include "stream/frames.h"
 
 #define FRAME_BYTES (1u << 20)
-#define WINDOW_LOG 20 /* a frame has no use for more, whatever the level's own choice */
 
 struct jrl_writer {
     int fd;
     char *name;
     int level;
     ZSTD_CCtx *cctx;
+    struct jrl_frames *frames; /* whole frames that others compress; NULL: nobody does */
     struct jrl_buffer pending; /* packed, not yet compressed; at most a frame and a record */
     uint8_t *out;
     size_t out_size;
@@ -48,13 +48,11 @@ int jrl_writer_new(struct jrl_writer **out, int fd, const char *name, int level,
     w->name = jrl_xstrdup(name);
     w->level = level;
     w->hash = XXH64_createState();
-    w->cctx = ZSTD_createCCtx();
+    w->cctx = jrl_frame_context(level ? level : 1);
     /* As large as a compressed frame can be: then zstd needs no buffer of its own in between. */
     w->out_size = ZSTD_compressBound(FRAME_BYTES + FRAME_BYTES / 8);
     w->out = jrl_xmalloc(w->out_size);
-    if (!w->hash || !w->cctx || ZSTD_isError(ZSTD_CCtx_setParameter(w->cctx, ZSTD_c_compressionLevel, level ? level : 1)) ||
-        ZSTD_isError(ZSTD_CCtx_setParameter(w->cctx, ZSTD_c_checksumFlag, 1)) ||
-        (level >= 3 && ZSTD_isError(ZSTD_CCtx_setParameter(w->cctx, ZSTD_c_windowLog, WINDOW_LOG)))) {
+    if (!w->hash || !w->cctx) {
         jrl_writer_free(w);
         return jrl_fail(err, JRL_ERR_RUN, "not enough memory for compression");
     }
@@ -62,16 +60,45 @@ int jrl_writer_new(struct jrl_writer **out, int fd, const char *name, int level,
     return JRL_OK;
 }
 
+int jrl_writer_compress_beside(struct jrl_writer *w, int n_threads, struct jrl_error *err)
+{
+    return w->level > 0 && !w->frames && n_threads > 0 ? jrl_frames_new(&w->frames, n_threads, w->level, err) : JRL_OK;
+}
+
 void jrl_writer_free(struct jrl_writer *w)
 {
     if (!w)
         return;
+    jrl_frames_free(w->frames);
     ZSTD_freeCCtx(w->cctx);
     XXH64_freeState(w->hash);
     jrl_buffer_release(&w->pending);
     free(w->out);
     free(w->name);
     free(w);
+}
+
+static int compress_failed(const struct jrl_writer *w, const char *why, struct jrl_error *err)
+{
+    return jrl_fail(err, JRL_ERR_RUN, "cannot compress '%s': %s", w->name, why);
+}
+
+/* Write frames that others have compressed: the next N_MIN of them, and those that are ready. */
+static int write_frames(struct jrl_writer *w, int64_t n_min, struct jrl_error *err)
+{
+    struct jrl_error fault = { 0 };
+    const uint8_t *data;
+    size_t len;
+    int rc = JRL_OK;
+
+    while (w->frames && rc == JRL_OK) {
+        rc = jrl_frames_take(w->frames, n_min-- > 0, &data, &len, &fault);
+        if (rc == JRL_OK)
+            rc = jrl_write_all(w->fd, data, len, w->name, err);
+        else if (rc < 0)
+            compress_failed(w, fault.text, err);
+    }
+    return rc < 0 ? rc : JRL_OK;
 }
 
 /* Compress and write what is pending. MODE: ZSTD_e_continue, ZSTD_e_flush or ZSTD_e_end. */
@@ -87,14 +114,22 @@ static int put(struct jrl_writer *w, ZSTD_EndDirective mode, struct jrl_error *e
         w->frame_bytes = 0;
         return rc;
     }
-    if (in.size == 0 && !w->in_frame)
-        return JRL_OK;
+    if (w->frames && mode == ZSTD_e_end && !w->in_frame && w->pending.len >= FRAME_BYTES) {
+        rc = write_frames(w, jrl_frames_have_room(w->frames) ? 0 : 1, err);
+        if (rc == JRL_OK)
+            jrl_frames_give(w->frames, &w->pending);
+        w->frame_bytes = 0;
+        return rc;
+    }
+    rc = write_frames(w, INT64_MAX, err);
+    if (rc < 0 || (in.size == 0 && !w->in_frame))
+        return rc;
     while (left != 0) {
         ZSTD_outBuffer out = { w->out, w->out_size, 0 };
 
         left = ZSTD_compressStream2(w->cctx, &out, &in, mode);
         if (ZSTD_isError(left))
-            return jrl_fail(err, JRL_ERR_RUN, "cannot compress '%s': %s", w->name, ZSTD_getErrorName(left));
+            return compress_failed(w, ZSTD_getErrorName(left), err);
         rc = jrl_write_all(w->fd, w->out, out.pos, w->name, err);
         if (rc < 0)
             return rc;
@@ -179,7 +214,7 @@ int jrl_writer_end(struct jrl_writer *w, struct jrl_error *err)
 int jrl_writer_flush(struct jrl_writer *w, struct jrl_error *err)
 {
     /* Nothing new since the last block: no empty block either. */
-    return w->pending.len ? put(w, ZSTD_e_flush, err) : JRL_OK;
+    return w->pending.len ? put(w, ZSTD_e_flush, err) : write_frames(w, INT64_MAX, err);
 }
 
 int64_t jrl_writer_records(const struct jrl_writer *w)

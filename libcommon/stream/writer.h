@@ -13,6 +13,8 @@ void jrl_header_init(struct jrl_record *header, const char *kind);
 
 /* FD is borrowed. LEVEL: zstd level 1..19, or 0 for plain msgpack. */
 int jrl_writer_new(struct jrl_writer **out, int fd, const char *name, int level, struct jrl_error *err) JRL_MUST_CHECK;
+/* From now on whole frames are compressed by N_THREADS beside the caller's, which goes on meanwhile. The stream is the same. */
+int jrl_writer_compress_beside(struct jrl_writer *w, int n_threads, struct jrl_error *err) JRL_MUST_CHECK;
 void jrl_writer_free(struct jrl_writer *w); /* accepts NULL; writes nothing */
 
 int jrl_writer_header(struct jrl_writer *w, const struct jrl_record *header, struct jrl_error *err) JRL_MUST_CHECK; /* begins a segment */

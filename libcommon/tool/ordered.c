@@ -252,6 +252,8 @@ static int run_many(struct jrl_io *io, const struct jrl_ordered *o)
 
     open_ring(&r);
     rc = start(&r);
+    if (rc == JRL_OK)
+        rc = jrl_writer_compress_beside(io->out, o->threads - 1, &io->err);
     while (rc >= 0 && (rc = jrl_io_read(io, &rec)) >= 0 && rc != JRL_EOF) {
         if (rc == JRL_OK)
             rc = add(&r, &rec);
