@@ -86,7 +86,22 @@ ok '... each of them' grep -qx 'jrl-verify: info: gsm8k and dapo differ on 1 of 
 ok '... and changes no other field' cmp <(jrl-verify two.jrl | jrl-view) <(jrl-view both.jrl | sed -E 's/,"(exact|gsm8k).correct":[a-z]*//g')
 ok 'its key is one name for jrl-view' test "$(jrl-view --fields uid,exact.correct --where 'exact.correct and not_there or exact.correct == true and uid < 3' both.jrl)" = '{"uid":1,"exact.correct":true}'
 ok 'reasons are counted' bash -c "jrl-verify -v two.jrl 2>&1 > /dev/null | grep -qx 'jrl-verify: info: dapo: no answer 2, differs 1, equal text 1'"
-ok 'tiny numbers are counted' bash -c "jrl-verify --small-numbers exact two.jrl 2>&1 > /dev/null | grep -qx 'jrl-verify: info: dapo: --small-numbers exact changed 0 of 4 verdicts'"
+for pair in '1e-9 0' '5 5' '1e-8 2e-8'; do
+    printf '{"uid":1,"answer":"%s","sample":0,"samples":1,"text":"\\\\boxed{%s}"}\n' "${pair#* }" "${pair% *}"
+done | jrl-pack > tiny.jrl
+tiny() { jrl-verify --rule polaris "$@" tiny.jrl 2> err | jrl-view --fields correct | tr -d '\n' && sed 's/.*: //' err; }
+ok 'tiny numbers, as published' test "$(tiny)" = '{"correct":true}{"correct":true}{"correct":true}--small-numbers exact would change 2 of 3 verdicts'
+ok 'tiny numbers, exact' test "$(tiny --small-numbers exact)" = '{"correct":false}{"correct":true}{"correct":false}--small-numbers exact changed 2 of 3 verdicts'
+ok 'tiny numbers of a rule beside it' bash -c "jrl-verify --also polaris --small-numbers exact two.jrl 2>&1 > /dev/null | grep -x 'jrl-verify: info: polaris: --small-numbers exact changed 0 of 4 verdicts'"
+# More than a frame of text, several times: compressed by other threads, the same bytes.
+for i in {1..12}; do
+    printf '{"uid":%d,"answer":"5","sample":0,"samples":1,"text":"' "$i"
+    for j in {1..40000}; do printf '%d ' $((i * j * j % 9973)); done
+    printf '\\\\boxed{5}"}\n'
+done | jrl-pack > large.jrl
+ok 'threads compress the same bytes' cmp <(jrl-verify --no-provenance large.jrl) <(JRL_THREADS=3 jrl-verify --no-provenance large.jrl)
+ok '... of a stream that is whole' bash -c 'JRL_THREADS=3 jrl-verify large.jrl | jrl-check'
+ok '... to a full disk' fails_with 1 'No space left' env JRL_THREADS=3 bash -c 'jrl-verify large.jrl > /dev/full'
 printf '{"uid":1,"answer":"%070000d","sample":0,"samples":1,"text":"Answer: 5"}\n' 5 | jrl-pack > limit.jrl
 ok 'a limit that was reached is told' fails_softly 'dapo-minerva: 1 of 1 rollouts reached a limit of work and count as wrong' jrl-verify --rule dapo-minerva limit.jrl
 ok '... in the record, too' test "$(jrl-verify -q --rule dapo-minerva limit.jrl | jrl-view --fields correct,why)" = '{"correct":false,"why":"limit"}'
@@ -183,7 +198,7 @@ for threads in 1 3; do
 done
 
 for line in '--rule exec:' '--rule exec:cat --reward 1:0' '--rule exec:cat --small-numbers exact' '--rule exec:cat --max-rejected 1' '--exec-fields text' '--exec-timeout 3' '--rule exec:cat --exec-fields a,,b' \
-    '--rule exec:cat --exec-fields ,a' '--rule exec:cat --exec-timeout -1' '--rule none --also dapo' '--rule none --reward 1:0' '--rule none -t 1' '--also dapo' '--rule exact --also dapo --also dapo' '--also exec:cat' '--also nobody'; do
+    '--rule exec:cat --exec-fields ,a' '--rule exec:cat --exec-timeout -1' '--small-numbers exact' '--rule exact --also dapo --small-numbers exact' '--rule none --also dapo' '--rule none --reward 1:0' '--rule none -t 1' '--also dapo' '--rule exact --also dapo --also dapo' '--also exec:cat' '--also nobody'; do
     # shellcheck disable=SC2086 # a list of words
     ok "refused: $line" fails_with 2 'error: ' jrl-verify $line not-there.jrl
 done

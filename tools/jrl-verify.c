@@ -148,7 +148,7 @@ static void report(const struct config *cfg, int i, const struct jrl_verdict_tal
     jrl_log_info("%s: %s", name, jrl_buffer_str(&reasons));
     if (t->why[JRL_WHY_LIMIT] > 0)
         jrl_log_warn("%s: %" PRId64 " of %" PRId64 " rollouts reached a limit of work and count as wrong", name, t->why[JRL_WHY_LIMIT], t->n);
-    if (t->small_numbers > 0 || jrl_cli_given("small-numbers"))
+    if (t->small_numbers > 0 || (jrl_cli_given("small-numbers") && cfg->rules[i]->has_small_numbers))
         jrl_log_report("%s: --small-numbers exact %s %" PRId64 " of %" PRId64 " verdicts", name, exact ? "changed" : "would change", t->small_numbers,
                        t->n);
     if (i >= cfg->n_rules - cfg->n_also)
@@ -214,6 +214,14 @@ static void refuse(const char *option, const char *with)
         jrl_cli_fail("option '--%s' has no effect with --rule %s", option, with);
 }
 
+static bool has_small_numbers(const struct config *cfg)
+{
+    for (int i = 0; i < cfg->n_rules; i++)
+        if (cfg->rules[i]->has_small_numbers)
+            return true;
+    return false;
+}
+
 /* Options that mean nothing for what --rule names. */
 static void refuse_useless(const struct config *cfg)
 {
@@ -223,10 +231,10 @@ static void refuse_useless(const struct config *cfg)
     }
     if (cfg->n_rules - cfg->n_also == 0)
         refuse("reward", cfg->command ? "exec, whose program gives it" : "none");
-    if (cfg->n_rules == 0) {
-        refuse("small-numbers", cfg->command ? "exec" : "none");
+    if (cfg->n_rules == 0)
         refuse("max-rejected", cfg->command ? "exec" : "none");
-    }
+    if (!has_small_numbers(cfg))
+        refuse("small-numbers", cfg->command ? "exec" : cfg->rule_name);
     if (cfg->n_rules == cfg->n_also && !cfg->command) {
         refuse("also", "none");
         refuse("threads", "none");

@@ -7,14 +7,14 @@
 #include "answer/rules.h"
 
 static const struct jrl_rule rules[] = {
-    { "dapo", "the last \\boxed{} of the last 100 characters equals the answer, character for character", 1, -1, jrl_rule_dapo },
-    { "dapo-minerva", "what follows the last \"Answer:\" of the last 300 characters equals the answer, both normalised", 1, -1, jrl_rule_dapo_minerva },
-    { "polaris", "the last \\boxed{} is the answer in another form, or the same number or formula", 1, 0, jrl_rule_polaris },
-    { "deepscaler", "the same, of the box after \"</think>\"", 1, 0, jrl_rule_deepscaler },
-    { "deepscaler-v1", "the same, as first released: \"<think>\" is required too", 1, -1, jrl_rule_deepscaler_v1 },
-    { "gsm8k", "the number after the last \"#### \" is the answer", 1, 0, jrl_rule_gsm8k },
-    { "gsm8k-flexible", "the last number of the response has the answer's value", 1, 0, jrl_rule_gsm8k_flexible },
-    { "exact", "all that follows the thinking is the answer, but for white space around it", 1, 0, jrl_rule_exact },
+    { "dapo", "the last \\boxed{} of the last 100 characters equals the answer, character for character", 1, -1, jrl_rule_dapo, false },
+    { "dapo-minerva", "what follows the last \"Answer:\" of the last 300 characters equals the answer, both normalised", 1, -1, jrl_rule_dapo_minerva, false },
+    { "polaris", "the last \\boxed{} is the answer in another form, or the same number or formula", 1, 0, jrl_rule_polaris, true },
+    { "deepscaler", "the same, of the box after \"</think>\"", 1, 0, jrl_rule_deepscaler, true },
+    { "deepscaler-v1", "the same, as first released: \"<think>\" is required too", 1, -1, jrl_rule_deepscaler_v1, true },
+    { "gsm8k", "the number after the last \"#### \" is the answer", 1, 0, jrl_rule_gsm8k, false },
+    { "gsm8k-flexible", "the last number of the response has the answer's value", 1, 0, jrl_rule_gsm8k_flexible, false },
+    { "exact", "all that follows the thinking is the answer, but for white space around it", 1, 0, jrl_rule_exact, false },
 };
 enum { N_RULES = sizeof(rules) / sizeof(rules[0]) };
 

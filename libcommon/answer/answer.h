@@ -52,6 +52,7 @@ struct jrl_rule {
     /* Set *v, which is cleared. TRUTHS are alternatives: the response is right when it agrees with any of them. There may
      * be none, and then no response is right. */
     void (*verify)(struct jrl_verifier *work, struct jrl_verdict *v, struct jrl_text response, const struct jrl_text *truths, size_t n_truths);
+    bool has_small_numbers; /* exact_small_numbers means something for it */
 };
 
 const struct jrl_rule *jrl_rules(size_t *n);              /* the table, in the order the page lists it */

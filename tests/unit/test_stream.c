@@ -14,8 +14,9 @@
 #include "stream/reader.h"
 #include "stream/writer.h"
 
-/* An unnamed file with N_SEGMENTS segments of 3 batches of N records, every third flushed. */
-static int make_stream(int level, int n_segments, int n)
+/* An unnamed file with N_SEGMENTS segments of 3 batches of N records; with one thread every third is flushed, with more every
+ * thousandth, as only frames that were not flushed are compressed beside. */
+static int make_stream(int level, int n_segments, int n, int n_threads)
 {
     char path[] = "/tmp/jrl-stream-XXXXXX";
     int fd = mkstemp(path);
@@ -26,6 +27,7 @@ static int make_stream(int level, int n_segments, int n)
     assert_true(fd >= 0);
     unlink(path);
     assert_int_equal(jrl_writer_new(&w, fd, "test", level, NULL), JRL_OK);
+    assert_int_equal(jrl_writer_compress_beside(w, n_threads, NULL), JRL_OK);
     for (int s = 0; s < n_segments; s++) {
         jrl_header_init(&rec, "problem");
         assert_int_equal(jrl_writer_header(w, &rec, NULL), JRL_OK);
@@ -36,7 +38,7 @@ static int make_stream(int level, int n_segments, int n)
                 noise[j] = (float)(i * 1000 + j) * 0.7f;
             jrl_record_set_array(&rec, "noise", JRL_ARRAY_F32, noise, 1000);
             assert_int_equal(jrl_writer_record(w, &rec, NULL), JRL_OK);
-            if (i % 3 == 0)
+            if (i % (n_threads ? 1000 : 3) == 0)
                 assert_int_equal(jrl_writer_flush(w, NULL), JRL_OK);
             if (i % n == n - 1)
                 assert_int_equal(jrl_writer_batch(w, i / n + 1, NULL), JRL_OK);
@@ -49,9 +51,9 @@ static int make_stream(int level, int n_segments, int n)
     return fd;
 }
 
-static void check_stream(int level, int n_segments, int n)
+static void check_stream(int level, int n_segments, int n, int n_threads)
 {
-    int fd = make_stream(level, n_segments, n), rc, segments = 1, batches = 0;
+    int fd = make_stream(level, n_segments, n, n_threads), rc, segments = 1, batches = 0;
     struct jrl_record rec = { 0 };
     struct jrl_error err = { 0 };
     struct jrl_reader *r;
@@ -91,11 +93,14 @@ static void check_stream(int level, int n_segments, int n)
 static void test_round_trip(void **state)
 {
     (void)state;
-    check_stream(1, 1, 4);
-    check_stream(0, 1, 4);
-    check_stream(1, 3, 300);
-    check_stream(0, 3, 300);
-    check_stream(19, 2, 7);
+    check_stream(1, 1, 4, 0);
+    check_stream(0, 1, 4, 0);
+    check_stream(1, 3, 300, 0);
+    check_stream(0, 3, 300, 2);
+    check_stream(19, 2, 7, 0);
+    check_stream(1, 2, 1200, 1);
+    check_stream(1, 2, 1200, 3);
+    check_stream(4, 1, 600, 3);
 }
 
 static void test_integers(void **state)
@@ -201,7 +206,7 @@ static void test_record(void **state)
  * a changed stream is not taken for a whole one with other records. */
 static void test_mutations(void **state)
 {
-    int fd = make_stream(0, 2, 2);
+    int fd = make_stream(0, 2, 2, 0);
     off_t size = lseek(fd, 0, SEEK_END);
     uint8_t *bytes = malloc((size_t)size), *changed = malloc((size_t)size);
     struct jrl_record rec = { 0 };
