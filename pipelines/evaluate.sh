@@ -114,13 +114,24 @@ notes() {
     echo 'published: avg@32, of MATH-500, Minerva and OlympiadBench avg@4, by the rules of POLARIS, then CompassVerifier-3B; - is not known'
 }
 
+# A step of a run is named by both.
+policy_name() {
+    if [ -n "${opt[name]}" ]; then
+        echo "${opt[name]}"
+    elif [[ ${opt[policy]} =~ /([^/]+)/policy/0*([0-9]+)$ ]]; then
+        echo "${BASH_REMATCH[1]}, step ${BASH_REMATCH[2]}"
+    else
+        basename "${opt[policy]}"
+    fi
+}
+
 table() {
     local files=() name format facts
     for name in "${names[@]}"; do files+=("$out/$name.jrl"); done
     jrl-cat -- "${files[@]}" | jrl-eval -j | write_whole "$out/eval.json"
     facts=$(notes | jq -nR '[inputs] | {notes: ., $policy, $policy_id, $rule, columns: ($columns | split(" ")),
             judge: (if $judge == "" then null else {id: $judge, prompt: $prompt} end)}' \
-        --arg policy "${opt[name]:-$(basename "${opt[policy]}")}" --arg policy_id "$policy_id" --arg rule "${opt[rule]}" \
+        --arg policy "$(policy_name)" --arg policy_id "$policy_id" --arg rule "${opt[rule]}" \
         --arg judge "$judge_id" --arg prompt "$judge_prompt_digest" --arg columns "$all_names")
     jq -n -f "$here/evaluate.jq" --arg format json --slurpfile eval "$out/eval.json" --argjson facts "$facts" \
         --rawfile published "$here/published.tsv" | write_whole "$out/table.json"

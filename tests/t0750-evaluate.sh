@@ -27,6 +27,7 @@ new=(--policy policy --data data --samples '2,Minerva=1' --max-tokens 24 --threa
 # ---- in one go ----
 ok 'nine benchmarks in one go' quiet "$evaluate" "${new[@]}" whole
 ok 'the table is printed' cmp out whole/table.txt
+cp err plan
 # shellcheck disable=SC2046,SC2086 # names without blanks
 ok 'a whole stream each' jrl-check $(printf 'whole/%s.jrl ' $names)
 ok 'columns as in the paper' same_text "$(head -n 1 whole/table.txt | xargs)" "Model $names Avg"
@@ -48,6 +49,8 @@ state() { stat -c '%n %Y %i' "$1"/*.jrl "$1"/samples/*.jrl "$1"/problems/*.jrl; 
 before=$(state whole)
 ok 'a finished one has nothing to do' quiet "$evaluate" whole
 ok 'and makes nothing again' same_text "$(state whole)" "$before"
+
+ok 'no more is written than was planned' test "$(cat whole/*.jrl whole/samples/*.jrl | wc -c)" -le "$(sed -n 's/^written at most *\([0-9]*\) bytes/\1/p' plan)"
 
 # ---- figures, from responses written by hand: the first K of each benchmark are right ----
 with_text() { perl -pe "$1"' s/"text":"(?:[^"\\]|\\.)*"/"text":"$text"/'; } # jq would round the uids

@@ -14,4 +14,7 @@ PATH="$scratch/root/usr/bin:/usr/bin:/bin"
 ok "jrl lists the family" sh -c 'jrl | grep -q jrl-sample'
 ok "jrl runs a member" sh -c 'jrl stat --version | grep -q "^jrl-stat "'
 ok "the driver runs from there" sh -c 'root/usr/share/jrl/pipelines/justrl --help | grep -q RUN'
+ok "and so does the evaluation, with its table" sh -c 'mkdir data && printf "{\"problem\":\"1+1\",\"answer\":\"2\"}\n" > data/amc23.jsonl &&
+    jrl-model make -q --shape dim=32,layers=1,heads=2,kv-heads=1,mlp=64,positions=4096 -o run/policy/000012 &&
+    root/usr/share/jrl/pipelines/evaluate --policy run/policy/000012 --data data --benchmarks AMC23 --samples 1 --max-tokens 4 out | grep -q "^run, step 12 .* 0.00 "'
 done_testing
