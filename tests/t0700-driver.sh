@@ -38,6 +38,11 @@ ok "no batches" quiet "$justrl" "${new[@]}" --steps 2 --keep-batches none none
 ok "are kept then" test "$(kept none)" = './*.jrl'
 ok "disk use is printed at the start" grep -q 'kept by the run, at most .* bytes' err
 
+ok "a reward program of one's own" quiet "$justrl" "${new[@]}" --rule 'exec:jq -c --unbuffered "{reward: 0.25}"' --steps 1 mine
+ok "gives the rewards" test "$(jq .reward mine/metrics.jsonl)" = 0.25
+ok "and rewards of one's own choice" quiet "$justrl" "${new[@]}" --reward 2:2:2 --steps 1 twos
+ok "go to the rule" test "$(jq .reward twos/metrics.jsonl)" = 2
+
 ok "another learning rate is refused" fails_with 2 'differ from the run' "$justrl" --lr 2e-3 --steps 4 parts
 ok "and accepted with --change" quiet "$justrl" --lr 2e-3 --change --steps 4 parts
 ok "which is on record" grep -q '^#   < lr 1e-3' parts/recipe

@@ -258,7 +258,7 @@ int main(int argc, char **argv)
         JRL_OPT_STR(0, "policy", &cfg.policy, "DIR", "the model that judges, a Hugging Face directory"),
         JRL_OPT_STR(0, "prompt", &cfg.prompt, "FILE", "what it is asked: a text with {question}, {answer} and {response}"),
         JRL_OPT_FLAG(0, "empty-question", &cfg.empty_question, "leave the question empty, as the published evaluation does"),
-        JRL_OPT_STR(0, "reward", &cfg.reward_text, "RIGHT:WRONG", "set the reward too, by the final verdict"),
+        JRL_OPT_STR(0, "reward", &cfg.reward_text, "RIGHT:WRONG[:NOFORMAT[:TRUNCATED]]", "set the reward too, by the final verdict"),
         JRL_OPT_FLAG(0, "again", &cfg.again, "judge rollouts anew that have a verdict of a judge"),
         JRL_OPT_CHOICE(0, "too-long", &cfg.too_long, "cut|refuse", "cut the middle of a response whose prompt is too long, or reject it"),
         JRL_OPT_INT(0, "max-tokens", &cfg.max_tokens, 1, 1e9, "N", "longest answer of the judge, its end token included"),
