@@ -129,17 +129,17 @@ struct jrl_text jrl_last_characters(struct jrl_text text, int n)
 
 size_t jrl_text_find_last(struct jrl_text text, const char *needle)
 {
+    enum { BLOCK = 4096 }; /* sanitizers look at all that memrchr may read, each time */
     const size_t n = strlen(needle);
     size_t end = text.len_bytes >= n ? text.len_bytes - n + 1 : 0;
 
     while (end > 0) {
-        const char *p = memrchr(text.data, needle[0], end);
+        const size_t begin = end > BLOCK ? end - BLOCK : 0;
+        const char *p = memrchr(text.data + begin, needle[0], end - begin);
 
-        if (!p)
-            break;
-        if (memcmp(p, needle, n) == 0)
+        if (p && memcmp(p, needle, n) == 0)
             return (size_t)(p - text.data);
-        end = (size_t)(p - text.data);
+        end = p ? (size_t)(p - text.data) : begin;
     }
     return SIZE_MAX;
 }

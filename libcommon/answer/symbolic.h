@@ -18,7 +18,7 @@ struct jrl_form {
 
 enum {
     JRL_SYMBOLIC_KEPT = 8,           /* references that stay prepared, since the responses of a group share theirs */
-    JRL_SYMBOLIC_MAX_ELEMENTS = 256, /* of a tuple that is compared part by part; more reach a limit */
+    JRL_SYMBOLIC_MAX_ELEMENTS = 64,  /* of a tuple that is compared part by part; more reach a limit */
 };
 
 /* Working memory; zero-initialise, reuse, release at the end. */

@@ -5,6 +5,7 @@ PROGRAM is build/release/tests/slow/verdicts, REFERENCE the folder with proto.py
 the two normal forms of texts, and verdicts of each rule. Inputs are pieces of the vectors, of LaTeX and of Unicode, cut
 and glued at random. Prints every difference; exit 1 when there is one."""
 import contextlib
+import glob
 import io
 import json
 import random
@@ -22,7 +23,11 @@ with contextlib.redirect_stdout(io.StringIO()):
     import proto_all
 
 vectors = [json.loads(line) for line in open(reference + '/public.jsonl', encoding='utf-8')]
-texts = sorted({str(t) for v in vectors for t in (v['expected']['pred'], v['ground_truth']) if t is not None and len(str(t)) < 80})
+texts = {str(t) for v in vectors for t in (v['expected']['pred'], v['ground_truth']) if t is not None and len(str(t)) < 80}
+for path in glob.glob(reference + '/../data/benchmarks/*.jsonl'):
+    rows = [json.loads(line) for line in open(path, encoding='utf-8')]
+    texts |= {str(r['answer'] if 'answer' in r else r['reward_model']['ground_truth']) for r in rows}
+texts = sorted(texts)
 responses = [v['response'][-400:] for v in vectors]
 macros = sorted(proto.MAC)
 pieces = r'''\frac \dfrac \tfrac \sqrt \text{ \text \mbox \textbf{ \overline{ \boxed{ \boxed \left \right \begin{pmatrix} \end{pmatrix}

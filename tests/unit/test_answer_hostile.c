@@ -16,7 +16,7 @@
 #include "base/random.h"
 
 /* Far above what the limits allow on any machine, sanitizers included, and far below what is not limited. */
-#define LONGEST_SECONDS 5.0
+#define LONGEST_SECONDS 2.0
 
 static struct jrl_text view(const struct jrl_buffer *b)
 {
@@ -149,6 +149,8 @@ static void test_amplification(void **state)
     judge_repeated("- ", 30000, "", "5.5", NULL);
 }
 
+#define DEAR "y!+x!,y!+x!,y!+x!,y!+x!,y!+x!,y!+x!,y!+x!,"
+
 static void test_length(void **state)
 {
     struct jrl_buffer b = { 0 };
@@ -168,6 +170,14 @@ static void test_length(void **state)
     jrl_buffer_append_str(&b, "1)");
     judge("many parts", &b, (const char *)(jrl_buffer_append_byte(&b, 0), b.len--, b.data), "equal text");
     judge("many parts", &b, "(1,2)", "differs");
+    b.len = 0;
+    jrl_buffer_append_str(&b, "(");
+    repeat(&b, "x!+y!,", 63); /* as many as are compared, and dear ones */
+    jrl_buffer_append_str(&b, "1)");
+    judge("dear parts", &b, "(" DEAR DEAR DEAR DEAR DEAR DEAR DEAR DEAR DEAR "1)", "equal value");
+    b.len--;
+    jrl_buffer_append_str(&b, ",1)");
+    judge("65 parts", &b, "(" DEAR DEAR DEAR DEAR DEAR DEAR DEAR DEAR DEAR "1,1)", "limit");
     jrl_buffer_release(&b);
 }
 
