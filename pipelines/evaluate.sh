@@ -35,15 +35,12 @@ sample() { # NAME SHARD
 }
 
 judge() { # NAME SHARD: what can be made from the samples at any time
-    local file log status=0
-    file=$(verdict_file "$1" "$2") log=$out/log/$(part "$1" "$2").log
+    local file
+    file=$(verdict_file "$1" "$2")
     [ ! -f "$file" ] || return 0
     [ -z "${opt[judge]}" ] || [ -d "${opt[judge]}" ] || fail 3 "no folder '${opt[judge]}' of a judge, and $1$(of_shard "$2") is to be judged"
-    pipeline "$log" "$(verdict_command "$1" "$2")$(printf '> %q' "$file.tmp")" || status=$?
-    [ "$status" -eq 0 ] || report_failure "$status" "$log" "verdicts on $1$(of_shard "$2")"
-    sync "$file.tmp"
-    mv -f "$file.tmp" "$file"
-    sync "$(dirname "$file")"
+    [ -n "${opt[judge]}" ] || rm -f "$file.part" # the rules alone begin again
+    resumable "$file" "$out/log/$(part "$1" "$2").log" "verdicts on $1$(of_shard "$2")" "$(verdict_command "$1" "$2")"
 }
 
 # The shards of a benchmark as if there had been one. Their headers say what they were sampled with.

@@ -54,6 +54,23 @@ ok 'jrl-eval sees who found what' jq -e '[.. | objects | select(has("judge")) | 
     all(.by_rule == 1 and .by_judge == 2 and .incorrect == 1 and .invalid == 1 and .other == 3)' <(jrl-eval --json judged.jrl)
 ok 'rules first, in one pipe' test "$(jrl-verify --rule dapo verified.jrl | judge | jrl-view | jq -c '[.verifier, .rule_correct, .correct]' | head -n 1)" = '["dapo",false,true]'
 
+# A cut output is taken up: groups of two, one of them with verdicts that no judge gave.
+for uid in 1 2 3; do for sample in 0 1; do rollout $uid $sample "$([ $sample = 0 ] && echo Z || echo no)" false | sed 's/"samples":8/"samples":2/'; done; done | pack -o pairs.jrl
+judge pairs.jrl -o pairs.judged.jrl
+of_judge() { jrl-view | jq -c -r .judge_verdict | tr '\n' ' '; }
+judge --compress none pairs.jrl > raw.jrl
+size=$(wc -c < raw.jrl)
+resumed() { head -c "$1" raw.jrl > part.jrl && cmp <(jrl-view pairs.judged.jrl) <(judge --resume part.jrl pairs.jrl | jrl-view); }
+for k in 3 4 5 6; do ok "resumes from $k sevenths" resumed $((size * k / 7)); done
+ok 'resumes from all' resumed "$size"
+jrl-view --header pairs.judged.jrl | sed -n '1p; 2,3s/"judge_verdict":"[AB]"/"judge_verdict":"K"/p' | jrl-pack -o kept.jrl
+ok 'what is there is not asked again' test "$(judge --resume kept.jrl pairs.jrl | of_judge)" = 'K K A B A B '
+ok 'not with another prompt' fails_with 3 'made with prompt=.*, this run has prompt=' bash -c 'echo "{question} {answer} {response}" > other.txt; jrl-judge --policy judge --prompt other.txt --max-tokens 60 --resume kept.jrl pairs.jrl -o no.jrl'
+ok 'not with other options' fails_with 3 'made with max_tokens=60, this run has max_tokens=50' jrl-judge --policy judge --prompt ask.txt --max-tokens 50 --resume kept.jrl pairs.jrl -o no.jrl
+ok 'not on other responses' fails_with 3 'record 2.*another response in the place' judge --resume kept.jrl <(jrl-view pairs.jrl | sed '2s/"text":"no"/"text":"yes"/' | pack) -o no.jrl
+ok 'not on another input' fails_with 3 'group of uid 1 is not the next' judge --resume kept.jrl <(jrl-view pairs.jrl | tail -n 4 | pack) -o no.jrl
+ok 'not from what no judge saw' fails_with 3 "no 'judging'" judge --resume pairs.jrl pairs.jrl -o no.jrl
+
 # What is asked.
 verdicts() { "$@" | jrl-view | jq -c -r .judge_verdict | tr '\n' ' '; }
 field() { jrl-view verified.jrl | sed -n 2p | jq -c "$1" | jrl-pack --kind rollout; } # the second rollout, changed

@@ -94,6 +94,10 @@ ok 'with a judge' quiet "$evaluate" "${few[@]}" --benchmarks Minerva,HMMT25 "${j
 ok 'which is asked about what the rule rejects' jq -e -s 'length == 4 and all(.rule_correct == false and .judge_correct == false and (.judge | length) == 32)' \
     <(jrl-view --plain --fields rule_correct,judge_correct,judge judged/Minerva.jrl)
 ok 'and is named below the table' grep -q "^verdicts: rule polaris, then judge other ($(jrl-model hash other)) on what it rejects" judged/table.txt
+mkdir judging && cp -R judged/problems judged/samples judged/recipe judging
+jrl-view --header judged/Minerva.jrl | sed '1,3!d; s/"judge_verdict":"[^"]*"/"judge_verdict":"kept"/' | jrl-pack -o judging/Minerva.jrl.part
+ok 'verdicts that a kill left' quiet "$evaluate" judging
+ok 'are not asked for again' same_text "$(of judging/Minerva.jrl judge_verdict | head -n 1)" '"kept"'
 cut -c 2- judge.txt > other.txt
 ok 'another prompt is refused' fails_with 2 'options differ' "$evaluate" --judge-prompt other.txt judged
 ok 'and accepted with --change' quiet "$evaluate" --judge-prompt other.txt --change judged

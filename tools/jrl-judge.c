@@ -10,6 +10,7 @@
 #include "base/utf8.h"
 #include "data/group.h"
 #include "data/prompt.h"
+#include "data/resume.h"
 #include "data/scalar.h"
 #include "data/verdict.h"
 
@@ -20,7 +21,7 @@ enum {
 };
 
 struct config {
-    const char *policy, *prompt, *template, *too_long, *reward_text;
+    const char *policy, *prompt, *template, *too_long, *reward_text, *resume;
     bool empty_question, again;
     int64_t max_tokens, max_prompt_tokens, max_rejected, batch, prefill_tokens;
     struct jrl_reward reward; /* with reward_text */
@@ -30,6 +31,8 @@ struct judge {
     const struct config *cfg;
     struct jrl_io *io;
     struct jrl_asker asker;
+    struct jrl_resume resume;
+    int64_t n_resumed; /* of its group */
     struct jrl_judge_prompt prompt;
     struct jrl_truths truths;
     struct jrl_buffer answer, text;
@@ -40,6 +43,7 @@ struct judge {
 /* A rollout on its way: what the rules said, and how much of the response the judge does not see. */
 struct item {
     struct jrl_record rec;
+    bool resumed; /* with its verdict, from --resume */
     bool rule_correct;
     int64_t n_cut;
 };
@@ -72,6 +76,8 @@ static int write_rollout(void *ctx, void *p, const struct jrl_response *response
     bool accepts = false;
     int rc;
 
+    if (item->resumed)
+        return jrl_io_write(j->io, rec);
     if (response) {
         jrl_response_decode(&j->text, policy->tokenizer, response->tokens, (size_t)response->n);
         verdict = jrl_judge_verdict((struct jrl_text){ jrl_buffer_str(&j->text), j->text.len });
@@ -163,14 +169,49 @@ static int ask(struct judge *j, const struct jrl_record *rec, struct item *item)
     return jrl_asker_ask(&j->asker, item, key.uid, key.has_draw ? (uint64_t)key.draw : 0, &j->tokens, 1);
 }
 
+/* JRL_EOF: the group of this rollout is not there. */
+static int take_resumed(struct judge *j, const struct jrl_record *rec)
+{
+    struct jrl_group *group = &j->resume.group;
+    struct jrl_group_key key;
+    struct jrl_text here, there;
+    struct jrl_record *judged;
+    struct item *item;
+    int64_t sample, sample_there;
+
+    if (!j->resume.path || group->n == 0)
+        return JRL_EOF;
+    if (jrl_group_key_read(&key, rec, &j->io->err) < 0)
+        return jrl_io_fail_here(j->io);
+    if (jrl_resume_find(&j->resume, &key) != JRL_OK)
+        return JRL_EOF;
+    judged = &group->records[j->n_resumed];
+    if (read_text(j, rec, "text", &here) < 0 || jrl_record_i64(rec, "sample", &sample, &j->io->err) < 0)
+        return j->io->err.status;
+    if (jrl_record_str(judged, "text", &there.data, &there.len_bytes, NULL) < 0 || jrl_record_i64(judged, "sample", &sample_there, NULL) < 0 ||
+        sample != sample_there || here.len_bytes != there.len_bytes || memcmp(here.data, there.data, here.len_bytes) != 0)
+        return jrl_io_fail(j->io, JRL_ERR_INPUT, "cannot resume from '%s': there is another response in the place of this one", j->resume.path);
+    item = jrl_xcalloc(1, sizeof *item);
+    item->resumed = true;
+    item->rec = *judged;
+    *judged = (struct jrl_record){ 0 };
+    jrl_asker_pass(&j->asker, item);
+    if (++j->n_resumed < group->n)
+        return JRL_OK;
+    j->n_resumed = 0;
+    return jrl_resume_next(&j->resume, &j->io->err);
+}
+
 static int take_rollout(void *ctx, const struct jrl_record *rec)
 {
     struct judge *j = ctx;
     struct item *item;
     bool correct;
-    int rc = read_rule(j, rec, &correct);
+    int rc = take_resumed(j, rec);
 
-    if (rc < 0)
+    if (rc != JRL_EOF)
+        return rc;
+    if ((rc = read_rule(j, rec, &correct)) < 0)
         return rc;
     item = jrl_xcalloc(1, sizeof *item);
     item->rule_correct = correct;
@@ -220,6 +261,35 @@ static int open_judge(struct judge *j, struct config *cfg, struct jrl_error *err
     return (rc = check_prompt(j, err)) < 0 ? rc : jrl_asker_start(a, err);
 }
 
+/* All that decides what the verdicts on a given input are, for --resume to compare: words "name=value". */
+static char *describe(const struct judge *j)
+{
+    const struct config *cfg = j->cfg;
+    const struct jrl_chat_model *p = &j->asker.policy;
+
+    return jrl_xasprintf("policy=%s dtype=%s template=%s prompt=%s empty_question=%d too_long=%s max_tokens=%" PRId64 " max_prompt_tokens=%" PRId64 " reward=%s",
+                         p->id, jrl_dtype_name(p->model.dtype), p->chat.format->name, j->prompt.digest, cfg->empty_question, cfg->too_long,
+                         cfg->max_tokens, cfg->max_prompt_tokens, cfg->reward_text ? cfg->reward_text : "kept");
+}
+
+static int run(struct judge *j, struct jrl_io *io)
+{
+    char *judging = describe(j);
+    int rc = JRL_OK;
+
+    jrl_io_note(io, "policy", j->asker.policy.id);
+    jrl_io_note(io, "prompt", j->prompt.digest);
+    jrl_io_header_str(io, "judging", judging);
+    if (j->cfg->resume)
+        rc = jrl_resume_open(&j->resume, j->cfg->resume, "judging", judging, &io->err);
+    free(judging);
+    if (rc < 0 || (rc = jrl_asker_run(&j->asker)) < 0)
+        return rc;
+    if (j->n_resumed > 0)
+        return jrl_fail(&io->err, JRL_ERR_INPUT, "cannot resume from '%s': its last group has more rollouts than the input's", j->resume.path);
+    return jrl_resume_end(&j->resume, &io->err);
+}
+
 static void report(const struct judge *j)
 {
     jrl_log_info("%" PRId64 " of %" PRId64 " rollouts judged, %" PRId64 " of them right", j->n_asked, j->io->n_in, j->n_accepted);
@@ -231,6 +301,7 @@ static void report(const struct judge *j)
 
 static void close_all(struct judge *j)
 {
+    jrl_resume_close(&j->resume);
     jrl_asker_close(&j->asker);
     jrl_judge_prompt_release(&j->prompt);
     jrl_truths_release(&j->truths);
@@ -260,6 +331,7 @@ int main(int argc, char **argv)
         JRL_OPT_FLAG(0, "empty-question", &cfg.empty_question, "leave the question empty, as the published evaluation does"),
         JRL_OPT_STR(0, "reward", &cfg.reward_text, "RIGHT:WRONG[:NOFORMAT[:TRUNCATED]]", "set the reward too, by the final verdict"),
         JRL_OPT_FLAG(0, "again", &cfg.again, "judge rollouts anew that have a verdict of a judge"),
+        JRL_OPT_STR(0, "resume", &cfg.resume, "PART", "take whole groups from a cut output of the same options and policy"),
         JRL_OPT_CHOICE(0, "too-long", &cfg.too_long, "cut|refuse", "cut the middle of a response whose prompt is too long, or reject it"),
         JRL_OPT_INT(0, "max-tokens", &cfg.max_tokens, 1, 1e9, "N", "longest answer of the judge, its end token included"),
         JRL_OPT_INT(0, "max-prompt-tokens", &cfg.max_prompt_tokens, 0, 1e9, "N", "longest prompt; 0: what the model's positions leave"),
@@ -283,9 +355,7 @@ int main(int argc, char **argv)
     if (open_judge(&j, &cfg, &err) < 0)
         jrl_die(&err);
     jrl_io_open_filter(&io, &tool, n_args ? args[0] : NULL, NULL);
-    jrl_io_note(&io, "policy", j.asker.policy.id);
-    jrl_io_note(&io, "prompt", j.prompt.digest);
-    rc = jrl_asker_run(&j.asker);
+    rc = run(&j, &io);
     report(&j);
     rc = jrl_io_finish(&io, rc);
     close_all(&j);

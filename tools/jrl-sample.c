@@ -221,7 +221,7 @@ static int sample(struct sampler *s, struct jrl_io *io, const char *operand, con
     jrl_io_header_str(io, "sampling", sampling);
     if (jrl_record_str(jrl_reader_header(io->in), "kind", &kind, &len, NULL) == JRL_OK && len == 7 && memcmp(kind, "rollout", 7) == 0)
         rc = jrl_io_fail(io, JRL_ERR_INPUT, "the input holds rollouts, which are answered already; give problems");
-    else if (s->cfg->resume && (rc = jrl_resume_open(&s->resume, s->cfg->resume, sampling, &io->err)) < 0)
+    else if (s->cfg->resume && (rc = jrl_resume_open(&s->resume, s->cfg->resume, "sampling", sampling, &io->err)) < 0)
         rc = io->err.status;
     else {
         if ((rc = jrl_asker_run(&s->asker)) >= 0)

@@ -17,31 +17,30 @@ static int fail_difference(const char *path, const char *have, const char *want,
                     (int)strcspn(have + start, " "), have + start, (int)strcspn(want + start, " "), want + start);
 }
 
-static int check_header(struct jrl_resume *r, const char *sampling, struct jrl_error *err)
+static int check_header(struct jrl_resume *r, const char *key, const char *want, struct jrl_error *err)
 {
     const char *text;
     size_t len;
     char *have;
     int rc = JRL_OK;
 
-    if (jrl_record_str(jrl_reader_header(r->reader), "sampling", &text, &len, NULL) < 0)
-        return jrl_fail(err, JRL_ERR_INPUT, "cannot resume from '%s': its header has no 'sampling'; is it an output of jrl-sample?",
-                        r->path);
+    if (jrl_record_str(jrl_reader_header(r->reader), key, &text, &len, NULL) < 0)
+        return jrl_fail(err, JRL_ERR_INPUT, "cannot resume from '%s': its header has no '%s'; is it an output of this program?", r->path, key);
     have = jrl_xstrndup(text, len);
-    if (strcmp(have, sampling) != 0)
-        rc = fail_difference(r->path, have, sampling, err);
+    if (strcmp(have, want) != 0)
+        rc = fail_difference(r->path, have, want, err);
     free(have);
     return rc;
 }
 
-int jrl_resume_open(struct jrl_resume *r, const char *path, const char *sampling, struct jrl_error *err)
+int jrl_resume_open(struct jrl_resume *r, const char *path, const char *key, const char *want, struct jrl_error *err)
 {
     int rc;
 
     *r = (struct jrl_resume){ .fd = open(path, O_RDONLY | O_CLOEXEC), .path = jrl_xstrdup(path) };
     if (r->fd < 0)
         return jrl_fail_errno(err, JRL_ERR_INPUT, "cannot open '%s'", path);
-    if ((rc = jrl_reader_new(&r->reader, r->fd, path, NULL, err)) < 0 || (rc = check_header(r, sampling, err)) < 0)
+    if ((rc = jrl_reader_new(&r->reader, r->fd, path, NULL, err)) < 0 || (rc = check_header(r, key, want, err)) < 0)
         return rc;
     return jrl_resume_next(r, err);
 }
