@@ -1,10 +1,34 @@
 /* algebra.c - the comparison from end to end, its memory, and the test points. */
+#include <pthread.h>
 #include <stdlib.h>
 
 #include "answer/algebra_private.h"
 #include "base/random.h"
 
 enum { KEPT_LIMBS = 64 };
+
+/* MPFR keeps pi and its like for each thread that computes, and does not notice when the thread ends. */
+static pthread_key_t thread_key;
+static pthread_once_t key_once = PTHREAD_ONCE_INIT;
+static bool have_key;
+
+static void thread_ends(void *unused)
+{
+    (void)unused;
+    mpfr_free_cache2(MPFR_FREE_LOCAL_CACHE);
+}
+
+static void make_key(void)
+{
+    have_key = pthread_key_create(&thread_key, thread_ends) == 0;
+}
+
+static void free_caches_with_thread(void)
+{
+    pthread_once(&key_once, make_key);
+    if (have_key && !pthread_getspecific(thread_key))
+        pthread_setspecific(thread_key, &thread_key); /* anything but NULL: the hook runs */
+}
 
 struct jrl_algebra *jrl_algebra_new(void)
 {
@@ -104,6 +128,7 @@ enum jrl_identity jrl_algebra_identity(struct jrl_algebra *a, struct jrl_text u,
 {
     enum jrl_identity result;
 
+    free_caches_with_thread();
     a->work = 0;
     if (!jrl_algebra_gate(a, u, v) || !jrl_algebra_lex(a, u, v) || !jrl_algebra_parse(a))
         result = a->failure;

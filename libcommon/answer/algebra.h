@@ -14,11 +14,11 @@ enum jrl_identity {
     JRL_IDENTITY_LIMIT,     /* a stated limit was reached before the answer was known */
 };
 
-/* Working memory, reused from call to call. One a thread. */
+/* Working memory, reused from call to call. One a thread; any thread may free it. */
 struct jrl_algebra;
 
 struct jrl_algebra *jrl_algebra_new(void);
-/* NULL is fine. Also frees what MPFR keeps for the calling thread. */
+/* NULL is fine. */
 void jrl_algebra_free(struct jrl_algebra *a);
 
 /* Is U - V identically zero? Letters are complex variables, roots and logarithms have their principal branches, decimals are

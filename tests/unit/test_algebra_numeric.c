@@ -1,4 +1,5 @@
 /* Equality of expressions (answer/algebra.h): the test by numbers, branches, limits, hostile texts. */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -287,12 +288,44 @@ static void test_random_expressions(void **state)
     jrl_buffer_release(&f);
 }
 
+struct worker {
+    pthread_t thread;
+    struct jrl_algebra *algebra;
+    int n_equal;
+};
+
+static void *work(void *argument)
+{
+    struct worker *w = argument;
+
+    for (int i = 0; i < 200; i++)
+        w->n_equal += jrl_algebra_identity(w->algebra, text("ln(8)+2sqrt(3)"), text("sqrt(12)+3ln(2)")) == JRL_IDENTITY_EQUAL;
+    return NULL;
+}
+
+/* Memory made by one thread, used by another that ends before it is freed. */
+static void test_threads(void **state)
+{
+    struct worker workers[4] = { 0 };
+
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        workers[i].algebra = jrl_algebra_new();
+        assert_int_equal(pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);
+    }
+    for (int i = 0; i < 4; i++) {
+        pthread_join(workers[i].thread, NULL);
+        assert_int_equal(workers[i].n_equal, 200);
+        jrl_algebra_free(workers[i].algebra);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_decimals_beside_symbols), cmocka_unit_test(test_identities), cmocka_unit_test(test_branches),
         cmocka_unit_test(test_factorials), cmocka_unit_test(test_no_value), cmocka_unit_test(test_precision), cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_hostile), cmocka_unit_test(test_random_expressions),
+        cmocka_unit_test(test_hostile), cmocka_unit_test(test_random_expressions), cmocka_unit_test(test_threads),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);
