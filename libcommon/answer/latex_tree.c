@@ -296,7 +296,7 @@ static int32_t read_nodes(struct jrl_latex_work *w, size_t *at, struct closer cl
     size_t run = SIZE_MAX; /* where the text begins that has no node yet */
     struct jrl_latex_token t = { .kind = LATEX_CHARACTER };
 
-    if (++w->depth > JRL_LATEX_MAX_DEPTH && w->end == JRL_LATEX_DONE)
+    if (++w->depth > 1 + JRL_LATEX_MAX_DEPTH && w->end == JRL_LATEX_DONE) /* the text itself is no group */
         w->end = JRL_LATEX_ABORTED;
     while (t.kind != LATEX_END && jrl_latex_step(w)) {
         int32_t i;

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes answer.jsonl: verdicts of the rules' executable reference on inputs written here. make_answer.py REFERENCE
+"""Writes answer.jsonl, verdicts of the rules' executable reference on inputs written here, and answer-forms.jsonl, what
+its parts make of texts. make_answer.py REFERENCE
 
 REFERENCE is the folder with proto.py and proto_all.py (the specification's, Python 3 with mpmath). Inputs are short and
 ours; verdicts are the reference's, and every line stays reviewable by the rules' description in jrl-verify(1)."""
@@ -196,8 +197,38 @@ def line(rule, response, truth):
     return {'id': f'golden/{rule}', 'verifier': rule, 'response': response, 'ground_truth': truth, 'expected': {'score': score, 'acc': acc, 'pred': pred}}
 
 
+# Texts for the parts, separated by |; line ends belong to them. LaTeX as text is null where it is given up.
+TEXTS = r"""\frac12|\frac{a}{b}c|\frac{12}|\frac|\frac\pi2|\frac{1}2|\sqrt\frac12|\sqrt[3]{8}|\sqrt [3]{8}|\sqrt[3|a\\[2pt]b|a\\ [2pt]b|a\\*b|\textcolor[a]{b}{c}
+\mathbb{RxC1}|\mathcal{BEg}|\mathfrak{H}h|\bar{xy}|\bar x|\hat|\vec{}|\not=|\c{c}|\"{\i}|\'e|\^\j|\texorpdfstring{a}{b}|\footnote[1]{x}|\item a|\item[b] a
+\(a \pi b\)|\( \pi \)|\(\alpha  x\)|\[x\]y|\[a
+b\]|a\)b\]|{a}}b|{a{b|\begin{center}x\end{center}|\begin{x}y\end{z}w\end{x}|\begin {x}y\end{x}|\begin x|\end{x}a|\begin{array}{cc}1&22\\333&4\end{array}
+\begin{pmatrix}&a\\\\b\end{pmatrix}|\begin{pmatrix}\end{pmatrix}|\begin{pmatrix}{}\end{pmatrix}|\begin{pmatrix}é&xyz\end{pmatrix}|\begin{tabular}{c}x\end{tabular}
+\begin{theorem}[t]x\end{theorem}|\begin{verbatim}\x{\end{verbatim}y|\begin{verbatim}x|\begin{align*}a&b\\c\end{align*}|\verb|x|\verb!x!y|\verb x|\verb
+a%b|a%b
+ c|a%b
+
+c|a---b--c-d|``a''|!`?`~&|\%\&\#\_\{\}|\ a|\, b|\cite[a][b]{c}d|\newcommand{\a}[1]{b}c|\hspace*{1pt}x|\hspace* {1pt}x|\mbox{12}3|\ensuremath{1}2|\cfrac12|\unheardof{5}6
+\date|\date{x}y|\section{x}|\includegraphics{x}|\pi数|\pi 数|\数x|\textbf{a}\emph{b}|\text{a}{b}|a  b
+  c|\\|a\|\ |{[a]}|\sqrt[{]}]{x}|\sqrt[[a]b]{x}|\nicefrac{1}{2}\overline{ab}|\textfrac|\circ|\dots\ldots|\left(\right)|x^{2}_{3}|\operatorname{lcm}(a)
+ 5 |\text{ 5 }|5\text{ cm}|\text{ a}\text{ b}|x=5|xy=5|xyz=5|a=b=c|.5|{.5}| .5|\frac12\frac34|\frac1|\frac{1}2|\sqrt3+\sqrt{2}|\sqrt|0.5|1/2|-1/2|01/2|1/-2|1/2/3|50\%
+90^\circ|90^{\circ}|\tfrac12|\left(1\right)|\rightarrow|a\!b|\$5|$5$|5%|5 or 6|5 and 6|2 million|3 billion|1 trillion|5 cm^2|5 centimeters|5 feet|5 inches|Monday|hours
+5 degrees|{5}|{a}{b}|1,\! 000|1,000|1,000,000|1,000,000,000|1,0000|12,345.0|5.0|5.|005|-0|1e3|1e-9|1e23|2000.99999999|2,000.99999999|- 5|4 2/3|1 2 3|ΑΣ|İ|(1, 2)|√2|2π
+\pi\infty\cup\cdot\times|\sqrt{2}\pi|4\frac{2}{3}|٣|1_0|inf|nan|$\frac{1}{2}$|A\%B|\text{}|\text{a}
+""".replace('\\verb|x|', '\\verb+x+')
+FORMS = TEXTS.split('|')
+
+
+def forms(text):
+    try:
+        latex = proto_all.P.latex_to_text(text)
+    except proto_all.P.Abort:
+        latex = None
+    return {'text': text, 'latex': latex, 'mathd': proto_all.P.mathd(text), 'normal': proto_all.P.normalize(text)}
+
+
 lines = [line('polaris', 'so \\boxed{' + given + '}', truth) for given, truth in PAIRS]
 lines += [line('deepscaler', '<think>1</think>\\boxed{' + given + '}', truth) for given, truth in PAIRS[::3]]
 lines += [line(rule, response, truth) for rules, response, truth in RESPONSES for rule in rules.split()]
-with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), 'answer.jsonl'), 'w', encoding='utf-8') as f:
-    f.writelines(json.dumps(x, ensure_ascii=False) + '\n' for x in lines)
+for name, rows in ('answer', lines), ('answer-forms', map(forms, FORMS)):
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), name + '.jsonl'), 'w', encoding='utf-8') as f:
+        f.writelines(json.dumps(x, ensure_ascii=False) + '\n' for x in rows)
