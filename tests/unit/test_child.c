@@ -145,6 +145,7 @@ static void test_talks_too_much(void **state)
     jrl_child_free(c);
     fails("read -r x; printf 'a\\nb\\n'; sleep 30", 0, "wrote more than one line");
     fails("yes", 0, "wrote more than one line");
+    fails("cat /dev/zero", 0, "answered with a line that is too long");
     fails_to_finish("read -r x; echo a; cat; echo b", 5, "wrote more than one line for the last record");
 }
 
