@@ -48,6 +48,19 @@ static inline __attribute__((always_inline)) void jrl_load_words(__m512i r[16], 
     jrl_transpose_dwords(r);
 }
 
+/* 32 rows of 16 bf16 each, LD bytes apart, as words: r[i] holds the pairs of rows 2 i and 2 i + 1. */
+static inline __attribute__((always_inline)) void jrl_load_pairs(__m512i r[16], const char *x, int64_t ld)
+{
+    const __m512i turns = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4,
+                                           19, 3, 18, 2, 17, 1, 16, 0);
+#pragma GCC unroll 16
+    for (int64_t pair = 0; pair < 16; pair++) {
+        const __m256i even = _mm256_loadu_si256((const __m256i *)(x + 2 * pair * ld));
+        const __m256i odd = _mm256_loadu_si256((const __m256i *)(x + (2 * pair + 1) * ld));
+        r[pair] = _mm512_permutexvar_epi16(turns, _mm512_inserti64x4(_mm512_castsi256_si512(even), odd, 1));
+    }
+}
+
 /* The bf16 of a word as f32: the one with the even index lies in the lower half. */
 static inline __m512 jrl_even_half(__m512i words)
 {
@@ -56,6 +69,13 @@ static inline __m512 jrl_even_half(__m512i words)
 static inline __m512 jrl_odd_half(__m512i words)
 {
     return _mm512_castsi512_ps(_mm512_and_si512(words, _mm512_set1_epi32((int)0xffff0000)));
+}
+
+/* 32 bf16 as f32. */
+static inline void jrl_store_widened(float *to, __m512i x)
+{
+    _mm512_storeu_si512(to, _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(x)), 16));
+    _mm512_storeu_si512(to + 16, _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(x, 1)), 16));
 }
 
 #define JRL_WORDS_ROWS 6 /* at a time: 12 chains beside 16 words of a tile */

@@ -46,19 +46,6 @@ static inline void load_whole_rows(__m512i r[16], const jrl_bf16 *x, int64_t ld)
         r[i] = _mm512_loadu_si512(x + i * ld);
 }
 
-/* 32 rows k of 16 columns, as pairs. */
-static inline void load_whole_pairs(__m512i r[16], const jrl_bf16 *x, int64_t ld)
-{
-    const __m512i turns = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4,
-                                           19, 3, 18, 2, 17, 1, 16, 0);
-#pragma GCC unroll 16
-    for (int64_t pair = 0; pair < 16; pair++) {
-        const __m256i even = _mm256_loadu_si256((const __m256i *)(x + 2 * pair * ld));
-        const __m256i odd = _mm256_loadu_si256((const __m256i *)(x + (2 * pair + 1) * ld));
-        r[pair] = _mm512_permutexvar_epi16(turns, _mm512_inserti64x4(_mm512_castsi256_si512(even), odd, 1));
-    }
-}
-
 static inline void store_tile(char *tile, const __m512i r[16])
 {
 #pragma GCC unroll 16
@@ -93,7 +80,7 @@ static inline void pack_whole(char *to, const jrl_bf16 *x, int64_t ld, bool k_to
     if (k_together)
         load_whole_rows(r, x, ld);
     else
-        load_whole_pairs(r, x, ld);
+        jrl_load_pairs(r, (const char *)x, 2 * ld);
     if (k_together == as_pairs)
         jrl_transpose_dwords(r);
     store_tile(to, r);

@@ -1,4 +1,4 @@
-/* matmul_avx512.c - products of f32, and of bf16 widened to f32, with AVX-512. */
+/* matmul_avx512.c - products of f32 with AVX-512; those of bf16 are in matmul_words_avx512.c. */
 #include <immintrin.h>
 
 #include "kernels/cpu/dwords_avx512.h"
@@ -17,22 +17,11 @@ typedef __m512 vector;
 static inline __attribute__((always_inline)) void lanes_from_rows(float *to, const struct jrl_product *p, enum jrl_dtype dtype,
                                                                   int64_t j, int64_t k)
 {
-    const char *rows = (const char *)p->b + (j * p->b_column + k) * jrl_dtype_bytes(dtype);
-    const int64_t row_bytes = p->b_column * jrl_dtype_bytes(dtype);
     __m512i r[16];
 
-    jrl_load_words(r, rows, row_bytes);
-    if (dtype == JRL_BF16) {
-#pragma GCC unroll 16
-        for (int i = 0; i < 16; i++) {
-            STORE(to + 2 * i * 2 * LANES, jrl_even_half(r[i]));
-            STORE(to + (2 * i + 1) * 2 * LANES, jrl_odd_half(r[i]));
-        }
-        return;
-    }
-    for (int half = 0; half < 2; half++, to += 16 * 2 * LANES) {
-        if (half)
-            jrl_load_words(r, rows + 64, row_bytes);
+    (void)dtype;
+    for (int64_t half = 0; half < 2; half++, to += 16 * 2 * LANES) {
+        jrl_load_words(r, (const char *)((const float *)p->b + j * p->b_column + k + 16 * half), p->b_column * 4);
 #pragma GCC unroll 16
         for (int i = 0; i < 16; i++)
             _mm512_storeu_si512(to + i * 2 * LANES, r[i]);
@@ -42,4 +31,3 @@ static inline __attribute__((always_inline)) void lanes_from_rows(float *to, con
 #include "kernels/cpu/matmul_vector.h"
 
 const struct jrl_product_kernel jrl_product_avx512_f32 = PRODUCT_KERNEL(f32);
-const struct jrl_product_kernel jrl_product_avx512_bf16 = PRODUCT_KERNEL(bf16);

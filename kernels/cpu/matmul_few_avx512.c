@@ -18,11 +18,8 @@ static void pack_rows(const struct few *f, char *packed)
     float *to = (float *)packed;
 
     for (int64_t k = 0; k < f->k; k += JRL_BLOCK)
-        for (int64_t i = 0; i < f->m; i++, to += JRL_BLOCK) {
-            const __m512i row = _mm512_maskz_loadu_epi16(jrl_first_of_32(f->k - k), f->a + i * f->lda + k);
-            vec_store(to, vec_widen(_mm512_castsi512_si256(row)));
-            vec_store(to + 16, vec_widen(_mm512_extracti64x4_epi64(row, 1)));
-        }
+        for (int64_t i = 0; i < f->m; i++, to += JRL_BLOCK)
+            jrl_store_widened(to, _mm512_maskz_loadu_epi16(jrl_first_of_32(f->k - k), f->a + i * f->lda + k));
 }
 
 /* A tile of a strip: in place, or one block of it copied and filled up with zeros. */

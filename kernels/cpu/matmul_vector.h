@@ -40,7 +40,7 @@ static void pack_strip_f32(void *to, const struct jrl_product *p, int64_t i, int
     pack_strip(to, p, JRL_F32, i, rows, k, blocks);
 }
 
-static void pack_strip_bf16(void *to, const struct jrl_product *p, int64_t i, int64_t rows, int64_t k, int64_t blocks)
+static inline void pack_strip_bf16(void *to, const struct jrl_product *p, int64_t i, int64_t rows, int64_t k, int64_t blocks)
 {
     pack_strip(to, p, JRL_BF16, i, rows, k, blocks);
 }
@@ -81,7 +81,7 @@ static void pack_group_f32(void *to, const struct jrl_product *p, int64_t j, int
     pack_group(to, p, JRL_F32, j, columns, k, blocks);
 }
 
-static void pack_group_bf16(void *to, const struct jrl_product *p, int64_t j, int64_t columns, int64_t k, int64_t blocks)
+static inline void pack_group_bf16(void *to, const struct jrl_product *p, int64_t j, int64_t columns, int64_t k, int64_t blocks)
 {
     pack_group(to, p, JRL_BF16, j, columns, k, blocks);
 }
