@@ -149,7 +149,7 @@ for answer in 'no JSON;not valid JSON' '[1];not a JSON object' '{"correct":true}
 done
 wrong 'two answers' 'record 1: .* wrote more than one line' 'while read -r a; do printf "{\"reward\":1}\n{\"reward\":1}\n"; done'
 wrong 'an exit status at the end' "^jrl-verify: error: '.*' ended with exit status 5 behind the end of its input" 'jq -c --unbuffered "{reward:1}"; exit 5'
-wrong 'a program that does not end' "did not end behind the end of its input within 1 s" 'jq -c --unbuffered "{reward:1}"; exec sleep 60' --exec-timeout 1
+wrong 'a program that does not end' "did not end behind the end of its input within 4 s" 'jq -c --unbuffered "{reward:1}"; exec sleep 60' --exec-timeout 4
 ok 'the first record that fails is named' fails_with 1 'record 123: ' env JRL_THREADS=3 jrl-verify --rule 'exec:while read -r a; do case $a in *:122,\"draw*) exit 1 ;; *) echo "{\"reward\":1}" ;; esac; done' many.jrl
 ok 'what it says on stderr is passed on' bash -c "jrl-verify --rule 'exec:echo hello >&2; jq -c --unbuffered {reward:1}' many.jrl 2>&1 > /dev/null | grep -qx hello"
 

@@ -19,7 +19,7 @@
 #include "base/signals.h"
 
 #define READ_BYTES (64u << 10)
-#define GRACE_SECONDS 1 /* from the end of its output to the end of a process */
+#define GRACE_SECONDS 3 /* from the end of its output to the end of a process */
 
 struct jrl_child {
     char *command;

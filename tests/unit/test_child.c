@@ -37,7 +37,7 @@ static int ask(struct jrl_child *c, const char *line, struct jrl_text *answer)
 /* COMMAND answers N_GOOD times, then fails saying TEXT. */
 static void fails(const char *command, int n_good, const char *text)
 {
-    struct jrl_child *c = start(command, 5);
+    struct jrl_child *c = start(command, 60);
     struct jrl_text answer;
 
     for (int i = 0; i < n_good; i++)
@@ -63,7 +63,7 @@ static void fails_to_finish(const char *command, double timeout_seconds, const c
 
 static void test_in_order(void **state)
 {
-    struct jrl_child *c = start("while read -r x; do echo \"<$x>\"; done", 5);
+    struct jrl_child *c = start("while read -r x; do echo \"<$x>\"; done", 60);
     struct jrl_text answer;
     char line[32], want[32];
 
@@ -92,7 +92,7 @@ static void test_long_lines(void **state)
     line[LEN - 1] = '\n';
     line[LEN] = '\0';
     for (int i = 0; i < 2; i++) {
-        struct jrl_child *c = start(commands[i], 20);
+        struct jrl_child *c = start(commands[i], 60);
 
         assert_int_equal(ask(c, line, &answer), JRL_OK);
         assert_int_equal(answer.len_bytes, i == 0 ? LEN - 1 : 2000000);
@@ -117,13 +117,12 @@ static void test_dead(void **state)
 /* Its input closed: EPIPE, not the death of this process; SIGPIPE is as it was. */
 static void test_closed_input(void **state)
 {
-    struct jrl_child *c = start("exec 0<&-; echo a > /dev/null; sleep 30", 5);
-    struct timespec pause = { 0, 200000000 };
+    struct jrl_child *c = start("read -r x; exec 0<&-; echo a; sleep 30", 60);
     struct jrl_text answer;
     sigset_t pending;
 
     (void)state;
-    nanosleep(&pause, NULL);
+    assert_int_equal(ask(c, "q\n", &answer), JRL_OK);
     assert_int_equal(ask(c, "q\n", &answer), JRL_ERR_RUN);
     assert_non_null(strstr(err.text, "closed its standard input"));
     sigpending(&pending);
@@ -133,20 +132,32 @@ static void test_closed_input(void **state)
 
 static void test_talks_too_much(void **state)
 {
-    struct jrl_child *c = start("read -r x; echo a; sleep 0.1; echo b; sleep 30", 5);
-    struct timespec pause = { 0, 500000000 };
+    struct timespec pause = { 0, 10000000 };
+    char folder[] = "/tmp/jrl-child-XXXXXX", command[256], go[64], done[64];
+    struct jrl_child *c;
     struct jrl_text answer;
 
     (void)state;
+    /* A second line behind the answer, and surely before the next question. */
+    assert_non_null(mkdtemp(folder));
+    snprintf(go, sizeof go, "%s/go", folder);
+    snprintf(done, sizeof done, "%s/done", folder);
+    snprintf(command, sizeof command, "read -r x; echo a; while [ ! -e %s ]; do sleep 0.01; done; echo b; : > %s; sleep 30", go, done);
+    c = start(command, 30);
     assert_int_equal(ask(c, "q\n", &answer), JRL_OK);
-    nanosleep(&pause, NULL);
+    fclose(fopen(go, "we"));
+    for (int i = 0; i < 3000 && access(done, F_OK) != 0; i++)
+        nanosleep(&pause, NULL);
     assert_int_equal(ask(c, "q\n", &answer), JRL_ERR_RUN);
     assert_non_null(strstr(err.text, "wrote more than one line for the record before this one"));
     jrl_child_free(c);
+    unlink(go);
+    unlink(done);
+    rmdir(folder);
     fails("read -r x; printf 'a\\nb\\n'; sleep 30", 0, "wrote more than one line");
     fails("yes", 0, "wrote more than one line");
     fails("cat /dev/zero", 0, "answered with a line that is too long");
-    fails_to_finish("read -r x; echo a; cat; echo b", 5, "wrote more than one line for the last record");
+    fails_to_finish("read -r x; echo a; cat; echo b", 60, "wrote more than one line for the last record");
 }
 
 static void test_late(void **state)
@@ -166,10 +177,10 @@ static void test_late(void **state)
 static void test_end(void **state)
 {
     (void)state;
-    fails_to_finish("cat; exit 4", 5, "ended with exit status 4 behind the end of its input");
-    fails_to_finish("cat; kill -TERM $$", 5, "was ended by signal 15");
-    fails_to_finish("cat; exec sleep 30", 0.3, "did not end behind the end of its input within 0.3 s");
-    fails_to_finish("cat; exec 1>&-; sleep 30", 0.3, "did not end behind the end of its input within 0.3 s");
+    fails_to_finish("cat; exit 4", 60, "ended with exit status 4 behind the end of its input");
+    fails_to_finish("cat; kill -TERM $$", 60, "was ended by signal 15");
+    fails_to_finish("cat; exec sleep 30", 2, "did not end behind the end of its input within 2 s");
+    fails_to_finish("cat; exec 1>&-; sleep 30", 2, "did not end behind the end of its input within 2 s");
 }
 
 static void test_stop(void **state)
@@ -207,7 +218,7 @@ static bool is_dead(long pid)
 /* What the command started goes with it. */
 static void test_group_is_killed(void **state)
 {
-    struct jrl_child *c = start("read -r x; sleep 1000 > /dev/null & echo $!; cat > /dev/null", 5);
+    struct jrl_child *c = start("read -r x; sleep 1000 > /dev/null & echo $!; cat > /dev/null", 60);
     struct timespec pause = { 0, 10000000 };
     struct jrl_text answer;
     char text[32] = "";
