@@ -90,6 +90,18 @@ static void trim(struct jrl_algebra *a)
  *   4 and 7  sqrt(xy(x+9)) = sqrt(xy)sqrt(x+9), sqrt(x(y+9)) = sqrt(x)sqrt(y+9): both signs of two large numbers */
 enum { SMALL_POINTS = 1 << 0 | 1 << 1 | 1 << 6 };
 
+/* Beyond those, points on the real axis between the numbers that expressions hold: sqrt((x+50)/(x+8)) is
+ * sqrt(x+50)/sqrt(x+8) but for -50 < x < -8. A wrong branch there is no small difference, so doubles do. */
+enum { SIZES = 12, PROBES_OF_ONE = 2 * SIZES, PROBES = 4 * SIZES };
+
+static double probe(int symbol, int number)
+{
+    static const double sizes[SIZES] = { 0.37, 0.81, 1.29, 1.83, 2.53, 3.47, 4.61, 6.43, 8.71, 13.3, 21.7, 37.9 };
+    bool alternate = number >= PROBES_OF_ONE, negative = number % 2;
+
+    return (negative != (alternate && symbol % 2) ? -1 : 1) * sizes[(number / 2 + 5 * symbol) % SIZES];
+}
+
 void jrl_algebra_point(int symbol, int point, double *re, double *im)
 {
     static const struct { double re, im, alternate_re, alternate_im; } directions[ALGEBRA_POINTS] = {
@@ -100,6 +112,11 @@ void jrl_algebra_point(int symbol, int point, double *re, double *im)
     const uint32_t counter[4] = { (uint32_t)symbol, (uint32_t)point, 0, 0 };
     uint32_t random[4];
 
+    if (point >= ALGEBRA_POINTS) {
+        *re = probe(symbol, point - ALGEBRA_POINTS);
+        *im = 0;
+        return;
+    }
     jrl_philox(random, counter, key);
     *re = (1 + 0x1p-34 * random[0]) * (symbol % 2 ? directions[point].alternate_re : directions[point].re);
     *im = (1 + 0x1p-34 * random[1]) * (symbol % 2 ? directions[point].alternate_im : directions[point].im);
@@ -109,6 +126,7 @@ void jrl_algebra_point(int symbol, int point, double *re, double *im)
 static enum jrl_identity test_points(struct jrl_algebra *a)
 {
     int n_points = a->n_symbols > 0 ? ALGEBRA_POINTS : 1;
+    int n_probes = a->n_symbols == 0 ? 0 : a->n_symbols == 1 ? PROBES_OF_ONE : PROBES;
     bool zero;
 
     for (int point = 0; point < n_points; point++) {
@@ -119,6 +137,12 @@ static enum jrl_identity test_points(struct jrl_algebra *a)
         if (!jrl_algebra_precise(a, point, &zero))
             return a->failure;
         if (!zero)
+            return JRL_IDENTITY_DIFFERENT;
+    }
+    for (int i = 0; i < n_probes; i++) {
+        if (!algebra_spend(a, 1 + a->n_code / 50))
+            return a->failure;
+        if (jrl_algebra_surely_different(a, ALGEBRA_POINTS + i))
             return JRL_IDENTITY_DIFFERENT;
     }
     return JRL_IDENTITY_EQUAL;

@@ -76,6 +76,11 @@ static void test_branches(void **state)
     different("sqrt((3-x)**2)", "3-x");
     different("sqrt((1/x+3)**2)", "1/x+3");
     different("(x^3)**(1/3)", "x");
+    different("sqrt((x+50)/(x+8))", "sqrt(x+50)/sqrt(x+8)"); /* only for -50 < x < -8 */
+    different("sqrt((x-2)/(x-3))", "sqrt(x-2)/sqrt(x-3)");   /* only for 2 < x < 3 */
+    different("sqrt((y-x)/(x-3))", "sqrt(y-x)/sqrt(x-3)");
+    equal("sqrt(x/(x+4))", "sqrt(x)/sqrt(x+4)");             /* everywhere */
+    equal("sqrt(-x^2)", "sqrt(x)sqrt(-x)");
     different("sqrt(x*(y+9))", "sqrt(x)sqrt(y+9)");
     different("sqrt(x*y*(x+20))", "sqrt(x*y)sqrt(x+20)");
     different("sqrt(x^2*(x+8))", "sqrt(x^2)sqrt(x+8)");
