@@ -7,7 +7,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 bin=$here/../${JRL_BUILD:-build/release}/bin
 [ ! -d "$bin" ] || PATH=$(cd "$bin" && pwd):$PATH
 
-fail() { echo "$program: error: $2" >&2; exit "$1"; }
+fail() { explained=1; echo "$program: error: $2" >&2; exit "$1"; }
 note() { echo "$program: $*" >&2; }
 
 need_programs() {
@@ -89,6 +89,13 @@ stop() {
 trap 'stop INT' INT
 trap 'stop TERM' TERM
 trap 'stop USR1' USR1
+
+# Bash 5.2 cannot parse a trap's command when the signal came during the first of two command substitutions of one
+# command: it ends with status 2, and `stop` was not called. Whatever else ends with 2 has failed or said why.
+explained=''
+set -E
+trap 'explained=1' ERR
+trap '[ $? -ne 2 ] || [ -n "$explained" ] || exit 75' EXIT
 
 job='' log_bytes=0
 pipeline() { # LOG COMMAND-LINE
