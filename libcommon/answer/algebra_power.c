@@ -70,7 +70,7 @@ static bool power_of_rational(struct jrl_algebra *a, struct constant *x, int64_t
     return jrl_constant_settle(a, x);
 }
 
-/* Exact powers of anything: false in *folded when the exponent is no integer. */
+/* x^y for an exact integer y. */
 static bool integer_power(struct jrl_algebra *a, struct constant *x, const struct constant *y)
 {
     int64_t n = 0;
@@ -184,14 +184,15 @@ bool jrl_constant_sqrt(struct jrl_algebra *a, struct constant *x, bool *folded)
 
 bool jrl_constant_factorial(struct jrl_algebra *a, struct constant *x, int step, bool *folded)
 {
-    int64_t n = x->numerator;
+    int64_t n;
     mpq_ptr q;
 
     *folded = false;
     if (x->kind == CONSTANT_RATIONAL && jrl_constant_sign(a, x) > 0)
         return algebra_limit(a);
-    if (x->kind != CONSTANT_RATIO || x->denominator != 1 || n < 0)
+    if (x->kind != CONSTANT_RATIO || x->denominator != 1 || x->numerator < 0)
         return true;
+    n = x->numerator;
     if (n > ALGEBRA_FACTORIAL)
         return algebra_limit(a);
     *folded = true;
