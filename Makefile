@@ -1,5 +1,5 @@
 # jrl: build, test, install. `make` needs a C compiler, pkg-config and the libraries in README.md.
-# Yours to set: CC CFLAGS LDFLAGS NVCC PREFIX DESTDIR DEPS BUILD DEV
+# Yours to set: CC CFLAGS LDFLAGS NVCC (empty: no GPUs) PREFIX DESTDIR DEPS BUILD DEV
 #   DEPS=DIR    libraries under DIR/lib/pkgconfig (clusters without root)
 #   BUILD=asan  address and undefined-behaviour sanitizers, in its own folder
 #   BUILD=tiles AMX's tile instructions in AVX-512 (tests/tiles), for processors without
@@ -84,7 +84,7 @@ faults := $(out)/tests/faults.so
 
 .PHONY: all deps reference check check-gpu check-slow lint bench bench-peers demo install clean units FORCE
 .SECONDARY:
-all: $(tools)
+all: $(tools) $(if $(NVCC),$(out)/$(plugin))
 
 $(out)/bin/%: $(out)/tools/%.o $(library)
 	@mkdir -p $(@D)
@@ -202,6 +202,7 @@ install: all
 	install -m 755 $(tools) '$(DESTDIR)$(PREFIX)/bin'
 	for s in 1 5 7; do for f in man/*.$$s; do [ ! -e "$$f" ] || install -m 644 "$$f" '$(DESTDIR)$(PREFIX)/share/man/man'$$s || exit 1; done; done
 	cp -R pipelines/. '$(DESTDIR)$(PREFIX)/share/jrl/pipelines'
+	[ ! -e $(out)/$(plugin) ] || { install -d '$(DESTDIR)$(PREFIX)/lib/jrl' && install -m 644 $(out)/$(plugin) '$(DESTDIR)$(PREFIX)/lib/jrl'; }
 
 clean:
 	rm -rf build

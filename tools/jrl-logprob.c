@@ -227,13 +227,13 @@ static void plan_rows(void *ctx, int64_t n_rows, struct jrl_memory_plan *plan)
 
     *plan = (struct jrl_memory_plan){ .n = 0 };
     s->pass.n_rows = n_rows;
-    jrl_plan_model(plan, s->policy, s->pass.dtype, 0);
+    jrl_plan_model(plan, s->policy, s->dev, s->pass.dtype, 0);
     jrl_plan_pass(plan, &s->pass);
 }
 
 static int plan_memory(struct scorer *s, struct jrl_error *err)
 {
-    const int64_t memory = jrl_memory_allowed();
+    const int64_t memory = jrl_memory_allowed(jrl_device_memory_available(s->dev));
     char help[120] = "more --memory or a smaller policy is needed";
     int rc;
 
@@ -250,11 +250,16 @@ static int plan_memory(struct scorer *s, struct jrl_error *err)
 
 static int open_policy(struct scorer *s, struct jrl_error *err)
 {
+    const char *note;
+    bool warn;
     int rc;
 
     if ((rc = jrl_policy_open(&s->policy, s->cfg->policy, err)) < 0 ||
-        (rc = jrl_device_open(&s->dev, jrl_common.device, (int)jrl_common.threads, err)) < 0 ||
-        (rc = plan_memory(s, err)) < 0 || (rc = jrl_policy_id(s->policy, jrl_device_pool(s->dev), s->id, err)) < 0)
+        (rc = jrl_device_open(&s->dev, jrl_common.device, (int)jrl_common.threads, err)) < 0)
+        return rc;
+    note = jrl_device_note(s->dev, &warn);
+    jrl_log_note(note, warn);
+    if ((rc = plan_memory(s, err)) < 0 || (rc = jrl_policy_id(s->policy, jrl_device_pool(s->dev), s->id, err)) < 0)
         return rc;
     s->workspace = jrl_workspace_new();
     jrl_workspace_expect(s->workspace, &s->pass);

@@ -198,12 +198,16 @@ static int report(struct run *r, struct jrl_io *io, int metrics_fd)
 static int start(struct run *r, struct jrl_error *err)
 {
     struct jrl_trainer_settings settings = r->cfg->trainer;
-    const int64_t memory = jrl_memory_allowed();
+    const char *device = strcmp(jrl_common.device, "auto") == 0 ? "cpu" : jrl_common.device;
+    int64_t memory;
     int rc;
 
     r->start = jrl_clock();
-    if ((rc = jrl_device_open(&r->dev, jrl_common.device, (int)jrl_common.threads, err)) < 0)
+    if ((rc = jrl_device_open(&r->dev, device, (int)jrl_common.threads, err)) < 0)
         return rc;
+    if (!jrl_device_is_host(r->dev))
+        return jrl_fail(err, JRL_ERR_USAGE, "training on a GPU is not there yet: --device cpu is needed");
+    memory = jrl_memory_allowed(jrl_device_memory_available(r->dev));
     rc = jrl_trainer_plan_check(&r->plan, &settings, r->dev, r->cfg->policy, memory, err);
     if ((rc = jrl_plan_report(&r->plan, memory, rc, err)) < 0 ||
         (rc = jrl_trainer_open(&r->trainer, r->dev, r->cfg->policy, &settings, err)) < 0)

@@ -8,7 +8,13 @@
 #define SORT_BLOCKS 64  /* choices with top-k or top-p that are made at a time: each has room for a whole vocabulary */
 
 struct choose_call {
-    struct jrl_choice_rule rule;
+    struct rule { /* jrl_choice_rule, without gaps */
+        float inv_temperature;
+        int greedy;
+        int64_t top_k;
+        double top_p;
+        uint64_t seed;
+    } rule;
     const float *logits;
     const struct jrl_row_sums *row_sums;
     const struct jrl_block_sums *block_sums;
@@ -326,7 +332,7 @@ int jrl_cuda_choose_tokens(struct jrl_device *dev, const struct jrl_choose *p, s
         return rc;
     struct jrl_draw *draws = static_cast<struct jrl_draw *>(memory);
     int64_t *rows = reinterpret_cast<int64_t *>(draws + n);
-    c.rule = p->rule;
+    c.rule = { p->rule.inv_temperature, p->rule.greedy, p->rule.top_k, p->rule.top_p, p->rule.seed };
     c.logits = p->logits;
     c.row_sums = p->row_sums;
     c.block_sums = p->block_sums;

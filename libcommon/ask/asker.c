@@ -237,7 +237,7 @@ static int plan_memory(struct jrl_asker *a, struct jrl_error *err)
 {
     struct jrl_engine_plan p = { .policy = a->policy.policy, .config = jrl_policy_config(a->policy.policy), .dev = a->policy.dev,
                                  .limits = a->limits, .max_tokens = a->sampling.max_tokens };
-    const int64_t memory = jrl_memory_allowed();
+    const int64_t memory = jrl_memory_allowed(jrl_device_memory_available(a->policy.dev));
     int rc = jrl_model_dtype(&p.dtype, p.config, jrl_common.dtype, err);
 
     if (rc < 0)
@@ -250,13 +250,19 @@ static int plan_memory(struct jrl_asker *a, struct jrl_error *err)
 int jrl_asker_start(struct jrl_asker *a, struct jrl_error *err)
 {
     struct jrl_chat_model *p = &a->policy;
+    const char *note;
+    bool warn;
     int rc;
 
     if (p->n_stop == 0)
         jrl_log_warn("'%s' names no end token: every response runs to --max-tokens", jrl_policy_dir(p->policy));
     a->sampling.stop_ids = p->stop_ids;
     a->sampling.n_stop = p->n_stop;
-    if ((rc = jrl_chat_model_device(p, jrl_common.device, (int)jrl_common.threads, err)) < 0 || (rc = plan_memory(a, err)) < 0 ||
+    if ((rc = jrl_chat_model_device(p, jrl_common.device, (int)jrl_common.threads, err)) < 0)
+        return rc;
+    note = jrl_device_note(p->dev, &warn);
+    jrl_log_note(note, warn);
+    if ((rc = plan_memory(a, err)) < 0 ||
         (rc = jrl_chat_model_load(p, jrl_common.dtype, jrl_engine_positions(&a->limits, a->sampling.max_tokens), err)) < 0 ||
         (rc = jrl_engine_new(&a->engine, &p->model, &a->sampling, &a->limits, err)) < 0)
         return rc;

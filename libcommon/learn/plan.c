@@ -43,7 +43,7 @@ static void plan_rows(void *ctx, int64_t n_rows, struct jrl_memory_plan *plan)
 
     jrl_trainer_plan(plan, r->policy, r->dev, r->dtype, n_rows, r->keep);
     if (r->check_old) {
-        jrl_plan_add(plan, "old weights, converted", 0, 0, jrl_model_owned_bytes(r->policy, r->dtype));
+        jrl_plan_add(plan, "old weights, converted", 0, 0, jrl_model_owned_bytes(r->policy, r->dtype, false));
         jrl_plan_rotary(plan, jrl_policy_config(r->policy), 0);
     }
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "kernels/gather.h"
 #include "kernels/mlp.h"
 #include "kernels/norm.h"
 #include "model/workspace.h"
@@ -16,20 +17,41 @@ struct jrl_workspace *jrl_workspace_new(void)
     return jrl_xcalloc(1, sizeof(struct jrl_workspace));
 }
 
+/* Whether the program itself writes or reads it. */
+static bool is_list(enum jrl_scratch which)
+{
+    return which == JRL_WS_IDS || which == JRL_WS_ROWS || which == JRL_WS_PICKED || which == JRL_WS_PAGE_TABLE || which == JRL_WS_HEAD_ROWS ||
+           which == JRL_WS_TARGETS || which == JRL_WS_STATS;
+}
+
+static void release(struct jrl_workspace *ws, enum jrl_scratch which)
+{
+    if (is_list(which))
+        free(ws->scratch[which].data);
+    else
+        jrl_device_free(ws->dev, ws->scratch[which].data);
+    ws->scratch[which].data = NULL;
+    ws->scratch[which].n_bytes = 0;
+}
+
 void jrl_workspace_free(struct jrl_workspace *ws)
 {
-    for (int i = 0; ws && i < JRL_WS_COUNT; i++)
-        free(ws->scratch[i].data);
+    for (int i = 0; ws && i < JRL_WS_COUNT; i++) {
+        release(ws, (enum jrl_scratch)i);
+        jrl_device_free(ws->dev, ws->twin[i].data);
+    }
     free(ws);
+}
+
+void jrl_workspace_use(struct jrl_workspace *ws, struct jrl_device *dev)
+{
+    ws->dev = dev;
 }
 
 void jrl_workspace_drop_kept(struct jrl_workspace *ws)
 {
-    for (int i = JRL_WS_KEPT_X; i <= JRL_WS_KEPT_LSE; i++) {
-        free(ws->scratch[i].data);
-        ws->scratch[i].data = NULL;
-        ws->scratch[i].n_bytes = 0;
-    }
+    for (int i = JRL_WS_KEPT_X; i <= JRL_WS_KEPT_LSE; i++)
+        release(ws, (enum jrl_scratch)i);
 }
 
 int jrl_workspace_need(struct jrl_workspace *ws, enum jrl_scratch which, int64_t n, int64_t size_bytes, void *out, struct jrl_error *err)
@@ -43,15 +65,36 @@ int jrl_workspace_need(struct jrl_workspace *ws, enum jrl_scratch which, int64_t
     if (old_bytes && old_bytes < n_bytes && n_bytes < old_bytes + old_bytes / 4)
         n_bytes = ws->expected[which] >= n_bytes && ws->expected[which] < old_bytes + old_bytes / 4 ? ws->expected[which] : old_bytes + old_bytes / 4;
     if (!ws->scratch[which].data || ws->scratch[which].n_bytes < n_bytes) {
-        free(ws->scratch[which].data);
-        ws->scratch[which].data = NULL;
-        ws->scratch[which].n_bytes = 0;
-        if ((rc = jrl_try_alloc_unset(&ws->scratch[which].data, n_bytes + 64, 1, "activations", err)) < 0)
+        release(ws, which);
+        if (is_list(which))
+            rc = jrl_try_alloc_unset(&ws->scratch[which].data, n_bytes + 64, 1, "rows of a pass", err);
+        else
+            rc = jrl_device_alloc(ws->dev, &ws->scratch[which].data, n_bytes + 64, "activations", err);
+        if (rc < 0)
             return rc;
         ws->scratch[which].n_bytes = n_bytes;
     }
     memcpy(out, &ws->scratch[which].data, sizeof(void *));
     return JRL_OK;
+}
+
+int jrl_workspace_on_device(struct jrl_workspace *ws, enum jrl_scratch which, size_t n_bytes, bool fill, void *out, struct jrl_error *err)
+{
+    int rc = JRL_OK;
+
+    if (jrl_device_is_host(ws->dev)) {
+        memcpy(out, &ws->scratch[which].data, sizeof(void *));
+        return JRL_OK;
+    }
+    if (!ws->twin[which].data || ws->twin[which].n_bytes < n_bytes) {
+        jrl_device_free(ws->dev, ws->twin[which].data);
+        ws->twin[which].n_bytes = 0;
+        if ((rc = jrl_device_alloc(ws->dev, &ws->twin[which].data, n_bytes + n_bytes / 4 + 64, "rows of a pass", err)) < 0)
+            return rc;
+        ws->twin[which].n_bytes = n_bytes + n_bytes / 4;
+    }
+    memcpy(out, &ws->twin[which].data, sizeof(void *));
+    return fill ? jrl_device_upload(ws->dev, ws->twin[which].data, ws->scratch[which].data, n_bytes, err) : JRL_OK;
 }
 
 int jrl_pass_init(struct jrl_pass *pass, const struct jrl_model *model, struct jrl_workspace *ws, int64_t n_rows,
@@ -68,12 +111,13 @@ int jrl_pass_init(struct jrl_pass *pass, const struct jrl_model *model, struct j
     if ((rc = jrl_workspace_need(ws, JRL_WS_NORMED, n_rows * c->dim, bytes, &pass->normed, err)) < 0 ||
         (rc = jrl_workspace_need(ws, JRL_WS_QKV, n_rows * qkv_dim, 4, &pass->qkv, err)) < 0 ||
         (rc = jrl_workspace_need(ws, JRL_WS_Q, n_rows * q_dim, bytes, &pass->q, err)) < 0 ||
-        (rc = jrl_workspace_need(ws, JRL_WS_MIXED, n_rows * q_dim, bytes, &pass->mixed, err)) < 0)
+        (rc = jrl_workspace_need(ws, JRL_WS_MIXED, n_rows * q_dim, bytes, &pass->mixed, err)) < 0 ||
+        (rc = jrl_attention_bind(model->dev, &pass->attention, err)) < 0)
         return rc;
     return jrl_workspace_need(ws, JRL_WS_BIAS, qkv_dim, bytes, &pass->bias, err);
 }
 
-/* Files keep the three biases apart, the kernel wants them together: a few kilobytes are copied. */
+/* Files keep the three biases apart, the kernel wants them together: a few kilobytes are copied, unless that was done once. */
 static const void *gather_bias(const struct jrl_pass *pass, const struct jrl_layer *layer)
 {
     const struct jrl_model_config *c = &pass->model->config;
@@ -81,8 +125,8 @@ static const void *gather_bias(const struct jrl_pass *pass, const struct jrl_lay
     const size_t q = (size_t)(c->n_heads * c->head_dim) * bytes, kv = (size_t)(c->n_kv_heads * c->head_dim) * bytes;
     uint8_t *to = pass->bias;
 
-    if (!layer->q_bias)
-        return NULL;
+    if (!layer->q_bias || layer->qkv_bias)
+        return layer->qkv_bias;
     memcpy(to, layer->q_bias, q);
     memcpy(to + q, layer->k_bias, kv);
     memcpy(to + q + kv, layer->v_bias, kv);
@@ -210,6 +254,7 @@ static int pack_spans(const struct jrl_model *model, struct jrl_workspace *ws, c
     int64_t n = 0;
     int rc;
 
+    jrl_workspace_use(ws, model->dev);
     for (int64_t i = 0; i < n_spans; i++) {
         if (spans[i].n < 0 || spans[i].start < 0 || spans[i].start + spans[i].n > model->n_positions)
             return jrl_fail(err, JRL_ERR_RUN, "positions %lld to %lld of a sequence do not fit the %lld positions of the model",
@@ -230,7 +275,7 @@ static int pack_spans(const struct jrl_model *model, struct jrl_workspace *ws, c
         }
     }
     *n_rows = n;
-    return JRL_OK;
+    return jrl_workspace_on_device(ws, JRL_WS_IDS, (size_t)n * sizeof(**ids), true, ids, err);
 }
 
 /* Final norm and head on the wanted rows only. */
@@ -238,19 +283,24 @@ static int wanted_logits(const struct jrl_model *model, struct jrl_workspace *ws
                          int64_t n, float **logits, struct jrl_error *err)
 {
     const int64_t dim = model->config.dim;
+    int64_t *picked = NULL;
     float *wanted = NULL;
     void *normed = NULL;
     int rc;
 
-    if ((rc = jrl_workspace_need(ws, JRL_WS_HEAD_X, n * dim, 4, &wanted, err)) < 0 ||
+    if ((rc = jrl_workspace_need(ws, JRL_WS_PICKED, n, sizeof(*picked), &picked, err)) < 0 ||
+        (rc = jrl_workspace_need(ws, JRL_WS_HEAD_X, n * dim, 4, &wanted, err)) < 0 ||
         (rc = jrl_workspace_need(ws, JRL_WS_HEAD_NORMED, n * dim, jrl_dtype_bytes(model->dtype), &normed, err)) < 0 ||
         (rc = jrl_workspace_need(ws, JRL_WS_LOGITS, n * model->config.vocab, 4, logits, err)) < 0)
         return rc;
     for (int64_t i = 0; i < n; i++) {
         if (rows[i] < 0 || rows[i] >= n_rows)
             return jrl_fail(err, JRL_ERR_RUN, "logits of row %lld are wanted, there are %lld rows", (long long)rows[i], (long long)n_rows);
-        memcpy(wanted + i * dim, x + rows[i] * dim, (size_t)dim * sizeof(float));
+        picked[i] = rows[i];
     }
+    if ((rc = jrl_workspace_on_device(ws, JRL_WS_PICKED, (size_t)n * sizeof(*picked), true, &picked, err)) < 0 ||
+        (rc = jrl_gather_rows(model->dev, wanted, x, picked, n, dim, err)) < 0)
+        return rc;
     return jrl_head_block(model, wanted, normed, *logits, n, err);
 }
 

@@ -83,25 +83,84 @@ static bool usable_in_place(const struct jrl_tensor *t, enum jrl_dtype dtype)
     return t->dtype == dtype && (uintptr_t)t->data % (uintptr_t)jrl_dtype_bytes(dtype) == 0;
 }
 
-int64_t jrl_model_owned_bytes(const struct jrl_policy *policy, enum jrl_dtype dtype)
+int64_t jrl_model_owned_bytes(const struct jrl_policy *policy, enum jrl_dtype dtype, bool all)
 {
     int64_t n = 0;
 
     for (int64_t i = 0; i < jrl_policy_n_tensors(policy); i++) {
         const struct jrl_tensor *t = jrl_policy_tensor(policy, i);
 
-        n += usable_in_place(t, dtype) ? 0 : (t->n_elements + 31) / 32 * 32;
+        n += usable_in_place(t, dtype) && !all ? 0 : (t->n_elements + 31) / 32 * 32;
     }
     return n * jrl_dtype_bytes(dtype);
+}
+
+/* One tensor to the device's memory. */
+static int send_tensor(struct jrl_model *model, const struct jrl_tensor *t, void *to, struct jrl_error *err)
+{
+    const size_t n_bytes = (size_t)(t->n_elements * jrl_dtype_bytes(model->dtype));
+    void *converted = NULL;
+    int rc;
+
+    if (usable_in_place(t, model->dtype))
+        return jrl_device_upload(model->dev, to, t->data, n_bytes, err);
+    if ((rc = jrl_try_alloc_unset(&converted, n_bytes + 64, 1, "a converted tensor", err)) == JRL_OK &&
+        (rc = jrl_tensor_convert(jrl_device_host(model->dev), t, converted, model->dtype, NULL, err)) == JRL_OK)
+        rc = jrl_device_upload(model->dev, to, converted, n_bytes, err);
+    free(converted);
+    return rc;
+}
+
+/* Fills p->data with places in the device's own memory. */
+static int send_weights(struct jrl_model *model, const struct jrl_policy *policy, struct places *p, struct jrl_error *err)
+{
+    uint8_t *to;
+    int rc = jrl_device_alloc(model->dev, &model->owned, (size_t)jrl_model_owned_bytes(policy, model->dtype, true), "weights", err);
+
+    to = model->owned;
+    for (int64_t i = 0; i < p->n && rc == JRL_OK; i++) {
+        const struct jrl_tensor *t = jrl_policy_tensor(policy, i);
+
+        rc = send_tensor(model, t, to, err);
+        p->data[i] = to;
+        to += (t->n_elements + 31) / 32 * 32 * jrl_dtype_bytes(model->dtype);
+    }
+    return rc;
+}
+
+/* The biases of each layer side by side, once: on a GPU three small copies a layer and step would be noticed. */
+static int lay_biases(struct jrl_model *model, struct jrl_error *err)
+{
+    const struct jrl_model_config *c = &model->config;
+    const size_t bytes = (size_t)jrl_dtype_bytes(model->dtype), q = (size_t)(c->n_heads * c->head_dim) * bytes, kv = (size_t)(c->n_kv_heads * c->head_dim) * bytes;
+    uint8_t *to;
+    int rc = JRL_OK;
+
+    if (!c->qkv_bias)
+        return JRL_OK;
+    if ((rc = jrl_device_alloc(model->dev, &model->biases, (q + 2 * kv) * (size_t)c->n_layers, "biases", err)) < 0)
+        return rc;
+    to = model->biases;
+    for (int64_t i = 0; i < c->n_layers && rc == JRL_OK; i++, to += q + 2 * kv) {
+        struct jrl_layer *layer = &model->layers[i];
+
+        layer->qkv_bias = to;
+        if ((rc = jrl_device_copy(model->dev, to, layer->q_bias, q, err)) == JRL_OK &&
+            (rc = jrl_device_copy(model->dev, to + q, layer->k_bias, kv, err)) == JRL_OK)
+            rc = jrl_device_copy(model->dev, to + q + kv, layer->v_bias, kv, err);
+    }
+    return rc;
 }
 
 /* Fills p->data: into the mapping where type and alignment allow, else into model->owned. */
 static int place_weights(struct jrl_model *model, const struct jrl_policy *policy, struct places *p, struct jrl_error *err)
 {
-    const int64_t bytes = jrl_dtype_bytes(model->dtype), n_owned = jrl_model_owned_bytes(policy, model->dtype);
+    const int64_t bytes = jrl_dtype_bytes(model->dtype), n_owned = jrl_model_owned_bytes(policy, model->dtype, false);
     uint8_t *to;
     int rc;
 
+    if (!jrl_device_is_host(model->dev))
+        return send_weights(model, policy, p, err);
     if (n_owned == 0)
         model->owned = NULL;
     else if ((rc = jrl_try_alloc(&model->owned, (size_t)n_owned, 1, "converted weights", err)) < 0)
@@ -151,6 +210,7 @@ int jrl_model_dtype(enum jrl_dtype *out, const struct jrl_model_config *config, 
 static int make_rope(struct jrl_model *model, int64_t n_positions, struct jrl_error *err)
 {
     const struct jrl_model_config *c = &model->config;
+    int64_t n;
     void *table;
     int rc;
 
@@ -158,12 +218,22 @@ static int make_rope(struct jrl_model *model, int64_t n_positions, struct jrl_er
         return jrl_fail(err, JRL_ERR_USAGE, "sequences of %lld tokens do not fit: the model has %lld positions", (long long)n_positions,
                         (long long)c->max_positions);
     model->n_positions = n_positions > 0 ? n_positions : c->max_positions;
+    n = model->n_positions * (c->head_dim / 2);
     if ((rc = jrl_try_alloc(&table, (size_t)model->n_positions, (size_t)c->head_dim * sizeof(float), "the rotary table", err)) < 0)
         return rc;
+    jrl_rope_table(table, (float *)table + n, model->n_positions, c->head_dim, c->rope_theta);
+    if (!jrl_device_is_host(model->dev)) {
+        const size_t n_bytes = (size_t)(2 * n) * sizeof(float);
+        void *there = NULL;
+
+        if ((rc = jrl_device_alloc(model->dev, &there, n_bytes, "the rotary table", err)) == JRL_OK)
+            rc = jrl_device_upload(model->dev, there, table, n_bytes, err);
+        free(table);
+        table = there;
+    }
     model->rope_cos = table;
-    model->rope_sin = model->rope_cos + model->n_positions * (c->head_dim / 2);
-    jrl_rope_table(model->rope_cos, model->rope_sin, model->n_positions, c->head_dim, c->rope_theta);
-    return JRL_OK;
+    model->rope_sin = model->rope_cos + n;
+    return rc;
 }
 
 int jrl_model_open(struct jrl_model *model, struct jrl_device *dev, struct jrl_policy *policy, const char *dtype_name,
@@ -181,6 +251,8 @@ int jrl_model_open(struct jrl_model *model, struct jrl_device *dev, struct jrl_p
     }
     model->layers = jrl_xcalloc((size_t)model->config.n_layers, sizeof(*model->layers));
     set_pointers(model, &places);
+    if (!jrl_device_is_host(dev) && (rc = lay_biases(model, err)) < 0)
+        jrl_model_close(model);
 out:
     places_release(&places);
     return rc;
@@ -189,8 +261,9 @@ out:
 void jrl_model_close(struct jrl_model *model)
 {
     free(model->layers);
-    free(model->rope_cos);
-    free(model->owned);
+    jrl_device_free(model->dev, model->rope_cos);
+    jrl_device_free(model->dev, model->owned);
+    jrl_device_free(model->dev, model->biases);
     *model = (struct jrl_model){ .n_positions = 0 };
 }
 
@@ -205,7 +278,7 @@ int jrl_model_bind(struct jrl_model *model, void *weights, struct jrl_error *err
         places.data[i] = (uint8_t *)weights + places.parameters[i].offset * jrl_dtype_bytes(model->dtype);
     set_pointers(model, &places);
     places_release(&places);
-    free(model->owned);
+    jrl_device_free(model->dev, model->owned);
     model->owned = NULL;
     return JRL_OK;
 }
@@ -221,7 +294,7 @@ int jrl_weights_load(const struct jrl_model *model, const struct jrl_policy *pol
         const struct jrl_parameter *p = &parameters[i];
         const int64_t end = p->offset + p->n_elements, next = i + 1 < n ? parameters[i + 1].offset : n_total;
 
-        rc = jrl_tensor_convert(model->dev, jrl_policy_tensor(policy, i), (uint8_t *)weights + p->offset * bytes, model->dtype,
+        rc = jrl_tensor_convert(jrl_device_host(model->dev), jrl_policy_tensor(policy, i), (uint8_t *)weights + p->offset * bytes, model->dtype,
                                 master ? master + p->offset : NULL, err);
         memset((uint8_t *)weights + end * bytes, 0, (size_t)((next - end) * bytes));
         if (master)

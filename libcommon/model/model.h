@@ -9,6 +9,7 @@
 struct jrl_layer { /* all of the model's dtype, row-major as stored: weight [out, in] */
     const void *attn_norm, *q, *k, *v, *o;
     const void *q_bias, *k_bias, *v_bias; /* NULL without bias */
+    const void *qkv_bias;                 /* the three side by side, where they were laid so; else NULL */
     const void *mlp_norm, *gate, *up, *down;
 };
 
@@ -20,19 +21,20 @@ struct jrl_model {
     const void *embedding, *final_norm, *head; /* head == embedding when tied */
     float *rope_cos, *rope_sin; /* [n_positions, head_dim/2] */
     int64_t n_positions;
-    void *owned;                /* converted or gathered weights */
+    void *owned;                /* weights that are not used where they lie */
+    void *biases;               /* what the layers' qkv_bias point into */
 };
 
 /* DTYPE_NAME: "auto" (bf16 unless the file is f32), "bf16", "f32". Weights of that type are used where they lie
- * in the policy's mapping (which must outlive the model); others are converted. n_positions: how many
+ * in the policy's mapping (which must outlive the model); others are converted. A device with memory of its own gets all of them. n_positions: how many
  * positions sequences may use (rope table), at most config.max_positions, 0: that. NaN weights are refused. */
 int jrl_model_open(struct jrl_model *model, struct jrl_device *dev, struct jrl_policy *policy, const char *dtype_name,
                    int64_t n_positions, struct jrl_error *err) JRL_MUST_CHECK;
 void jrl_model_close(struct jrl_model *model); /* safe on a zeroed model */
 /* What DTYPE_NAME means for such a model. JRL_ERR_USAGE for another word. */
 int jrl_model_dtype(enum jrl_dtype *out, const struct jrl_model_config *config, const char *dtype_name, struct jrl_error *err) JRL_MUST_CHECK;
-/* Bytes of the weights that cannot be used where they lie. */
-int64_t jrl_model_owned_bytes(const struct jrl_policy *policy, enum jrl_dtype dtype);
+/* Bytes of the weights that cannot be used where they lie; with ALL, of all weights. */
+int64_t jrl_model_owned_bytes(const struct jrl_policy *policy, enum jrl_dtype dtype, bool all);
 
 /* Some next positions of one sequence: tokens[0..n-1] stand at positions start.. of it. pages: the sequence's
  * page table (attention.h); a page holds all layers, layer i at i * jrl_page_bytes(). Pages for the new

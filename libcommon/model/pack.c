@@ -2,6 +2,7 @@
  * exist for one chunk only. */
 #include <string.h>
 
+#include "kernels/gather.h"
 #include "kernels/logprob.h"
 #include "kernels/matmul.h"
 #include "kernels/norm.h"
@@ -89,6 +90,7 @@ int jrl_pack_init(struct jrl_pack *pack, const struct jrl_model *model, struct j
     int rc;
 
     *pack = (struct jrl_pack){ .seqs = seqs, .n_seqs = n_seqs };
+    jrl_workspace_use(ws, model->dev);
     for (int64_t i = 0; i < n_seqs; i++) {
         if ((rc = check_sequence(model, &seqs[i], i, err)) < 0)
             return rc;
@@ -103,6 +105,8 @@ int jrl_pack_init(struct jrl_pack *pack, const struct jrl_model *model, struct j
         return rc;
     for (int64_t i = 0; i < n_seqs; i++)
         lay_sequence(pack, i, &row, &head_row);
+    if ((rc = jrl_workspace_on_device(ws, JRL_WS_IDS, (size_t)pack->n_rows * sizeof(*pack->ids), true, &pack->ids, err)) < 0)
+        return rc;
     return lay_pages(pack, model, ws, train && pack->n_rows <= ws->keep_rows ? model->config.n_layers : 1, err);
 }
 
@@ -113,13 +117,14 @@ int64_t jrl_head_chunk_rows(const struct jrl_model *model)
     return rows < CHUNK_MIN_ROWS ? CHUNK_MIN_ROWS : min64(rows, CHUNK_MAX_ROWS);
 }
 
-static int chunk_buffers(struct jrl_head_chunk *chunk, const struct jrl_model *model, struct jrl_workspace *ws, struct jrl_error *err)
+static int chunk_buffers(struct jrl_head_chunk *chunk, const struct jrl_model *model, struct jrl_workspace *ws, int64_t **picked, struct jrl_error *err)
 {
     const struct jrl_model_config *c = &model->config;
     float *stats = NULL;
     int rc;
 
-    if ((rc = jrl_workspace_need(ws, JRL_WS_HEAD_X, chunk->n * c->dim, 4, &chunk->x, err)) < 0 ||
+    if ((rc = jrl_workspace_need(ws, JRL_WS_PICKED, chunk->n, sizeof(**picked), picked, err)) < 0 ||
+        (rc = jrl_workspace_need(ws, JRL_WS_HEAD_X, chunk->n * c->dim, 4, &chunk->x, err)) < 0 ||
         (rc = jrl_workspace_need(ws, JRL_WS_HEAD_NORMED, chunk->n * c->dim, jrl_dtype_bytes(model->dtype), &chunk->normed, err)) < 0 ||
         (rc = jrl_workspace_need(ws, JRL_WS_LOGITS, chunk->n * c->vocab, 4, &chunk->logits, err)) < 0 ||
         (rc = jrl_workspace_need(ws, JRL_WS_TARGETS, chunk->n, sizeof(*chunk->targets), &chunk->targets, err)) < 0 ||
@@ -137,24 +142,30 @@ int jrl_head_chunk_forward(struct jrl_head_chunk *chunk, const struct jrl_model 
                            int64_t at, double temperature, const float *x, struct jrl_error *err)
 {
     const struct jrl_model_config *c = &model->config;
+    const size_t results = 3 * sizeof(float); /* logprob, entropy and lse come first */
+    uint32_t *targets = NULL;
+    int64_t *picked = NULL;
+    float *stats = NULL;
     int rc;
 
     *chunk = (struct jrl_head_chunk){ .at = at, .n = min64(pack->n_head_rows - at, jrl_head_chunk_rows(model)) };
-    if ((rc = chunk_buffers(chunk, model, ws, err)) < 0)
+    if ((rc = chunk_buffers(chunk, model, ws, &picked, err)) < 0)
         return rc;
     for (int64_t i = 0; i < chunk->n; i++) {
         const struct jrl_head_row *from = &pack->head_rows[at + i];
 
         chunk->targets[i] = from->row >= 0 ? pack->seqs[from->sequence].tokens[from->token] : 0;
-        if (from->row >= 0)
-            memcpy(chunk->x + i * c->dim, x + from->row * c->dim, (size_t)c->dim * 4);
-        else
-            memset(chunk->x + i * c->dim, 0, (size_t)c->dim * 4);
+        picked[i] = from->row; /* negative: zeros */
     }
-    if ((rc = jrl_head_block(model, chunk->x, chunk->normed, chunk->logits, chunk->n, err)) < 0)
+    if ((rc = jrl_workspace_on_device(ws, JRL_WS_PICKED, (size_t)chunk->n * sizeof(*picked), true, &picked, err)) < 0 ||
+        (rc = jrl_workspace_on_device(ws, JRL_WS_TARGETS, (size_t)chunk->n * sizeof(*targets), true, &targets, err)) < 0 ||
+        (rc = jrl_workspace_on_device(ws, JRL_WS_STATS, (size_t)chunk->n * results, false, &stats, err)) < 0 ||
+        (rc = jrl_gather_rows(model->dev, chunk->x, x, picked, chunk->n, c->dim, err)) < 0 ||
+        (rc = jrl_head_block(model, chunk->x, chunk->normed, chunk->logits, chunk->n, err)) < 0 ||
+        (rc = jrl_logprob(model->dev, stats, stats + chunk->n, stats + 2 * chunk->n, chunk->logits, c->vocab, targets,
+                          jrl_inv_temperature(temperature), chunk->n, c->vocab, err)) < 0)
         return rc;
-    return jrl_logprob(model->dev, chunk->logprob, chunk->entropy, chunk->lse, chunk->logits, c->vocab, chunk->targets,
-                       jrl_inv_temperature(temperature), chunk->n, c->vocab, err);
+    return stats == chunk->logprob ? JRL_OK : jrl_device_download(model->dev, chunk->logprob, stats, (size_t)chunk->n * results, err);
 }
 
 static bool all_zero(const float *x, int64_t n)

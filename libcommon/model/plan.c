@@ -36,6 +36,7 @@ static void need_head(struct jrl_scratch_needs *s, const struct jrl_pass_plan *p
 {
     const struct jrl_model_config *c = p->config;
 
+    set(s, JRL_WS_PICKED, JRL_NEED_HEAD, n, 8);
     set(s, JRL_WS_HEAD_X, JRL_NEED_HEAD, n, c->dim * 4);
     set(s, JRL_WS_HEAD_NORMED, JRL_NEED_HEAD, n, c->dim * jrl_dtype_bytes(p->dtype));
     set(s, JRL_WS_LOGITS, JRL_NEED_HEAD, n, c->vocab * 4);
@@ -144,7 +145,10 @@ static int64_t kernel_bytes(const struct jrl_pass_plan *p)
     const struct jrl_attention attention = { .dtype = p->dtype, .n_heads = c->n_heads, .n_kv_heads = c->n_kv_heads, .head_dim = c->head_dim,
                                              .n_rows = n_rows };
 
-    return jrl_attention_memory(p->dev, &attention, n_positions, train) + jrl_pool_size(jrl_device_pool(p->dev)) * KERNEL_BYTES_PER_THREAD;
+    const int64_t rest = jrl_device_is_host(p->dev) ? jrl_pool_size(jrl_device_pool(p->dev)) * KERNEL_BYTES_PER_THREAD
+                                                    : 2 * min64(n_rows, jrl_mlp_rows(c, n_rows)) * c->mlp_dim * (int64_t)sizeof(float);
+
+    return jrl_attention_memory(p->dev, &attention, n_positions, train) + rest;
 }
 
 void jrl_plan_pass(struct jrl_memory_plan *plan, const struct jrl_pass_plan *pass)
@@ -186,10 +190,15 @@ void jrl_plan_rotary(struct jrl_memory_plan *plan, const struct jrl_model_config
     jrl_plan_add(plan, "rotary table", config->head_dim * (int64_t)sizeof(float), n_positions ? n_positions : config->max_positions, 0);
 }
 
-void jrl_plan_model(struct jrl_memory_plan *plan, const struct jrl_policy *policy, enum jrl_dtype dtype, int64_t n_positions)
+void jrl_plan_model(struct jrl_memory_plan *plan, const struct jrl_policy *policy, const struct jrl_device *dev, enum jrl_dtype dtype,
+                    int64_t n_positions)
 {
-    jrl_plan_mapped(plan, policy);
-    jrl_plan_add(plan, "weights, converted", 0, 0, jrl_model_owned_bytes(policy, dtype));
+    if (jrl_device_is_host(dev)) {
+        jrl_plan_mapped(plan, policy);
+        jrl_plan_add(plan, "weights, converted", 0, 0, jrl_model_owned_bytes(policy, dtype, false));
+    } else {
+        jrl_plan_add(plan, "weights on the GPU", 0, 0, jrl_model_owned_bytes(policy, dtype, true));
+    }
     jrl_plan_rotary(plan, jrl_policy_config(policy), n_positions);
 }
 

@@ -25,7 +25,8 @@ struct jrl_pass_plan {
 };
 
 /* Weights and the rotary table, as jrl_model_open with DTYPE and N_POSITIONS (0: all) will have them; and parts of it. */
-void jrl_plan_model(struct jrl_memory_plan *plan, const struct jrl_policy *policy, enum jrl_dtype dtype, int64_t n_positions);
+void jrl_plan_model(struct jrl_memory_plan *plan, const struct jrl_policy *policy, const struct jrl_device *dev, enum jrl_dtype dtype,
+                    int64_t n_positions);
 void jrl_plan_mapped(struct jrl_memory_plan *plan, const struct jrl_policy *policy);
 void jrl_plan_rotary(struct jrl_memory_plan *plan, const struct jrl_model_config *config, int64_t n_positions);
 void jrl_plan_pass(struct jrl_memory_plan *plan, const struct jrl_pass_plan *pass);

@@ -157,6 +157,8 @@ int jrl_train(const struct jrl_model *model, struct jrl_workspace *ws, const str
     double start = jrl_clock();
     int rc;
 
+    if (!jrl_device_is_host(model->dev))
+        return jrl_fail(err, JRL_ERR_USAGE, "training on a GPU is not there yet");
     if ((rc = jrl_pack_init(&pack, model, ws, seqs, n_seqs, g != NULL, err)) < 0 ||
         (rc = jrl_pass_init(&pass, model, ws, pack.n_rows, pack.rows, n_seqs, err)) < 0 ||
         (g && (rc = keep_activations(&kept, &pass, err)) < 0) || (rc = forward(&pass, &pack, g ? &kept : NULL, &saved, &x, err)) < 0 ||

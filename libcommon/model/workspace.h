@@ -10,7 +10,7 @@ enum jrl_scratch {
     JRL_WS_IDS, JRL_WS_ROWS, JRL_WS_BIAS,                     /* token ids, attention rows, gathered bias */
     JRL_WS_X, JRL_WS_NORMED, JRL_WS_QKV, JRL_WS_Q, JRL_WS_MIXED, /* residual; block input; projections; query; attention output */
     JRL_WS_ACT,                                               /* of some rows of the MLP */
-    JRL_WS_HEAD_X, JRL_WS_HEAD_NORMED, JRL_WS_LOGITS,         /* of the wanted rows */
+    JRL_WS_PICKED, JRL_WS_HEAD_X, JRL_WS_HEAD_NORMED, JRL_WS_LOGITS, /* indices of the wanted rows; of these rows */
     JRL_WS_PAGES, JRL_WS_PAGE_TABLE, JRL_WS_SAVED,            /* training: K and V of one layer; layer inputs */
     JRL_WS_HEAD_ROWS, JRL_WS_TARGETS, JRL_WS_STATS, JRL_WS_DLOGITS, JRL_WS_DHEAD_NORMED, JRL_WS_DHEAD_X,
     JRL_WS_DX, JRL_WS_DX_ROUNDED, JRL_WS_LSE, JRL_WS_DMIXED, JRL_WS_DQKV, JRL_WS_DQKV_ROUNDED, JRL_WS_DNORMED,
@@ -19,8 +19,11 @@ enum jrl_scratch {
     JRL_WS_COUNT
 };
 
+/* Lists and numbers that the program itself writes and reads lie in its memory, everything else in the device's. */
 struct jrl_workspace {
+    struct jrl_device *dev; /* of the first pass, and of all others; NULL before */
     struct { void *data; size_t n_bytes; } scratch[JRL_WS_COUNT];
+    struct { void *data; size_t n_bytes; } twin[JRL_WS_COUNT]; /* of lists, on a device with memory of its own */
     size_t expected[JRL_WS_COUNT]; /* bytes the largest pass needs; 0: not known */
     int64_t keep_rows;             /* training passes of up to so many rows keep the activations of all layers */
     struct jrl_pass_seconds seconds;
@@ -40,7 +43,11 @@ int64_t jrl_mlp_backward_rows(const struct jrl_model_config *config, int64_t n_r
 
 /* *out: memory of n elements of SIZE bytes, 64-byte aligned, contents anything; valid until the next
  * request for the same purpose. */
+void jrl_workspace_use(struct jrl_workspace *ws, struct jrl_device *dev); /* before the first need of a pass */
 int jrl_workspace_need(struct jrl_workspace *ws, enum jrl_scratch which, int64_t n, int64_t size_bytes, void *out, struct jrl_error *err) JRL_MUST_CHECK;
+
+/* *out: where the device has the first n_bytes of a list: the list itself, or its twin; FILL: with what the list holds now. */
+int jrl_workspace_on_device(struct jrl_workspace *ws, enum jrl_scratch which, size_t n_bytes, bool fill, void *out, struct jrl_error *err) JRL_MUST_CHECK;
 
 /* The parts of a layer that sampling, scoring and training share. */
 

@@ -26,7 +26,7 @@ static int make_cache(struct jrl_engine *e, struct jrl_error *err)
                         " need %lld (%lld MiB): more cache or shorter limits are needed", (long long)(n * JRL_PAGE_TOKENS),
                         (long long)e->limits.max_prompt_tokens, (long long)e->sampling.max_tokens, (long long)(one * JRL_PAGE_TOKENS),
                         (long long)(one * page_bytes >> 20) + 1);
-    return jrl_pages_init(&e->pages, n, (size_t)page_bytes, err);
+    return jrl_pages_init(&e->pages, e->model->dev, n, (size_t)page_bytes, err);
 }
 
 struct jrl_choice_rule jrl_sampling_rule(const struct jrl_sampling *s)
@@ -289,6 +289,8 @@ int jrl_engine_step(struct jrl_engine *e, struct jrl_error *err)
     int rc;
 
     jrl_schedule(e);
+    if (e->pages.failure.status < 0)
+        return jrl_fail(err, e->pages.failure.status, "%s", e->pages.failure.text);
     if (e->n_spans == 0)
         return JRL_EOF;
     rc = jrl_model_forward(e->model, e->workspace, e->spans, e->n_spans, e->logits_rows, e->n_logits, &logits, err);

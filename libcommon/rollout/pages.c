@@ -7,19 +7,34 @@
 
 #include "base/memory.h"
 
-int jrl_pages_init(struct jrl_pages *p, int64_t n_pages, size_t page_bytes, struct jrl_error *err)
+static int reserve(struct jrl_pages *p, size_t bytes, struct jrl_error *err)
+{
+    void *memory = NULL;
+    int rc;
+
+    if (!jrl_device_is_host(p->dev)) {
+        rc = jrl_device_alloc(p->dev, &memory, bytes, "the KV cache", err);
+        p->memory = memory;
+        return rc;
+    }
+    memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED)
+        return jrl_fail_errno(err, JRL_ERR_RUN, "cannot reserve %zu bytes for the KV cache", bytes);
+    madvise(memory, bytes, MADV_HUGEPAGE); /* fewer faults and table walks; refused is fine */
+    p->memory = memory;
+    return JRL_OK;
+}
+
+int jrl_pages_init(struct jrl_pages *p, struct jrl_device *dev, int64_t n_pages, size_t page_bytes, struct jrl_error *err)
 {
     size_t bytes;
+    int rc;
 
-    *p = (struct jrl_pages){ .page_bytes = page_bytes, .n_pages = n_pages };
+    *p = (struct jrl_pages){ .dev = dev, .page_bytes = page_bytes, .n_pages = n_pages };
     if (n_pages < 1 || n_pages > INT32_MAX || __builtin_mul_overflow((size_t)n_pages, page_bytes, &bytes))
         return jrl_fail(err, JRL_ERR_USAGE, "a KV cache of %lld pages of %zu bytes is not possible", (long long)n_pages, page_bytes);
-    p->memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (p->memory == MAP_FAILED) {
-        p->memory = NULL;
-        return jrl_fail_errno(err, JRL_ERR_RUN, "cannot reserve %zu bytes for the KV cache", bytes);
-    }
-    madvise(p->memory, bytes, MADV_HUGEPAGE); /* fewer faults and table walks; refused is fine */
+    if ((rc = reserve(p, bytes, err)) < 0)
+        return rc;
     p->references = jrl_xcalloc((size_t)n_pages, sizeof *p->references);
     p->free_list = jrl_xcalloc((size_t)n_pages, sizeof *p->free_list);
     return JRL_OK;
@@ -27,7 +42,9 @@ int jrl_pages_init(struct jrl_pages *p, int64_t n_pages, size_t page_bytes, stru
 
 void jrl_pages_release(struct jrl_pages *p)
 {
-    if (p->memory)
+    if (p->memory && !jrl_device_is_host(p->dev))
+        jrl_device_free(p->dev, p->memory);
+    else if (p->memory)
         munmap(p->memory, (size_t)p->n_pages * p->page_bytes);
     free(p->references);
     free(p->free_list);
@@ -58,7 +75,7 @@ uint8_t *jrl_page_take(struct jrl_pages *p)
     int used_before = 0;
     uint8_t *page = take(p, &used_before);
 
-    if (page && used_before)
+    if (page && used_before && jrl_device_is_host(p->dev))
         memset(page, 0, p->page_bytes);
     return page;
 }
@@ -69,7 +86,8 @@ uint8_t *jrl_page_copy(struct jrl_pages *p, uint8_t *page)
     uint8_t *copy = take(p, &used_before);
 
     if (copy) {
-        memcpy(copy, page, p->page_bytes);
+        if (jrl_device_copy(p->dev, copy, page, p->page_bytes, &p->failure) < 0)
+            (void)jrl_fail_prefix(&p->failure, "KV cache");
         jrl_page_drop(p, page);
     }
     return copy;

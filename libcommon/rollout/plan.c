@@ -40,7 +40,7 @@ void jrl_engine_plan(struct jrl_memory_plan *plan, struct jrl_engine_plan *p, in
     int64_t n;
 
     *plan = (struct jrl_memory_plan){ .n = 0 };
-    jrl_plan_model(plan, p->policy, p->dtype, pass.n_positions);
+    jrl_plan_model(plan, p->policy, p->dev, p->dtype, pass.n_positions);
     jrl_plan_pass(plan, &pass);
     add_choosing(plan, p);
     /* one more than all need: a partly filled prompt page that waiting samples hold while a running one has its copy */

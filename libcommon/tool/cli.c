@@ -68,7 +68,7 @@ static void add_shared(int mask, bool threads, bool compute)
 
     has_threads = threads || compute;
     if (compute) {
-        add((struct jrl_option)JRL_OPT_STR(0, "device", &c->device, "NAME", "where to compute: auto or cpu"));
+        add((struct jrl_option)JRL_OPT_STR(0, "device", &c->device, "NAME", "where to compute: auto, cpu, cuda or cuda:N"));
         add((struct jrl_option)JRL_OPT_CHOICE(0, "dtype", &c->dtype, "auto|bf16|f32",
                                               "numbers to compute with; auto takes the policy's own"));
         add((struct jrl_option)JRL_OPT_SIZE(0, "memory", &c->memory, "SIZE", "memory to use, such as 24G; by default nine tenths of what is free"));

@@ -63,7 +63,7 @@ struct jrl_common {
     int64_t verbose;      /* 0 warnings, 1 info, 2 debug, -1 errors only */
     int64_t max_record_bytes;
     int64_t threads;      /* resolved: at least 1 */
-    const char *device;   /* "cpu" */
+    const char *device;   /* "auto" unless given; kernels/device.h */
     const char *dtype;    /* "auto", "bf16", "f32" */
     int64_t memory;       /* bytes; 0: not given (tool/memory.h) */
     bool plan;            /* print the memory plan and do nothing */

@@ -95,6 +95,14 @@ void jrl_log_info(const char *fmt, ...)
     va_end(args);
 }
 
+void jrl_log_note(const char *text, bool warn)
+{
+    if (text && warn)
+        jrl_log_warn("%s", text);
+    else if (text)
+        jrl_log_info("%s", text);
+}
+
 void jrl_log_debug(const char *fmt, ...)
 {
     va_list args;

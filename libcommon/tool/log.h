@@ -2,12 +2,15 @@
 #ifndef JRL_TOOL_LOG_H
 #define JRL_TOOL_LOG_H
 
+#include <stdbool.h>
+
 #include "base/error.h"
 
 void jrl_log_error(const char *fmt, ...) JRL_PRINTF(1, 2);
 void jrl_log_warn(const char *fmt, ...) JRL_PRINTF(1, 2);  /* unless -q */
 void jrl_log_info(const char *fmt, ...) JRL_PRINTF(1, 2);  /* with -v */
 void jrl_log_report(const char *fmt, ...) JRL_PRINTF(1, 2); /* an info line that people wait for: unless -q */
+void jrl_log_note(const char *text, bool warn); /* TEXT, if not NULL, as a warning or an info line */
 void jrl_log_debug(const char *fmt, ...) JRL_PRINTF(1, 2); /* with -vv */
 
 /* A warning that can repeat per record: printed ten times per KEY (a string constant), then counted;

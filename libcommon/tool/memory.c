@@ -10,9 +10,9 @@
 #include "tool/cli.h"
 #include "tool/log.h"
 
-int64_t jrl_memory_allowed(void)
+int64_t jrl_memory_allowed(int64_t available)
 {
-    return jrl_common.memory ? jrl_common.memory : jrl_memory_available() / 10 * 9;
+    return jrl_common.memory ? jrl_common.memory : available / 10 * 9;
 }
 
 /* A number of bytes for people: "1.25 GiB". */

@@ -4,9 +4,9 @@
 
 #include "base/plan.h"
 
-/* Bytes that --memory allows; without it nine tenths of what the machine has free: the rest is for the other programs
+/* Bytes that --memory allows; without it nine tenths of what is AVAILABLE on the device: the rest is for the other programs
  * of a pipe. */
-int64_t jrl_memory_allowed(void);
+int64_t jrl_memory_allowed(int64_t available);
 
 /* With --plan: prints the plan as a table and exits, 0 or, where RC < 0 says that the plan does not fit, with the
  * error's code. Without: says the total at -v and returns RC. */

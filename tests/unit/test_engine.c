@@ -382,11 +382,13 @@ static void test_overflow(void **state)
 static void test_pages(void **state)
 {
     struct jrl_error err = { 0 };
+    struct jrl_device *dev;
     struct jrl_pages p;
     uint8_t *a, *b, *c;
 
     (void)state;
-    assert_int_equal(jrl_pages_init(&p, 2, 128, &err), JRL_OK);
+    assert_int_equal(jrl_device_open(&dev, "cpu", 1, &err), JRL_OK);
+    assert_int_equal(jrl_pages_init(&p, dev, 2, 128, &err), JRL_OK);
     a = jrl_page_take(&p);
     memset(a, 1, 128);
     jrl_page_share(&p, a);
@@ -398,6 +400,7 @@ static void test_pages(void **state)
     c = jrl_page_take(&p);
     assert_true(c == b && c[0] == 0 && c[127] == 0); /* zeroed again */
     jrl_pages_release(&p);
+    jrl_device_close(dev);
 }
 
 int main(void)

@@ -30,7 +30,8 @@ static const struct jrl_trainer_settings recipe = {
 
 struct fixture {
     struct tiny_policy policy;
-    struct jrl_device *dev;
+    struct jrl_device *dev, *earlier[32];
+    int n_earlier;
     struct jrl_example examples[N_EXAMPLES];
 };
 
@@ -85,6 +86,8 @@ static int tear_down(void **state)
 
     for (int i = 0; i < N_EXAMPLES; i++)
         jrl_example_release(&f->examples[i]);
+    while (f->n_earlier)
+        jrl_device_close(f->earlier[--f->n_earlier]);
     jrl_device_close(f->dev);
     tiny_policy_remove(&f->policy);
     free(f);
@@ -99,7 +102,8 @@ static void train(struct fixture *f, struct jrl_trainer *t, const char *dir, con
     struct jrl_error err = { 0 };
 
     if (threads) {
-        jrl_device_close(f->dev);
+        assert_true(f->n_earlier < 32);
+        f->earlier[f->n_earlier++] = f->dev; /* trainers that are open still use it */
         check(jrl_device_open(&f->dev, "cpu", threads, &err), &err);
     }
     check(jrl_trainer_open(t, f->dev, dir, settings, &err), &err);

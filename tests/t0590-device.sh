@@ -1,0 +1,92 @@
+# --device: programs with a plug-in whose GPU is emulated (tests/emulator), and what they say where there is none.
+# shellcheck shell=bash disable=SC2016
+. "$(dirname "$0")/tap.sh"
+
+sampling=(--max-tokens 12 --samples 2 --entropies)
+for i in 0 1 2 3; do
+    echo "{\"uid\":$i,\"prompt\":\"$(head -c $((i * i * 7 + 1)) /dev/zero | tr '\0' 'x')\"}"
+done | jrl-pack -o problems.jrl
+jrl-model make -q -o policy --dtype f32 --shape dim=128,layers=2,heads=2,kv-heads=1,mlp=96,positions=512 || exit 1
+records() { jrl-view "$1" | jq -c 'del(.policy)'; }
+
+# Without a plug-in: a folder with the programs alone.
+mkdir -p alone/bin
+cp "$JRL_BUILD"/bin/jrl-{sample,logprob,update} alone/bin
+sample_alone() { alone/bin/jrl-sample --policy policy --max-tokens 3 "$@" problems.jrl; }
+ok 'no plug-in' fails_with 1 "no device 'cuda:0': this build has no libjrl-cuda.so" sample_alone --device cuda
+says() { sample_alone "${@:2}" 2>&1 > /dev/null | grep -q "$1"; }
+says_nothing() { [ -z "$(sample_alone 2>&1 > /dev/null)" ]; }
+ok '... auto takes the CPU and says so at -v' says 'info: computing on the CPU: this build has no' -v
+ok '... and nothing without -v' says_nothing
+ok 'a device that is none' fails_with 2 "unknown device 'gpu'" sample_alone --device gpu
+ok 'a number that is none' fails_with 2 "unknown device 'cuda:1x'" sample_alone --device cuda:1x
+mkdir -p alone/lib/jrl
+echo 'not a library' > alone/lib/jrl/libjrl-cuda.so
+ok 'a damaged plug-in' fails_with 1 'cannot load the plug-in' sample_alone --device cuda
+ok '... auto warns' says 'warning: computing on the CPU: cannot load'
+
+if [ ! -e "$JRL_BUILD/tests/emulated/lib/jrl/libjrl-cuda.so" ]; then
+    skip 'programs on an emulated GPU' 'the emulator is for x86-64'
+    done_testing
+    exit 0
+fi
+cp "$JRL_BUILD/tests/emulated/lib/jrl/libjrl-cuda.so" alone/lib/jrl/
+gpu_sample() { alone/bin/jrl-sample --policy policy --device cuda "${sampling[@]}" "$@" problems.jrl; }
+
+# What the emulated machine says.
+ok 'no driver' fails_with 1 "no device 'cuda:0': no NVIDIA driver" env JRL_EMULATOR_DRIVER=none alone/bin/jrl-sample --policy policy --device cuda problems.jrl
+ok 'a driver that does not work' fails_with 1 'the driver does not work: ' env JRL_EMULATOR_DRIVER=broken alone/bin/jrl-sample --policy policy --device cuda problems.jrl
+export JRL_EMULATOR_DRIVER=broken
+ok '... auto warns and computes on the CPU' says 'warning: computing on the CPU: the driver does not work'
+unset JRL_EMULATOR_DRIVER
+ok 'no GPU' fails_with 1 'no NVIDIA GPU' env JRL_EMULATOR_DEVICES=0 alone/bin/jrl-sample --policy policy --device cuda problems.jrl
+ok 'fewer GPUs' fails_with 2 "no device 'cuda:2': this machine has 2, number 0 to 1" env JRL_EMULATOR_DEVICES=2 alone/bin/jrl-sample --policy policy --device cuda:2 problems.jrl
+ok 'a GPU that is too old' fails_with 1 'GPU 0 is too old: compute capability 7.5, at least 8.0' env JRL_EMULATOR_CAPABILITY=75 alone/bin/jrl-sample --policy policy --device cuda problems.jrl
+ok 'memory that is not enough' fails_with 2 'memory|fit' env JRL_EMULATOR_MEMORY=500000 alone/bin/jrl-sample --policy policy --device cuda --max-tokens 3 problems.jrl
+ok 'memory that ends early' fails_with 1 'GPU 0: no memory for .*: [0-9]+ bytes, [0-9]+ are free' \
+    env JRL_EMULATOR_MEMORY=500000 alone/bin/jrl-sample --policy policy --device cuda --max-tokens 3 --memory 1G problems.jrl
+ok 'a kernel that fails' fails_with 1 'GPU 0: .*rope_row.*: unspecified launch failure' env JRL_EMULATOR_FAIL=rope_row alone/bin/jrl-sample --policy policy --device cuda problems.jrl
+ok 'training is not there' fails_with 2 'training on a GPU is not there yet' \
+    bash -c 'alone/bin/jrl-update --device cuda --policy policy --out new < problems.jrl'
+
+# f32 has the CPU's bits: tokens, logprobs, entropies.
+ok 'greedy in f32: the records of the CPU' same <(records <(gpu_sample --greedy --dtype f32)) <(records <(jrl-sample --device cpu --policy policy --dtype f32 "${sampling[@]}" --greedy problems.jrl))
+jrl-sample --device cpu --policy policy --dtype f32 "${sampling[@]}" problems.jrl -o cpu-f32.jrl
+ok 'sampled in f32: the records of the CPU' same <(records <(gpu_sample --dtype f32)) <(records cpu-f32.jrl)
+ok '... with top-k and top-p' same <(records <(gpu_sample --dtype f32 --top-k 40 --top-p 0.9 --temperature 0.7)) \
+    <(records <(jrl-sample --device cpu --policy policy --dtype f32 "${sampling[@]}" --top-k 40 --top-p 0.9 --temperature 0.7 problems.jrl))
+jrl-sample --device cpu --policy policy --dtype bf16 "${sampling[@]}" problems.jrl -o cpu-bf16.jrl
+ok 'bf16 without tensor cores: the records of the CPU' same <(records <(JRL_DISABLE=tensor gpu_sample --dtype bf16)) <(records cpu-bf16.jrl)
+
+# bf16 on tensor cores: its own bits, but the same for any batch.
+gpu_sample --dtype bf16 > bf16.jrl
+for batch in 1 3; do
+    ok "bf16, $batch at a time: the same records" same <(records <(gpu_sample --dtype bf16 --batch "$batch" --prefill-tokens 9)) <(records bf16.jrl)
+done
+ok 'near the logprobs of the CPU' jq -e -n '[inputs.logprobs["$f32"][0]] as $x | range(8) as $i | ($x[$i] - $x[$i + 8]) | fabs < 2e-2' <(jrl-view bf16.jrl) <(jrl-view cpu-bf16.jrl)
+
+# Zero mismatch: sampled token by token, scored in one pass; on a sequence long enough for its positions to be cut in parts.
+# no_mismatch DTYPE [OPTION...] [FILE]
+no_mismatch() {
+    alone/bin/jrl-logprob --policy policy --device cuda --as old --entropies --dtype "$@" |
+        jrl-view | jq -e -s 'length > 0 and all(.logprobs == .old_logprobs and .entropies == .old_entropies)'
+}
+long_mismatch() { alone/bin/jrl-sample --policy policy --device cuda --dtype bf16 --samples 2 --max-tokens 6 --entropies long.jrl | no_mismatch bf16; }
+ok 'no mismatch in bf16' no_mismatch bf16 bf16.jrl
+ok '... one at a time' no_mismatch bf16 --micro-tokens 1 bf16.jrl
+ok 'no mismatch in f32' no_mismatch f32 cpu-f32.jrl
+echo "{\"uid\":9,\"prompt\":\"$(head -c 300 /dev/zero | tr '\0' 'y')\"}" | jrl-pack -o long.jrl
+ok 'no mismatch behind 300 tokens' long_mismatch
+
+# Models with biases, a head of their own, and heads of a size that tensor cores are not used for.
+jrl-model make -q -o qwen --arch qwen2 --dtype f32 --shape dim=48,layers=2,heads=4,kv-heads=2,mlp=40,positions=256,tied=0
+ok 'biases: the records of the CPU' same <(records <(alone/bin/jrl-sample --policy qwen --device cuda --dtype f32 --max-tokens 6 problems.jrl)) \
+    <(records <(jrl-sample --policy qwen --device cpu --dtype f32 --max-tokens 6 problems.jrl))
+ok 'bf16 weights converted on the way: the records of the CPU' same <(records <(JRL_DISABLE=tensor alone/bin/jrl-sample --policy qwen --device cuda --dtype bf16 --max-tokens 6 problems.jrl)) \
+    <(records <(jrl-sample --policy qwen --device cpu --dtype bf16 --max-tokens 6 problems.jrl))
+# Little memory: sequences lose their pages and are computed again.
+few=(--dtype f32 --samples 12 --max-tokens 40)
+alone/bin/jrl-sample --policy policy --device cuda "${few[@]}" --batch 12 --prefill-tokens 32 --memory 2M -v problems.jrl -o few.jrl 2> few.err
+ok 'memory for 18 pages: sequences were preempted' grep -Eq ' [1-9][0-9]* preempted' few.err
+ok '... and the records are those of the CPU' same <(records few.jrl) <(records <(jrl-sample --policy policy --device cpu "${few[@]}" problems.jrl))
+done_testing
