@@ -1,5 +1,5 @@
-/* attention_avx512.c - attention on AVX-512. With few queries, as in decoding, bf16 pages are used as they lie: a tile of keys
- * is transposed in registers, and values lie in pairs of positions, which is what a product takes. */
+/* attention_avx512.c - attention on AVX-512. Pages of bf16 are multiplied as words, pairs of elements (dwords_avx512.h): values lie
+ * so, and sixteen keys are transposed in registers, for each use (decoding) or once for many (prepared). */
 #include "kernels/cpu/attention_vec.h"
 #include "kernels/cpu/dwords_avx512.h"
 
@@ -22,6 +22,60 @@ static inline void fetch_lines(const char *at, int64_t lines)
 {
     for (int64_t line = 0; at && line < lines; line++)
         _mm_prefetch(at + line * 64, _MM_HINT_T1);
+}
+
+static bool takes_words(const struct jrl_attention_call *c)
+{
+    return c->p->dtype == JRL_BF16 && c->p->head_dim % 32 == 0;
+}
+
+/* Prepared keys: [block][half][dim / 32][16 words][16 positions]. */
+static const char *prepared_keys(const struct jrl_attention_call *c, const struct forward_scratch *s, int64_t block)
+{
+    return (const char *)s->keys + block * c->p->head_dim * 64;
+}
+
+static void prepare_avx512(const struct jrl_attention_call *c, int64_t seq, int64_t kv_head, int64_t n_blocks, uint8_t *scratch)
+{
+    const struct forward_scratch s = lay_out(c, scratch);
+    const int64_t dim = c->p->head_dim;
+
+    if (!takes_words(c)) {
+        prepare(c, seq, kv_head, n_blocks, scratch);
+        return;
+    }
+    char *to = (char *)s.keys;
+    for (int64_t block = 0; block < n_blocks; block++)
+        for (int64_t half = 0; half < 2; half++)
+            for (int64_t d = 0; d < dim; d += 32, to += 1024) {
+                __m512i words[16];
+
+                jrl_load_words(words, (const char *)jrl_page_k(c->p, seq, block, kv_head) + half * dim * 32 + 2 * d, 2 * dim);
+#pragma GCC unroll 16
+                for (int i = 0; i < 16; i++)
+                    _mm512_storeu_si512(to + i * 64, words[i]);
+            }
+}
+
+static __attribute__((noinline)) void score_prepared_tile(float *scores, int64_t stride, const float *q, int64_t dim, const char *keys, int64_t n)
+{
+    for (int64_t d = 0; d < dim; d += 32, keys += 1024) {
+        __m512i words[16];
+
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; i++)
+            words[i] = _mm512_loadu_si512(keys + i * 64);
+        jrl_add_words(scores, stride, d == 0, q + d, dim, words, n);
+    }
+}
+
+static void score_prepared(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, const struct forward_scratch *s)
+{
+    const int64_t dim = c->p->head_dim;
+
+    for (int64_t block = 0; block < u->n_blocks; block++)
+        for (int64_t half = 0; half < 2; half++)
+            score_prepared_tile(s->scores + block * BLOCK + half * 16, s->stride, s->q, dim, prepared_keys(c, s, block) + half * dim * 32, u->n);
 }
 
 static __attribute__((noinline)) void score_tile(float *scores, int64_t stride, const float *q, int64_t dim, const char *keys, int64_t n)
@@ -76,10 +130,10 @@ static void weigh_pages(const struct jrl_attention_call *c, const struct jrl_att
 
 static void attend_avx512(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, uint8_t *scratch)
 {
-    if (u->prepared || c->p->dtype != JRL_BF16 || c->p->head_dim % 32)
-        attend(c, u, scratch);
+    if (takes_words(c))
+        attend_by(c, u, scratch, u->prepared ? score_prepared : score_pages, weigh_pages);
     else
-        attend_by(c, u, scratch, score_pages, weigh_pages);
+        attend(c, u, scratch);
 }
 
-const struct jrl_attention_path jrl_attention_avx512 = JRL_ATTENTION_PATH(attend_avx512);
+const struct jrl_attention_path jrl_attention_avx512 = JRL_ATTENTION_PATH(prepare_avx512, attend_avx512);

@@ -454,4 +454,4 @@ static void backward(const struct jrl_attention_call *c, int64_t seq, int64_t kv
     rotate_back(c, seq, c->p->n_heads + kv_head);
 }
 
-#define JRL_ATTENTION_PATH(attend) { rope_row, prepare, attend, forward_bytes, backward, backward_bytes }
+#define JRL_ATTENTION_PATH(prepare, attend) { rope_row, prepare, attend, forward_bytes, backward, backward_bytes }

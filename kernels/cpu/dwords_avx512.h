@@ -86,7 +86,13 @@ static inline __attribute__((always_inline)) void jrl_add_words_of_rows(float *s
                                                                         __m512i words[16], const int rows)
 {
     __m512 even[JRL_WORDS_ROWS], odd[JRL_WORDS_ROWS];
+    const float *row[JRL_WORDS_ROWS];
 
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; r++) {
+        row[r] = a + r * lda;
+        __asm__("" : "+r"(row[r])); /* a register for each, or gcc works out every address by itself and spills them */
+    }
 #pragma GCC unroll 16
     for (int i = 0; i < 16; i++) /* gcc would widen the words once for all rows and lack registers */
         __asm__ volatile("" : "+v"(words[i]));
@@ -98,8 +104,8 @@ static inline __attribute__((always_inline)) void jrl_add_words_of_rows(float *s
         const __m512 b_even = jrl_even_half(words[i]), b_odd = jrl_odd_half(words[i]);
 #pragma GCC unroll 8
         for (int r = 0; r < rows; r++) {
-            even[r] = _mm512_fmadd_ps(_mm512_set1_ps(a[r * lda + 2 * i]), b_even, even[r]);
-            odd[r] = _mm512_fmadd_ps(_mm512_set1_ps(a[r * lda + 2 * i + 1]), b_odd, odd[r]);
+            even[r] = _mm512_fmadd_ps(_mm512_set1_ps(row[r][2 * i]), b_even, even[r]);
+            odd[r] = _mm512_fmadd_ps(_mm512_set1_ps(row[r][2 * i + 1]), b_odd, odd[r]);
         }
     }
 #pragma GCC unroll 8
