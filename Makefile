@@ -2,6 +2,7 @@
 # Yours to set: CC CFLAGS LDFLAGS NVCC (empty: no GPUs) PREFIX DESTDIR DEPS BUILD DEV
 #   DEPS=DIR    libraries under DIR/lib/pkgconfig (clusters without root)
 #   BUILD=asan  address and undefined-behaviour sanitizers, in its own folder
+#   BUILD=fuzz  what tests/fuzz/run.sh needs, with CC=clang
 #   BUILD=tiles AMX's tile instructions in AVX-512 (tests/tiles), for processors without
 #   DEV=1       our warnings are errors
 #   PEERS=OPTIONS  of tests/bench/peers.py, for bench-peers
@@ -47,6 +48,9 @@ ifeq ($(BUILD),asan)
 jrl_cflags += -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 jrl_ldflags += -fsanitize=address,undefined
 endif
+ifeq ($(BUILD),fuzz)
+jrl_cflags += -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+endif
 ifeq ($(BUILD),tiles)
 jrl_cflags += -DJRL_EMULATED_TILES
 tiles_cflags := -include tests/tiles/emulated_tiles.h
@@ -60,6 +64,9 @@ tool_sources := $(sort $(wildcard tools/*.c))
 lib_sources := $(sort $(wildcard libcommon/*/*.c kernels/*.c) $(filter-out %_amx.c %_avx512.c %_avx2.c,$(wildcard kernels/cpu/*.c)))
 ifeq ($(machine),x86_64)
 lib_sources += $(sort $(wildcard kernels/cpu/*_amx.c kernels/cpu/*_avx512.c kernels/cpu/*_avx2.c))
+endif
+ifeq ($(BUILD),fuzz)
+lib_sources := $(sort $(wildcard $(patsubst %,libcommon/%/*.c,base stream answer text)))
 endif
 unit_sources := $(sort $(wildcard tests/unit/*.c tests/kernels/*.c))
 
@@ -143,6 +150,9 @@ $(out)/tests/cuda/test_kernels: $(patsubst %.c,$(out)/%.o,$(sort $(wildcard test
 $(out)/tests/cuda/kernel_names.h: $(cuda_sources)
 	@mkdir -p $(@D)
 	@perl -ne '$$n{$$1} = 1 if /__global__ void (?:__launch_bounds__\(.*?\) )?(\w+)\(/; END { print "static const char *const kernel_names[] = { ", join(", ", map { "\"$$_\"" } sort keys %n), " };\n" }' $^ > $@
+
+$(out)/fuzz_%: $(out)/tests/fuzz/fuzz_%.o $(library)
+	$(CC) $(LDFLAGS) $(jrl_ldflags) -fsanitize=fuzzer,address,undefined -o $@ $< $(library) $(jrl_libs) $(LDLIBS)
 
 # Kernels for one instruction set are files of their own, compiled for it and called after a run-time check.
 $(out)/kernels/%.o: private jrl_cflags += -O3

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the Debian packages that building and testing need, as root or with sudo.
-# With --slow also those of make check-slow.
+# With --fuzz also those of tests/fuzz, with --slow also those of make check-slow.
 # With --explain LIB...: names the packages of missing libraries instead (apt, dnf, conda).
 set -eu
 
@@ -26,7 +26,8 @@ fi
 
 packages="gcc g++ libc6-dev make pkg-config git perl procps bsdextrautils libmsgpack-dev libzstd-dev libjansson-dev libpcre2-dev libutf8proc-dev libxxhash-dev libmpfr-dev libgmp-dev
 libcmocka-dev jq zstd mandoc shellcheck cppcheck gnuplot-nox python3-msgpack python3-numpy python3-venv util-linux"
-[ "${1:-}" != --slow ] || packages="$packages gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
+[ "${1:-}" != --fuzz ] || packages="$packages clang libclang-rt-dev"
+[ "${1:-}" != --slow ] || packages="$packages clang libclang-rt-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
 if ! command -v dpkg-query > /dev/null; then
     echo "deps: not a Debian system: install what these packages hold: $packages" >&2
     exit 0

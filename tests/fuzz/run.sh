@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds and runs one fuzz program with libFuzzer (clang and its compiler-rt are needed).
 # Usage: tests/fuzz/run.sh reader|json|where|algebra|latex|normalize|verify|... [SECONDS]    FUZZ_CC=clang-16 chooses another clang
-# Inputs that are worth keeping gather under build/fuzz/corpus.NAME; a crash leaves its input in build/fuzz.
+# SECONDS 0 builds only. Inputs that are worth keeping gather under build/fuzz/corpus.NAME; a crash leaves its input in build/fuzz.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 name=$1 seconds=${2:-60}
@@ -11,10 +11,8 @@ for candidate in clang clang-19 clang-16 clang-14; do
 done
 out=build/fuzz
 mkdir -p "$out/corpus.$name"
-read -ra libraries <<< "$(pkg-config --cflags --libs msgpack libzstd jansson libxxhash libpcre2-8 libutf8proc mpfr gmp)"
-rooms=(libcommon/base/*.c libcommon/stream/*.c libcommon/answer/*.c libcommon/text/*.c)
-"$cc" -g -O1 -std=gnu11 -D_GNU_SOURCE -fno-omit-frame-pointer -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
-    -pthread -I. -Ilibcommon "tests/fuzz/fuzz_$name.c" "${rooms[@]}" "${libraries[@]}" -lm -o "$out/fuzz_$name"
+make -s -j 2 BUILD=fuzz CC="$cc" "$out/fuzz_$name"
+[ "$seconds" -gt 0 ] || exit 0
 # answers FILTER: a seed for each of the golden answers, the bytes that jq makes of it
 answers() {
     local i=0 line
