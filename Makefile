@@ -83,7 +83,7 @@ nvcc_flags := $(cuda_flags) -O3 -ftz=true -prec-div=true -prec-sqrt=true -fmad=f
     -gencode=arch=compute_80,code=sm_80 -gencode=arch=compute_90a,code=sm_90a -gencode=arch=compute_90,code=compute_90
 ifeq ($(machine),x86_64)
 emulated := $(out)/tests/$(plugin) $(out)/tests/emulated/$(plugin)
-units += $(out)/tests/cuda/test_kernels
+units += $(out)/tests/cuda/test_kernels $(out)/tests/cuda/planted
 endif
 benches := $(patsubst %.c,$(out)/%,$(sort $(wildcard tests/bench/*.c)))
 library := $(out)/libjrl.a
@@ -142,6 +142,10 @@ $(out)/$(1)/emulator.o: tests/emulator/emulator.cpp $(out)/flags
 endef
 $(eval $(call emulated_rules,checked))
 $(eval $(call emulated_rules,plain))
+
+$(out)/tests/cuda/planted: tests/cuda/planted.cpp $(out)/checked/emulator.o
+	@mkdir -p $(@D)
+	$(CXX) $(emulator_flags) $(sanitizers) -MMD -MP -MF $@.d -o $@ $(filter %.cpp %.o,$^)
 
 $(out)/tests/cuda/%.o: private jrl_cflags += -I$(out)/tests/cuda
 $(out)/tests/cuda/test_kernels.o: $(out)/tests/cuda/kernel_names.h

@@ -92,7 +92,7 @@ void case_logprob_backward(struct fixture *f)
     }
 }
 
-#define CHOICES 24
+#define CHOICES 10
 
 static void check_choices(struct fixture *f, int64_t vocab, const struct jrl_choice_rule *rule, float size)
 {
@@ -143,9 +143,7 @@ void case_choose_tokens(struct fixture *f)
     };
 
     FOR_VOCABULARIES(vocab) for (size_t r = 0; r < sizeof rules / sizeof *rules; r++) {
-        check_choices(f, vocab, &rules[r], 4);
-        if (vocab > 1024)
-            check_choices(f, vocab, &rules[r], 40); /* nearly all mass in few tokens */
+        check_choices(f, vocab, &rules[r], vocab > 1024 && r % 2 ? 40 : 4); /* 40: nearly all mass in few tokens */
     }
 }
 

@@ -101,8 +101,8 @@ static void test_product_rows(void **state)
 }
 
 #define POSITIONS 530
-#define HEADS 6
-#define KV_HEADS 2
+#define HEADS 3
+#define KV_HEADS 1
 
 /* Attention of rows [first, first + n) of one sequence on the GPU, after what the pages hold; out: of these rows. */
 static void attend_rows(struct fixture *f, enum jrl_dtype dtype, int64_t dim, struct both *qkv, struct both *tables, uint8_t **pages, int64_t first, int64_t n, uint8_t *out)
@@ -160,9 +160,11 @@ static void test_attention_rows(void **state)
 {
     (void)state;
     setenv("JRL_EMULATOR_SCHEDULE", "greedy", 1);
+    setenv("JRL_EMULATOR_OPEN", "1", 1);
     fixture.gpu = fixture.tensor;
     check_attention_rows(&fixture, JRL_BF16, 64);
     check_attention_rows(&fixture, JRL_BF16, 128);
+    unsetenv("JRL_EMULATOR_OPEN");
 }
 
 /* A function of the plug-in that is loaded; NULL when it has none of that name. */

@@ -472,7 +472,7 @@ cudaError_t cudaMalloc(void **out, size_t n_bytes)
     ASAN_UNPOISON_MEMORY_REGION(p, padded);
     memset(p, 0xff, padded);
     ASAN_POISON_MEMORY_REGION(p - red_zone, red_zone);
-    ASAN_POISON_MEMORY_REGION(p + n_bytes, padded - n_bytes);
+    ASAN_POISON_MEMORY_REGION(p + n_bytes, padded - n_bytes + red_zone);
     *out = p;
     return cudaSuccess;
 }

@@ -1,0 +1,105 @@
+/* planted.cpp - kernels with the mistakes that the emulator is there to find, one named on the command line. t0591 expects each
+ * to end with a message; "none" is right and ends well. */
+#include "kernels/cuda/cuda.cuh"
+
+#include <stdio.h>
+
+struct room {
+    float x[64];
+    __align__(16) float copied[4];
+};
+
+/* Warps read what others wrote without waiting for them. */
+static __global__ void no_barrier(float *out)
+{
+    SHARED(struct room, s);
+    s.x[threadIdx.x] = (float)threadIdx.x;
+    out[threadIdx.x] = s.x[63 - threadIdx.x];
+}
+
+static __global__ void none(float *out)
+{
+    SHARED(struct room, s);
+    s.x[threadIdx.x] = (float)threadIdx.x;
+    __syncthreads();
+    out[threadIdx.x] = s.x[63 - threadIdx.x];
+}
+
+static __global__ void barrier_of_some(float *out)
+{
+    if (threadIdx.x < 32)
+        __syncthreads();
+    else
+        __syncwarp();
+    if (threadIdx.x >= 32)
+        __syncthreads();
+    out[threadIdx.x] = 0;
+}
+
+static __global__ void shuffle_of_some(float *out)
+{
+    out[threadIdx.x] = threadIdx.x % 2 ? __shfl_xor_sync(ALL_LANES, 1.0f, 1) : 0.0f;
+}
+
+static __global__ void no_wait(float *out)
+{
+    SHARED(struct room, s);
+    if (threadIdx.x == 0)
+        copy_16(s.copied, out, true);
+    commit_copies();
+    __syncthreads();
+    out[threadIdx.x] = s.copied[threadIdx.x % 4];
+    wait_copies<0>();
+}
+
+static __global__ void beyond_shared(float *out)
+{
+    SHARED(struct room, s);
+    s.copied[threadIdx.x] = 0;
+    out[threadIdx.x] = 0;
+}
+
+static __global__ void beyond_memory(float *out)
+{
+    out[threadIdx.x + 1] = 0;
+}
+
+static __global__ void uses(float *out)
+{
+    out[threadIdx.x] = 0;
+}
+
+static const struct {
+    const char *name;
+    void (*kernel)(float *out);
+} kernels[] = { { "none", none }, { "no_barrier", no_barrier }, { "barrier_of_some", barrier_of_some }, { "shuffle_of_some", shuffle_of_some },
+                { "no_wait", no_wait }, { "beyond_shared", beyond_shared }, { "beyond_memory", beyond_memory }, { "host_pointer", uses },
+                { "host_access", uses } };
+
+int main(int argc, char **argv)
+{
+    float *there, *argument, out[64], zeros[64] = {};
+    void *memory;
+
+    for (const auto &k : kernels) {
+        if (argc < 2 || strcmp(k.name, argv[1]) != 0)
+            continue;
+        if (cudaMalloc(&memory, sizeof out) != cudaSuccess || cudaMemcpyAsync(memory, zeros, sizeof out, cudaMemcpyHostToDevice, NULL) != cudaSuccess)
+            return 2;
+        there = static_cast<float *>(memory);
+        argument = strcmp(k.name, "host_pointer") == 0 ? out : there;
+        emulator::check_argument(k.name, &argument, sizeof argument);
+        (void)emulator::launch(k.name, 1, 64, sizeof(struct room), [&] { k.kernel(argument); });
+        if (strcmp(k.name, "host_access") == 0)
+            return there[0] != 0;
+        (void)cudaMemcpyAsync(out, memory, sizeof out, cudaMemcpyDeviceToHost, NULL);
+        for (int i = 0; i < 64; i++)
+            if (out[i] != (strcmp(k.name, "none") == 0 || strcmp(k.name, "no_barrier") == 0 ? (float)(63 - i) : 0.0f)) {
+                printf("planted: kernel %s: element %d is %g\n", k.name, i, out[i]);
+                return 1;
+            }
+        return 0;
+    }
+    fprintf(stderr, "usage: planted NAME\n");
+    return 2;
+}

@@ -1,0 +1,29 @@
+# The emulator of tests/emulator finds the mistakes planted in tests/cuda/planted.cpp.
+# shellcheck shell=bash
+. "$(dirname "$0")/tap.sh"
+
+planted="$JRL_BUILD/tests/cuda/planted"
+if [ ! -x "$planted" ]; then
+    skip 'planted mistakes' 'the emulator is for x86-64'
+    done_testing
+    exit 0
+fi
+# found NAME REGEX: the program ends with another code than 0, and says so
+found() {
+    "$planted" "$1" > out.txt 2>&1 && { echo 'nothing was found'; return 1; }
+    grep -Eq -- "$2" out.txt || { cat out.txt; return 1; }
+}
+for schedule in greedy greedy-reverse forward reverse random; do
+    export JRL_EMULATOR_SCHEDULE=$schedule
+    ok "$schedule: a kernel that is right" "$planted" none
+    ok "$schedule: a barrier that some threads do not reach" found barrier_of_some 'kernel barrier_of_some, line [0-9]+, .*(another barrier|for ever)'
+    ok "$schedule: a shuffle that some lanes do not reach" found shuffle_of_some 'kernel shuffle_of_some, line [0-9]+, .*(not reached by all|other lanes)'
+    ok "$schedule: a copy that is not waited for" found no_wait 'element 0 is -?nan'
+done
+export JRL_EMULATOR_SCHEDULE=greedy
+ok 'a missing barrier' found no_barrier 'element [0-9]+ is -?nan'
+ok 'writing behind shared memory' found beyond_shared 'AddressSanitizer|index 4 out of bounds'
+ok 'writing behind an allocation' found beyond_memory 'AddressSanitizer: use-after-poison'
+ok 'an address of the host in an argument' found host_pointer 'kernel host_pointer: an argument holds 0x[0-9a-f]+, an address of the host'
+ok 'the host in device memory' found host_access 'SEGV'
+done_testing
