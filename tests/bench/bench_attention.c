@@ -76,6 +76,7 @@ struct bench {
     struct jrl_attention_rows *seqs;
     void *q, *out;
     float *qkv, *lse, *dout, *dqkv;
+    int64_t n_layers; /* whose pages lie one behind the other, as in the sampler's cache */
 };
 
 static void rope(void *ctx)
@@ -92,6 +93,20 @@ static void forward(void *ctx)
     must(jrl_attention_forward(b->dev, &b->p, b->out, b->lse, b->q, &err), &err);
 }
 
+/* FN for each layer in turn. */
+static void each_layer(struct bench *b, void (*fn)(void *ctx))
+{
+    for (int64_t layer = 0; layer < b->n_layers; layer++) {
+        b->p.page_offset = layer * jrl_page_bytes(b->p.dtype, KV_HEADS, DIM);
+        fn(b);
+    }
+}
+
+static void forward_layers(void *ctx)
+{
+    each_layer(ctx, forward);
+}
+
 static void backward(void *ctx)
 {
     struct bench *b = ctx;
@@ -100,12 +115,12 @@ static void backward(void *ctx)
 }
 
 /* N_SEQS whole sequences of LENGTH positions, through qkv_rope once so that the pages are filled. */
-static struct bench new_bench(struct jrl_device *dev, enum jrl_dtype dtype, int64_t n_seqs, int64_t length)
+static struct bench new_bench(struct jrl_device *dev, enum jrl_dtype dtype, int64_t n_seqs, int64_t length, int64_t n_layers)
 {
-    int64_t rows = n_seqs * length, page_bytes = jrl_page_bytes(dtype, KV_HEADS, DIM), n_pages = length / JRL_PAGE_TOKENS;
+    int64_t rows = n_seqs * length, page_bytes = n_layers * jrl_page_bytes(dtype, KV_HEADS, DIM), n_pages = length / JRL_PAGE_TOKENS;
     struct bench b = { .dev = dev, .seqs = take(n_seqs, sizeof *b.seqs), .q = take(rows, Q_WIDTH * 4), .out = take(rows, Q_WIDTH * 4),
                        .qkv = take(rows, WIDTH * 4), .lse = take(rows, HEADS * 4), .dout = take(rows, Q_WIDTH * 4),
-                       .dqkv = take(rows, WIDTH * 4) };
+                       .dqkv = take(rows, WIDTH * 4), .n_layers = n_layers };
     float *cos_table = take(length, DIM * 2), *sin_table = take(length, DIM * 2);
 
     jrl_rope_table(cos_table, sin_table, length, DIM, 100000);
@@ -119,7 +134,7 @@ static struct bench new_bench(struct jrl_device *dev, enum jrl_dtype dtype, int6
                                   .n_seqs = n_seqs, .seqs = b.seqs, .rope_cos = cos_table, .rope_sin = sin_table };
     fill(b.qkv, rows * WIDTH);
     fill(b.dout, rows * Q_WIDTH);
-    rope(&b);
+    each_layer(&b, rope);
     return b;
 }
 
@@ -138,7 +153,7 @@ static void free_bench(struct bench *b)
 
 static void whole_sequences(struct jrl_device *dev, enum jrl_dtype dtype, int64_t n_seqs, int64_t length)
 {
-    struct bench b = new_bench(dev, dtype, n_seqs, length);
+    struct bench b = new_bench(dev, dtype, n_seqs, length, 1);
     double pairs = (double)n_seqs * (double)length * (double)(length + 1) / 2 * HEADS * DIM; /* causal */
     double rope_seconds = best_seconds(rope, &b), seconds = best_seconds(forward, &b), back = best_seconds(backward, &b);
 
@@ -149,17 +164,17 @@ static void whole_sequences(struct jrl_device *dev, enum jrl_dtype dtype, int64_
 }
 
 /* The last position of each sequence: the pages are read once, from memory when they outgrow the cache. */
-static void decode(struct jrl_device *dev, enum jrl_dtype dtype, int64_t n_seqs, int64_t length)
+static void decode(struct jrl_device *dev, enum jrl_dtype dtype, int64_t n_seqs, int64_t length, int64_t n_layers)
 {
-    struct bench b = new_bench(dev, dtype, n_seqs, length);
-    double bytes = (double)(n_seqs * length / JRL_PAGE_TOKENS) * (double)jrl_page_bytes(dtype, KV_HEADS, DIM);
+    struct bench b = new_bench(dev, dtype, n_seqs, length, n_layers);
+    double bytes = (double)(n_layers * n_seqs * length / JRL_PAGE_TOKENS) * (double)jrl_page_bytes(dtype, KV_HEADS, DIM);
 
     for (int64_t s = 0; s < n_seqs; s++)
         b.seqs[s] = (struct jrl_attention_rows){ s, 1, length - 1, b.seqs[s].pages };
     b.p.n_rows = n_seqs;
-    double rope_seconds = best_seconds(rope, &b), seconds = best_seconds(forward, &b);
-    printf("decode   %-5s %3" PRId64 " x %5" PRId64 "  %7.2f GB/s of keys and values %9.1f us   rope %6.1f us\n",
-           dtype == JRL_BF16 ? "bf16" : "f32", n_seqs, length, bytes / seconds * 1e-9, seconds * 1e6, rope_seconds * 1e6);
+    double rope_seconds = best_seconds(rope, &b), seconds = best_seconds(forward_layers, &b);
+    printf("decode   %-5s %3" PRId64 " x %5" PRId64 " x %2" PRId64 " layers  %7.2f GB/s of keys and values %9.1f us   rope of one %6.1f us\n",
+           dtype == JRL_BF16 ? "bf16" : "f32", n_seqs, length, n_layers, bytes / seconds * 1e-9, seconds * 1e6, rope_seconds * 1e6);
     free_bench(&b);
 }
 
@@ -264,11 +279,13 @@ int main(int argc, char **argv)
     if (!quick)
         whole_sequences(dev, JRL_BF16, 1, 4096);
     whole_sequences(dev, JRL_F32, 4, 512);
-    decode(dev, JRL_BF16, 1, 1024);
-    decode(dev, JRL_BF16, 32, 512);
-    decode(dev, JRL_BF16, 32, 1024);
-    decode(dev, JRL_BF16, 32, 4096);
-    decode(dev, JRL_F32, 32, 1024);
+    decode(dev, JRL_BF16, 1, 1024, 1);
+    decode(dev, JRL_BF16, 32, 512, 1);
+    decode(dev, JRL_BF16, 32, 1024, 1);
+    decode(dev, JRL_BF16, 32, 4096, 1);
+    if (!quick)
+        decode(dev, JRL_BF16, 64, 320, 30); /* as a step of sampling finds them */
+    decode(dev, JRL_F32, 32, 1024, 1);
     row_kernels(dev);
     jrl_device_close(dev);
     return 0;
