@@ -8,10 +8,10 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/index.h"
+#include "base/unicode.h"
 #include "data/import.h"
 #include "stream/json.h"
 #include "text/chat.h"
-#include "text/utf8.h"
 #include "tool/io.h"
 
 /* A row of a few kilobytes is usual; the limit bounds memory when the input has no line breaks. */
@@ -54,16 +54,15 @@ static int reject(struct import *im, enum reason reason, const struct jrl_lines 
 /* Whether the problem was there before, by the digest of its bytes. */
 static bool is_duplicate(struct import *im)
 {
-    const char *text = im->row.problem.data;
-    size_t len = im->row.problem.len_bytes;
+    struct jrl_text text = im->row.problem;
     char digest[JRL_DIGEST_SIZE];
     bool added;
 
     if (!strcmp(im->cfg->dedup, "none"))
         return false;
     if (!strcmp(im->cfg->dedup, "trim"))
-        jrl_utf8_strip(&text, &len);
-    jrl_xxh128_hex(digest, text, len);
+        text = jrl_unicode_trim(text);
+    jrl_xxh128_hex(digest, text.data, text.len_bytes);
     jrl_index_put(&im->seen, digest, sizeof digest - 1, &added);
     return !added;
 }

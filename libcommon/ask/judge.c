@@ -4,7 +4,8 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "text/utf8.h"
+#include "base/unicode.h"
+#include "base/utf8.h"
 
 enum { FIELD_QUESTION, FIELD_ANSWER, FIELD_RESPONSE, N_FIELDS };
 static const char *const field_names[N_FIELDS] = { "question", "answer", "response" };
@@ -144,8 +145,7 @@ int jrl_judge_encode(struct jrl_tokens *tokens, const struct jrl_judge_prompt *p
 
 struct jrl_text jrl_judge_verdict(struct jrl_text output)
 {
-    jrl_utf8_strip(&output.data, &output.len_bytes);
-    return output;
+    return jrl_unicode_trim(output);
 }
 
 bool jrl_judge_accepts(struct jrl_text verdict)

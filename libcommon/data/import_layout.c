@@ -1,9 +1,9 @@
 /* import_layout.c - the row layouts: which field holds what. */
 #include <string.h>
 
+#include "base/unicode.h"
 #include "data/import.h"
 #include "data/scalar.h"
-#include "text/utf8.h"
 
 static const char *const names[] = { "auto", "verl", "problem", "gsm8k", "math", "responses" };
 const char jrl_layout_names[] = "verl|problem|gsm8k|math|responses";
@@ -282,19 +282,17 @@ static int read_math(struct jrl_row *row, const struct jrl_record *fields, struc
 void jrl_row_trim(struct jrl_row *row)
 {
     struct jrl_buffer whole = row->packed; /* may hold the answer that is cut */
-    const char *text;
-    size_t len, before;
+    struct jrl_text answer, trimmed;
 
     if (row->problem.data)
-        jrl_utf8_strip(&row->problem.data, &row->problem.len_bytes);
-    if (jrl_value_type(row->answer) != JRL_STR || !jrl_value_str(row->answer, &text, &len))
+        row->problem = jrl_unicode_trim(row->problem);
+    if (jrl_value_type(row->answer) != JRL_STR || !jrl_value_str(row->answer, &answer.data, &answer.len_bytes))
         return;
-    before = len;
-    jrl_utf8_strip(&text, &len);
-    if (len == before)
+    trimmed = jrl_unicode_trim(answer);
+    if (trimmed.len_bytes == answer.len_bytes)
         return;
     row->packed = (struct jrl_buffer){ 0 };
-    pack_answer(row, text, len);
+    pack_answer(row, trimmed.data, trimmed.len_bytes);
     jrl_buffer_release(&whole);
 }
 

@@ -31,15 +31,5 @@ static void print_sheet(const struct jrl_sheet *s, struct jrl_buffer *out)
 
 void jrl_layout_markdown(const json_t *report, struct jrl_buffer *out)
 {
-    struct jrl_sheets sheets;
-
-    jrl_sheets_make(&sheets, report);
-    for (int i = 0; i < sheets.n; i++) {
-        if (i > 0)
-            jrl_buffer_append_byte(out, '\n');
-        print_sheet(&sheets.list[i], out);
-    }
-    for (int i = 0; i < sheets.n_notes; i++)
-        jrl_buffer_printf(out, "%s- %s\n", i == 0 ? "\n" : "", sheets.notes[i]);
-    jrl_sheets_release(&sheets);
+    jrl_sheets_draw(report, print_sheet, "- ", out);
 }

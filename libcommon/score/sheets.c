@@ -161,3 +161,19 @@ void jrl_sheets_release(struct jrl_sheets *s)
     free(s->notes);
     memset(s, 0, sizeof(*s));
 }
+
+void jrl_sheets_draw(const json_t *report, void (*print)(const struct jrl_sheet *sheet, struct jrl_buffer *out), const char *bullet,
+                     struct jrl_buffer *out)
+{
+    struct jrl_sheets sheets;
+
+    jrl_sheets_make(&sheets, report);
+    for (int i = 0; i < sheets.n; i++) {
+        if (i > 0)
+            jrl_buffer_append_byte(out, '\n');
+        print(&sheets.list[i], out);
+    }
+    for (int i = 0; i < sheets.n_notes; i++)
+        jrl_buffer_printf(out, "%s%s%s\n", i == 0 ? "\n" : "", bullet, sheets.notes[i]);
+    jrl_sheets_release(&sheets);
+}

@@ -28,6 +28,10 @@ struct jrl_sheets {
 void jrl_sheets_make(struct jrl_sheets *s, const json_t *report);
 void jrl_sheets_release(struct jrl_sheets *s);
 
+/* Draw the sheets of a report by PRINT with a blank line between them, then the notes, each behind BULLET. */
+void jrl_sheets_draw(const json_t *report, void (*print)(const struct jrl_sheet *sheet, struct jrl_buffer *out), const char *bullet,
+                     struct jrl_buffer *out);
+
 /* Places that a text takes on a terminal, one a character. */
 int jrl_text_width(const char *text);
 

@@ -7,8 +7,8 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/unicode.h"
 #include "text/chat_known.h"
-#include "text/utf8.h"
 
 enum { MAX_CONFIG_BYTES = 64 << 20 };
 
@@ -116,6 +116,14 @@ static int check_markup(const struct jrl_chat_format *f, const struct jrl_tokeni
     return JRL_OK;
 }
 
+static void strip(const char **text, size_t *len_bytes)
+{
+    const struct jrl_text trimmed = jrl_unicode_trim((struct jrl_text){ *text, *len_bytes });
+
+    *text = trimmed.data;
+    *len_bytes = trimmed.len_bytes;
+}
+
 int jrl_chat_encode(const struct jrl_chat *chat, const struct jrl_tokenizer *t, const char *system, size_t system_len,
                     const char *user, size_t user_len, struct jrl_tokens *out, struct jrl_error *err)
 {
@@ -130,9 +138,9 @@ int jrl_chat_encode(const struct jrl_chat *chat, const struct jrl_tokenizer *t, 
     if (system && !f->system_before)
         return jrl_fail(err, JRL_ERR_INPUT, "template '%s' has no place for a system turn", f->name);
     if (f->strip) {
-        jrl_utf8_strip(&user, &user_len);
+        strip(&user, &user_len);
         if (system)
-            jrl_utf8_strip(&system, &system_len);
+            strip(&system, &system_len);
     }
     spans[n++] = (struct jrl_text_span){ f->begin, strlen(f->begin), true };
     if (system) {

@@ -7,28 +7,6 @@
 
 #include "text/tokenizer.h"
 
-void jrl_utf8_strip(const char **text, size_t *len_bytes)
-{
-    const uint8_t *p = (const uint8_t *)*text;
-    size_t begin = *len_bytes, end = *len_bytes;
-
-    for (size_t i = 0; i < *len_bytes;) {
-        uint32_t c;
-        int n = jrl_utf8_next(p + i, *len_bytes - i, &c);
-
-        if (n < 0)
-            return;
-        if (!jrl_is_space(c)) {
-            if (begin == *len_bytes)
-                begin = i;
-            end = i + (size_t)n;
-        }
-        i += (size_t)n;
-    }
-    *text += begin;
-    *len_bytes = end - begin;
-}
-
 void jrl_utf8_repair(struct jrl_buffer *text)
 {
     struct jrl_buffer out = { 0 };

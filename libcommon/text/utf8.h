@@ -1,4 +1,4 @@
-/* utf8.h - stripping and NFC, on top of base/utf8.h.
+/* utf8.h - NFC, on top of base/utf8.h.
  * The only Unicode this room needs beside PCRE2's own tables. */
 #ifndef JRL_TEXT_UTF8_H
 #define JRL_TEXT_UTF8_H
@@ -10,9 +10,6 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/utf8.h"
-
-/* Narrow the text by the white space at both ends, as Python's str.strip(). Text that is not UTF-8 is left as it is. */
-void jrl_utf8_strip(const char **text, size_t *len_bytes);
 
 /* True when the text surely is in normalisation form C already (no character from which on
  * composition could start); false means that jrl_utf8_nfc must decide. Text is well-formed. */

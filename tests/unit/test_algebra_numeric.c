@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "tests/unit/algebra_test.h"
+#include "tests/unit/repeat.h"
 
 static void test_decimals_beside_symbols(void **state)
 {
@@ -136,18 +137,6 @@ static void test_precision(void **state)
     equal("x**99999*x", "x**100000");
     equal("(x**1000)**-1", "x**-1000");
     equal("2**sqrt(2)*2**-sqrt(2)", "1");
-}
-
-static char *repeat(const char *head, const char *unit, int n, const char *tail)
-{
-    struct jrl_buffer b = { 0 };
-
-    jrl_buffer_append_str(&b, head);
-    for (int i = 0; i < n; i++)
-        jrl_buffer_append_str(&b, unit);
-    jrl_buffer_append_str(&b, tail);
-    jrl_buffer_append_byte(&b, 0);
-    return (char *)b.data;
 }
 
 static void check_repeated(const char *head, const char *unit, int n, const char *tail, const char *v, enum jrl_identity expected)

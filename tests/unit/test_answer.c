@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "answer/answer.h"
+#include "tests/unit/repeat.h"
 #include "base/decimal.h"
 
 static struct jrl_text text(const char *s)
@@ -36,18 +37,6 @@ static void check(const char *response, const char *truth, bool correct, const c
     if (v.correct != correct || v.found != (pred != NULL) || (pred && strcmp(jrl_buffer_str(&v.pred), pred) != 0))
         fail_msg("'%s' against '%s': correct %d, pred '%s'", response, truth, v.correct, v.found ? jrl_buffer_str(&v.pred) : "(none)");
     jrl_verdict_release(&v);
-}
-
-static char *repeat(const char *head, const char *unit, int n, const char *tail)
-{
-    struct jrl_buffer b = { 0 };
-
-    jrl_buffer_append_str(&b, head);
-    for (int i = 0; i < n; i++)
-        jrl_buffer_append_str(&b, unit);
-    jrl_buffer_append_str(&b, tail);
-    jrl_buffer_append_byte(&b, 0);
-    return (char *)b.data;
 }
 
 static void test_dapo_consequences(void **state)
