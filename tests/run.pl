@@ -16,6 +16,7 @@ $ENV{PATH}      = "$ENV{JRL_BUILD}/bin:$ENV{PATH}";
 $ENV{LC_ALL}    = 'C.UTF-8';
 $ENV{JRL_PYTHON} //= "$ENV{JRL_TOP}/build/reference/bin/python" if -x 'build/reference/bin/python';
 $ENV{TZ}        = 'UTC';
+$SIG{$_} = 'DEFAULT' for qw(HUP INT PIPE TERM USR1); # under nohup or cron they may be ignored, and tests send them
 delete @ENV{qw(JRL_THREADS JRL_ZSTD_LEVEL JRL_DISABLE JRL_LOG)};
 
 my @units = grep { -x } map { s/\.c$//r =~ s{^}{$build/}r } sort glob('tests/unit/*.c tests/kernels/*.c tests/cuda/test_*.c');
