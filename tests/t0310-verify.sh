@@ -27,7 +27,7 @@ worths() { # REWARDS: of a right one, a wrong one, one without an answer, and of
 ok 'two rewards' test "$(worths 1:-1)" = '1 -1 -1 1 -1 -1 '
 ok 'another without an answer' test "$(worths 1:-1:-2)" = '1 -1 -2 1 -1 -2 '
 ok 'another where the response was cut' test "$(worths 1:-1:-2:-.5)" = '1 -1 -2 1 -0.5 -0.5 '
-ok 'why' test "$(for text in '\\boxed{5}' '\\boxed{6}' 6 '\\boxed{5'; do judged '"5"' "\"$text\"" --no-provenance; printf '{"uid":1,"answer":"5","sample":0,"samples":1,"text":"%s"}\n' "$text" | jrl-pack | jrl-verify | jrl-view --fields why; done | grep why | jq -c .why | tr '\n' ' ')" = '"equal text" "differs" "no answer" "unbalanced" '
+ok 'why' test "$(for text in '\\boxed{5}' '\\boxed{6}' 6 '\\boxed{5'; do judged '"5"' "\"$text\"" --no-provenance; printf '{"uid":1,"answer":"5","sample":0,"samples":1,"text":"%s"}\n' "$text" | jrl-pack | jrl-verify | jrl-view --fields why; done | grep why | jq -c .why | tr '\n' ' ')" = '"equal text" "differs" "no box" "unbalanced" '
 ok 'an integer' test "$(judged 5 '"\\boxed{5}"')" = "$right"
 ok 'a float' test "$(judged 5.0 '"\\boxed{5}"')" = "$right"
 ok 'a boolean' test "$(judged true '"\\boxed{True}"' | jq .correct)" = true
@@ -85,7 +85,7 @@ ok '... says how often it differs' grep -qx 'jrl-verify: info: exact and dapo di
 ok '... each of them' grep -qx 'jrl-verify: info: gsm8k and dapo differ on 1 of 4 rollouts: right by gsm8k alone 0, by dapo alone 1' err
 ok '... and changes no other field' cmp <(jrl-verify two.jrl | jrl-view) <(jrl-view both.jrl | sed -E 's/,"(exact|gsm8k).correct":[a-z]*//g')
 ok 'its key is one name for jrl-view' test "$(jrl-view --fields uid,exact.correct --where 'exact.correct and not_there or exact.correct == true and uid < 3' both.jrl)" = '{"uid":1,"exact.correct":true}'
-ok 'reasons are counted' bash -c "jrl-verify -v two.jrl 2>&1 > /dev/null | grep -qx 'jrl-verify: info: dapo: no answer 2, differs 1, equal text 1'"
+ok 'reasons are counted' bash -c "jrl-verify -v two.jrl 2>&1 > /dev/null | grep -qx 'jrl-verify: info: dapo: no box 2, differs 1, equal text 1'"
 for pair in '1e-9 0' '5 5' '1e-8 2e-8'; do
     printf '{"uid":1,"answer":"%s","sample":0,"samples":1,"text":"\\\\boxed{%s}"}\n' "${pair#* }" "${pair% *}"
 done | jrl-pack > tiny.jrl

@@ -44,9 +44,9 @@ void jrl_rule_names(struct jrl_buffer *out)
 const char *jrl_why_name(enum jrl_why why)
 {
     static const char *const names[] = {
-        [JRL_WHY_NO_ANSWER] = "no answer", [JRL_WHY_UNBALANCED] = "unbalanced",   [JRL_WHY_NO_TRUTH] = "no reference",
-        [JRL_WHY_DIFFERS] = "differs",     [JRL_WHY_REFUSED] = "refused",         [JRL_WHY_LIMIT] = "limit",
-        [JRL_WHY_EQUAL_TEXT] = "equal text", [JRL_WHY_EQUAL_VALUE] = "equal value",
+        [JRL_WHY_NO_BOX] = "no box",         [JRL_WHY_NO_ANSWER] = "no answer",     [JRL_WHY_UNBALANCED] = "unbalanced",
+        [JRL_WHY_NO_TRUTH] = "no reference", [JRL_WHY_DIFFERS] = "differs",         [JRL_WHY_REFUSED] = "refused",
+        [JRL_WHY_LIMIT] = "limit",           [JRL_WHY_EQUAL_TEXT] = "equal text",   [JRL_WHY_EQUAL_VALUE] = "equal value",
     };
     return names[why];
 }

@@ -15,7 +15,8 @@ enum { JRL_ANSWER_MAX_BYTES = 65536 };
 
 /* What decided a verdict; records hold its name (field `why`). */
 enum jrl_why {
-    JRL_WHY_NO_ANSWER,   /* nothing to extract: no box, no "Answer:", no end of thinking */
+    JRL_WHY_NO_BOX,      /* nothing to extract, of the rules that read a box */
+    JRL_WHY_NO_ANSWER,   /* the same of others, and where there is no end of thinking */
     JRL_WHY_UNBALANCED,  /* the last box is not closed, or is not of the form the rule reads */
     JRL_WHY_NO_TRUTH,    /* an answer, but no reference that can be compared with */
     JRL_WHY_DIFFERS,     /* compared to the end: another answer */

@@ -13,6 +13,7 @@ void jrl_rule_dapo(struct jrl_verifier *w, struct jrl_verdict *v, struct jrl_tex
     int depth = 1;
 
     (void)w;
+    v->why = JRL_WHY_NO_BOX;
     if (at == SIZE_MAX)
         return;
     v->why = JRL_WHY_UNBALANCED; /* a box that is not closed is not replaced by an earlier one */

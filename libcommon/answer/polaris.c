@@ -23,7 +23,7 @@ static void judge(struct jrl_verifier *w, struct jrl_verdict *v, struct jrl_text
     bool other = false; /* right, if numbers near an integer were treated the other way */
 
     switch (jrl_box_last(text, &given)) {
-    case JRL_BOX_NONE: return;
+    case JRL_BOX_NONE: v->why = JRL_WHY_NO_BOX; return;
     case JRL_BOX_UNBALANCED: v->why = JRL_WHY_UNBALANCED; return;
     case JRL_BOX_FOUND: break;
     }

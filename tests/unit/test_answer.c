@@ -130,7 +130,7 @@ static void test_why(void **state)
     struct jrl_verdict v = { 0 };
 
     (void)state;
-    check_why("5", "no answer");
+    check_why("5", "no box");
     check_why("\\boxed{5", "unbalanced");
     check_why("\\boxed{6}", "differs");
     check_why("\\boxed{5}", "equal text");
@@ -186,6 +186,9 @@ static const struct { const char *rule, *response, *truth, *pred, *why; } pages[
     { "dapo-minerva", "Answer: 1\nAnswer:\n\n", "1", "1", "equal text" },
     { "dapo-minerva", "Answer:\t\n", "", "", "equal text" },
     { "dapo-minerva", "\\boxed{42}", "42", "[INVALID]", "no answer" },
+    { "polaris", "42", "42", NULL, "no box" },
+    { "deepscaler", "\\boxed{42}", "42", NULL, "no answer" },
+    { "deepscaler", "</think>42", "42", NULL, "no box" },
     { "gsm8k", "so 7\n#### 1,234", "1234", "1234", "equal text" },
     { "gsm8k", "#### -5.0", "-5", "-5.0", "differs" },
     { "gsm8k", "#### 5\n#### none", "5", "5", "equal text" },
