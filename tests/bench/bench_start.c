@@ -3,20 +3,13 @@
  * Usage: bench_start [POLICY [threads [prompt]]]. Without a policy it makes one of SmolLM2-135M's shape, in TMPDIR. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/memory.h"
+#include "tool/log.h"
 #include "rollout/engine.h"
 #include "tests/bench/policy.h"
 
 static struct jrl_error error;
-
-static double now_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 static void must(int rc)
 {
@@ -29,7 +22,7 @@ static void must(int rc)
 /* The seconds since the last call. */
 static double lap(double *last)
 {
-    const double now = now_seconds(), seconds = now - *last;
+    const double now = jrl_now(), seconds = now - *last;
 
     *last = now;
     return seconds;
@@ -43,7 +36,7 @@ static void start(const char *name, const char *folder, struct jrl_device *dev, 
     struct jrl_policy *policy = NULL;
     struct jrl_model model;
     struct jrl_engine *e = NULL;
-    double last = now_seconds(), opened, ready, prefill, token;
+    double last = jrl_now(), opened, ready, prefill, token;
 
     must(jrl_policy_open(&policy, folder, &error));
     opened = lap(&last);
