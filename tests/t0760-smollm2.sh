@@ -11,7 +11,7 @@ for a in 0 1 2 3 4; do
     for b in 0 1 2 3 4 5; do printf '{"question":"What is %d + %d?","answer":"So.\\n#### %d"}\n' "$a" "$b" $(((a + b) % 10)); done
 done > gsm8k-train.jsonl
 jrl-model make -q --shape dim=32,layers=1,heads=2,kv-heads=1,mlp=64,positions=256 --tokenizer "$JRL_TOP/pipelines/demo-tokenizer" -o policy
-new=(--policy policy --train gsm8k-train.jsonl --candidates 24 --samples 8 --eval-samples 3 --steps 2 --batch-size 2 --mini-batch 1
+new=(--policy policy --train gsm8k-train.jsonl --candidates 24 --hold-out 3 --samples 8 --eval-samples 3 --steps 2 --batch-size 2 --mini-batch 1
     --temperature 1 --max-prompt-tokens 64 --max-tokens 16 --lr 1e-3 --warmup 1 --threads 1)
 
 ok 'a run in one go' quiet "$smollm2" "${new[@]}" whole
