@@ -6,6 +6,7 @@
 #   BUILD=tiles AMX's tile instructions in AVX-512 (tests/tiles), for processors without
 #   DEV=1       our warnings are errors
 #   PEERS=OPTIONS  of tests/bench/peers.py, for bench-peers
+#   ROWS=NAMES     of tests/bench/bench_gpu.c, for bench-gpu: all
 
 CFLAGS ?= -O2 -g
 PREFIX ?= /usr/local
@@ -83,13 +84,13 @@ nvcc_flags := $(cuda_flags) -O3 -ftz=true -prec-div=true -prec-sqrt=true -fmad=f
     -gencode=arch=compute_80,code=sm_80 -gencode=arch=compute_90a,code=sm_90a -gencode=arch=compute_90,code=compute_90
 ifeq ($(machine),x86_64)
 emulated := $(out)/tests/$(plugin) $(out)/tests/emulated/$(plugin)
-units += $(out)/tests/cuda/test_kernels $(out)/tests/cuda/planted
+units += $(out)/tests/cuda/test_kernels $(out)/tests/cuda/planted $(out)/tests/bench/bench_gpu
 endif
-benches := $(patsubst %.c,$(out)/%,$(sort $(wildcard tests/bench/*.c)))
+benches := $(patsubst %.c,$(out)/%,$(filter-out %/bench_gpu.c,$(sort $(wildcard tests/bench/*.c))))
 library := $(out)/libjrl.a
 faults := $(out)/tests/faults.so
 
-.PHONY: all deps reference check check-gpu check-slow lint bench bench-peers demo install clean units FORCE
+.PHONY: all deps reference check check-gpu check-slow lint bench bench-gpu bench-peers demo install clean units FORCE
 .SECONDARY:
 all: $(tools) $(if $(NVCC),$(out)/$(plugin))
 
@@ -189,9 +190,19 @@ reference:
 
 # The kernel table on a GPU of this machine; says that it was skipped where there is none.
 native := $(out)/tests/native
+# Beside the real plug-in, not the emulated one of $(out)/tests.
+define with_plugin
+@$(if $(NVCC),mkdir -p $(native)/$(1) $(native)/lib/jrl && ln -f $(out)/tests/$(1)/$(2) $(native)/$(1)/ && ln -f $(out)/$(plugin) $(native)/lib/jrl/,true)
+endef
 check-gpu: $(if $(NVCC),$(out)/tests/cuda/test_kernels $(out)/$(plugin))
-	@$(if $(NVCC),mkdir -p $(native)/cuda $(native)/lib/jrl && ln -f $(out)/tests/cuda/test_kernels $(native)/cuda/ && ln -f $(out)/$(plugin) $(native)/lib/jrl/,true)
+	$(call with_plugin,cuda,test_kernels)
 	@tests/check-gpu.sh $(native)/cuda/test_kernels
+
+# What a training step's work takes on a GPU of this machine, and in torch where that is there: some six minutes, or
+# ROWS='decode update'. Says that it was skipped where there is no GPU.
+bench-gpu: $(if $(NVCC),$(out)/tests/bench/bench_gpu $(out)/$(plugin))
+	$(call with_plugin,bench,bench_gpu)
+	@tests/bench/gpu.sh $(native)/bench/bench_gpu $(ROWS)
 
 lint: all
 	tests/lint.sh $(out)

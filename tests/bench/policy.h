@@ -1,4 +1,4 @@
-/* policy.h - a policy of SmolLM2-135M's shape with random weights in bf16, for benchmarks that were given none. */
+/* policy.h - a policy with random weights in bf16, for benchmarks that were given none. */
 #ifndef JRL_TESTS_BENCH_POLICY_H
 #define JRL_TESTS_BENCH_POLICY_H
 
@@ -35,15 +35,15 @@ static inline const char *bench_folder(void)
     return bench_folder_path;
 }
 
-/* Its path; release with free(). */
-static inline char *bench_make_policy(struct jrl_device *dev)
+/* The path of one of this shape (jrl_shape_parse); release with free(). DEV: a CPU. */
+static inline char *bench_make_shape(struct jrl_device *dev, const char *list)
 {
     char id[JRL_DIGEST_SIZE], *path = jrl_path_join(bench_folder(), "policy");
     struct jrl_buffer config = { 0 };
     struct jrl_error err = { 0 };
     struct jrl_shape shape;
 
-    if (jrl_shape_parse(&shape, "smollm2-135m", &err) == JRL_OK)
+    if (jrl_shape_parse(&shape, list, &err) == JRL_OK)
         jrl_shape_config(&config, &shape, -1);
     if (err.status || jrl_policy_make(path, (const char *)config.data, config.len, "shape", 0, JRL_BF16, NULL, NULL, dev, id, &err) < 0) {
         fprintf(stderr, "%s: error: %s\n", program_invocation_short_name, err.text);
@@ -51,6 +51,11 @@ static inline char *bench_make_policy(struct jrl_device *dev)
     }
     jrl_buffer_release(&config);
     return path;
+}
+
+static inline char *bench_make_policy(struct jrl_device *dev)
+{
+    return bench_make_shape(dev, "smollm2-135m");
 }
 
 #endif

@@ -1,0 +1,564 @@
+/* bench_gpu.c - the work of a training step on a GPU beside what that GPU can do: its own copy bandwidth and the rate of a large
+ * product, measured in the same run. Prints a table in Markdown for performance.md.
+ * Usage: bench_gpu [--device NAME] [--shape LIST] [--quick] [decode] [prefill] [update] [start] [step]; all rows without a name.
+ * --quick: small numbers, for a look or an emulated GPU. Without a GPU it says so and ends with 0. The weights are random.
+ *
+ * decode   one step of N sequences with 2.5k positions each: bytes are the weights of layers and head and the keys and values
+ * prefill  a prompt in one pass: 2 FLOPs a weight of the layers and token, and attention's
+ * update   forward and backward of 16k tokens packed of sequences of 1k, 4k, 16k: 6 FLOPs a weight, and attention's
+ * start    from opening the policy, its files in the page cache, to the first token
+ * step     one JustRL step of 64 and 512 responses whose lengths are forced: log-normal, mean 4.5k, cut at 15,360. The time of
+ *          decoding is measured at points along the step, with the sequences that live there and their positions, and summed
+ *          between them; prompts and the update are counted at the rates that their rows measure */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/machine.h"
+#include "kernels/matmul.h"
+#include "model/train.h"
+#include "rollout/engine.h"
+#include "tests/bench/gpu_cache.h"
+#include "tests/bench/policy.h"
+#include "tests/bench/rate.h"
+
+#define DEFAULT_SHAPE "deepseek-r1-distill-qwen-1.5b"
+#define PROMPT_TOKENS 200
+#define MOST_REPETITIONS 50
+
+/* What is measured: as published, and small. */
+struct sizes {
+    int64_t context, batches[5], prompts[2], packed, sequences[3], copied, product, responses[2];
+    double mean_length;
+    int64_t longest;
+    int points, repetitions;
+};
+static const struct sizes whole = { 2560, { 1, 16, 64, 256, 1024 }, { 1024, 8192 }, 16384, { 1024, 4096, 16384 }, (int64_t)1 << 30, 8192, { 64, 512 }, 4500, 15360,
+                                    24, 20 };
+static const struct sizes small = { 70, { 1, 2, 3, 4, 5 }, { 33, 64 }, 128, { 32, 64, 128 }, 1 << 20, 128, { 4, 8 }, 40, 90, 4, 2 };
+
+struct bench {
+    struct sizes sizes;
+    struct jrl_device *dev;
+    const char *folder;
+    struct jrl_policy *policy;
+    struct jrl_model model;
+    double bandwidth, rate;              /* measured: bytes and operations a second */
+    double prompt_token, trained_token;  /* seconds; 0: not measured */
+    struct jrl_error refusal;            /* why training is not there */
+};
+
+static struct jrl_error error;
+
+static void must(int rc)
+{
+    if (rc < 0) {
+        fflush(stdout);
+        fprintf(stderr, "bench_gpu: error: %s\n", error.text);
+        exit(1);
+    }
+}
+
+static int rising(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+/* The median seconds of WORK once it has run twice; it waits for the device itself or is waited for. */
+static double seconds_of(const struct bench *b, int repetitions, int (*work)(void *ctx, struct jrl_error *err), void *ctx)
+{
+    double seconds[MOST_REPETITIONS];
+
+    for (int i = -2; i < repetitions; i++) {
+        const double start = jrl_clock();
+
+        must(work(ctx, &error));
+        must(jrl_device_synchronise(b->dev, &error));
+        if (i >= 0)
+            seconds[i] = jrl_clock() - start;
+    }
+    qsort(seconds, (size_t)repetitions, sizeof *seconds, rising);
+    return seconds[repetitions / 2];
+}
+
+/* ---- rows of the table ---- */
+
+static void head(void)
+{
+    printf("| work | time | rate | of what was measured | tokens/s |\n|---|---|---|---|---|\n");
+}
+
+static void row_bytes(const struct bench *b, const char *work, double seconds, double bytes, double tokens)
+{
+    printf("| %s | %.3f ms | %.1f GB/s | %.0f %% | %.0f |\n", work, seconds * 1e3, bytes / seconds * 1e-9, 100 * bytes / seconds / b->bandwidth, tokens / seconds);
+    fflush(stdout);
+}
+
+static void row_flops(const struct bench *b, const char *work, double seconds, double flops, double tokens)
+{
+    printf("| %s | %.3f ms | %.2f TFLOP/s | %.0f %% | %.0f |\n", work, seconds * 1e3, flops / seconds * 1e-12, 100 * flops / seconds / b->rate, tokens / seconds);
+    fflush(stdout);
+}
+
+static void row_note(const char *work, const char *note)
+{
+    printf("| %s | %s | | | |\n", work, note);
+    fflush(stdout);
+}
+
+/* ---- what the GPU can do ---- */
+
+struct copied {
+    struct jrl_device *dev;
+    void *from, *to;
+    size_t n_bytes;
+};
+static int copy(void *ctx, struct jrl_error *err)
+{
+    const struct copied *c = ctx;
+
+    return jrl_device_copy(c->dev, c->to, c->from, c->n_bytes, err);
+}
+
+static void measure_copy(struct bench *b)
+{
+    struct copied c = { .dev = b->dev, .n_bytes = (size_t)b->sizes.copied };
+    double seconds;
+
+    must(jrl_device_alloc(b->dev, &c.from, c.n_bytes, "a copy", &error));
+    must(jrl_device_alloc(b->dev, &c.to, c.n_bytes, "a copy", &error));
+    must(jrl_device_zero(b->dev, c.from, c.n_bytes, &error));
+    seconds = seconds_of(b, b->sizes.repetitions, copy, &c);
+    b->bandwidth = 2 * (double)c.n_bytes / seconds;
+    row_bytes(b, "copy, read and written", seconds, 2 * (double)c.n_bytes, 0);
+    jrl_device_free(b->dev, c.from);
+    jrl_device_free(b->dev, c.to);
+}
+
+struct product {
+    struct jrl_device *dev;
+    struct jrl_matmul p;
+};
+static int multiply(void *ctx, struct jrl_error *err)
+{
+    const struct product *p = ctx;
+
+    return jrl_matmul_nt(p->dev, &p->p, err);
+}
+
+/* Numbers around 1: with zeros a processor needs less power and its clock is higher. */
+static void *new_numbers(const struct bench *b, int64_t n)
+{
+    float *x = jrl_xmalloc((size_t)n * sizeof *x);
+    void *numbers, *wide;
+    struct jrl_rng rng;
+
+    jrl_rng_init(&rng, 1, 1);
+    for (int64_t i = 0; i < n; i++)
+        x[i] = (float)(int32_t)jrl_rng_u32(&rng) * 0x1p-31f;
+    must(jrl_device_alloc(b->dev, &wide, (size_t)n * sizeof *x, "a product", &error));
+    must(jrl_device_alloc(b->dev, &numbers, (size_t)n * 2, "a product", &error));
+    must(jrl_device_upload(b->dev, wide, x, (size_t)n * sizeof *x, &error));
+    must(jrl_convert_from_f32(b->dev, numbers, JRL_BF16, wide, n, &error));
+    must(jrl_device_synchronise(b->dev, &error));
+    jrl_device_free(b->dev, wide);
+    free(x);
+    return numbers;
+}
+
+static void measure_product(struct bench *b)
+{
+    const int64_t n = b->sizes.product;
+    void *x = new_numbers(b, n * n), *y = new_numbers(b, n * n), *z;
+    struct product p = { b->dev, { .dtype = JRL_BF16, .m = n, .n = n, .k = n, .a = x, .b = y, .lda = n, .ldb = n, .ldc = n } };
+    char name[64];
+    double seconds;
+
+    must(jrl_device_alloc(b->dev, &z, (size_t)(n * n) * 4, "a product", &error));
+    p.p.c = z;
+    seconds = seconds_of(b, b->sizes.repetitions / 2, multiply, &p);
+    b->rate = 2 * (double)n * (double)n * (double)n / seconds;
+    snprintf(name, sizeof name, "product of bf16, %lld cubed", (long long)n);
+    row_flops(b, name, seconds, b->rate * seconds, 0);
+    jrl_device_free(b->dev, x);
+    jrl_device_free(b->dev, y);
+    jrl_device_free(b->dev, z);
+}
+
+/* ---- decode ---- */
+
+struct decode {
+    struct gpu_cache cache;
+    int64_t *n_positions, n;
+};
+static int decode_once(void *ctx, struct jrl_error *err)
+{
+    struct decode *d = ctx;
+
+    return gpu_cache_decode(&d->cache, d->n_positions, d->n, err);
+}
+
+/* Bytes that a step must read: weights once, keys and values of all positions. */
+static double step_bytes(const struct bench *b, const struct decode *d)
+{
+    double positions = 0;
+
+    for (int64_t i = 0; i < d->n; i++)
+        positions += (double)d->n_positions[i];
+    return (bench_layer_weights(&b->model.config) + bench_head_weights(&b->model.config)) * (double)jrl_dtype_bytes(b->model.dtype) +
+           positions * (double)jrl_model_page_bytes(&b->model) / JRL_PAGE_TOKENS;
+}
+
+/* False: the memory is not enough for so many pages, activations and logits. */
+static bool open_decode(struct bench *b, struct decode *d, const char *work, int64_t n_pages, int64_t n_seqs)
+{
+    const double need = (double)(n_pages * jrl_model_page_bytes(&b->model)) + 3.0 * (double)n_seqs * (double)b->model.config.vocab * 4 +
+                        (double)n_seqs * (double)(b->model.config.dim + b->model.config.mlp_dim) * 32;
+
+    if (need > (double)jrl_device_memory_available(b->dev)) {
+        row_note(work, "does not fit into the memory");
+        return false;
+    }
+    *d = (struct decode){ .n_positions = jrl_xcalloc((size_t)n_seqs, sizeof *d->n_positions), .n = n_seqs };
+    must(gpu_cache_open(&d->cache, &b->model, n_pages, n_seqs, &error));
+    return true;
+}
+
+static void close_decode(struct decode *d)
+{
+    gpu_cache_close(&d->cache);
+    free(d->n_positions);
+}
+
+static void measure_decode(struct bench *b)
+{
+    for (size_t i = 0; i < sizeof b->sizes.batches / sizeof *b->sizes.batches; i++) {
+        const int64_t n = b->sizes.batches[i];
+        struct decode d;
+        char work[64];
+
+        snprintf(work, sizeof work, "decode, %lld x %lld", (long long)n, (long long)b->sizes.context);
+        if (!open_decode(b, &d, work, n * gpu_cache_pages(b->sizes.context), n))
+            continue;
+        for (int64_t j = 0; j < n; j++)
+            d.n_positions[j] = b->sizes.context;
+        row_bytes(b, work, seconds_of(b, b->sizes.repetitions, decode_once, &d), step_bytes(b, &d), (double)n);
+        close_decode(&d);
+    }
+}
+
+/* ---- prefill ---- */
+
+struct prefill {
+    struct gpu_cache cache;
+    int64_t n;
+};
+static int prefill_once(void *ctx, struct jrl_error *err)
+{
+    struct prefill *p = ctx;
+
+    return gpu_cache_prefill(&p->cache, p->n, err);
+}
+
+/* Operations of attention's two products over the positions that come before. */
+static double attention_flops(const struct jrl_model_config *c, double n)
+{
+    return 4 * (double)(c->n_layers * c->n_heads * c->head_dim) * n * (n + 1) / 2;
+}
+
+static void measure_prefill(struct bench *b)
+{
+    for (size_t i = 0; i < sizeof b->sizes.prompts / sizeof *b->sizes.prompts; i++) {
+        struct prefill p = { .n = b->sizes.prompts[i] };
+        const double n = (double)p.n, flops = 2 * (bench_layer_weights(&b->model.config) * n + bench_head_weights(&b->model.config)) + attention_flops(&b->model.config, n);
+        char work[64];
+        double seconds;
+
+        must(gpu_cache_open(&p.cache, &b->model, gpu_cache_pages(p.n), 1, &error));
+        seconds = seconds_of(b, b->sizes.repetitions / 2, prefill_once, &p);
+        b->prompt_token = seconds / n;
+        snprintf(work, sizeof work, "prefill, %lld", (long long)p.n);
+        row_flops(b, work, seconds, flops, n);
+        gpu_cache_close(&p.cache);
+    }
+}
+
+/* ---- update ---- */
+
+struct update {
+    const struct jrl_model *model;
+    struct jrl_workspace *ws;
+    struct jrl_gradients *gradients;
+    struct jrl_sequence *seqs;
+    int64_t n_seqs;
+};
+
+static void flat_objective(void *ctx, int64_t sequence, int64_t first, int64_t n, const float *logprob, const float *entropy, float *dlogprob, float *dentropy)
+{
+    (void)ctx, (void)sequence, (void)first, (void)logprob, (void)entropy, (void)dentropy;
+    for (int64_t i = 0; i < n; i++)
+        dlogprob[i] = -1e-4f;
+}
+
+static int update_once(void *ctx, struct jrl_error *err)
+{
+    const struct update *u = ctx;
+
+    return jrl_train(u->model, u->ws, u->seqs, u->n_seqs, 1, flat_objective, NULL, u->gradients, err);
+}
+
+static void measure_update_of(struct bench *b, struct update *u, const char *work, int64_t n_tokens)
+{
+    const double all = (double)(u->n_seqs * n_tokens), weights = bench_layer_weights(&b->model.config) + bench_head_weights(&b->model.config);
+    struct jrl_error err = { 0 };
+    double seconds;
+
+    if (jrl_gradients_new(&u->gradients, &b->model, &err) < 0 || jrl_gradients_zero(u->gradients, b->dev, &err) < 0 || update_once(u, &err) < 0) {
+        b->refusal = err;
+        row_note(work, err.text);
+    } else {
+        seconds = seconds_of(b, b->sizes.repetitions / 4 + 1, update_once, u);
+        b->trained_token = seconds / all;
+        row_flops(b, work, seconds, 6 * weights * all + 3 * (double)u->n_seqs * attention_flops(&b->model.config, (double)n_tokens), all);
+    }
+    jrl_gradients_free(u->gradients);
+}
+
+static void measure_update(struct bench *b)
+{
+    uint32_t *tokens = jrl_xcalloc((size_t)b->sizes.packed + 1, sizeof *tokens);
+
+    for (int64_t i = 0; i <= b->sizes.packed; i++)
+        tokens[i] = (uint32_t)(i * 7919 % b->model.config.vocab);
+    for (size_t i = 0; i < sizeof b->sizes.sequences / sizeof *b->sizes.sequences; i++) {
+        const int64_t n = b->sizes.sequences[i];
+        struct update u = { .model = &b->model, .ws = jrl_workspace_new(), .n_seqs = b->sizes.packed / n };
+        char work[64];
+
+        u.seqs = jrl_xcalloc((size_t)u.n_seqs, sizeof *u.seqs);
+        for (int64_t j = 0; j < u.n_seqs; j++)
+            u.seqs[j] = (struct jrl_sequence){ tokens, n + 1, 1 };
+        snprintf(work, sizeof work, "update, %lld x %lld", (long long)u.n_seqs, (long long)n);
+        measure_update_of(b, &u, work, n);
+        jrl_workspace_free(u.ws);
+        free(u.seqs);
+    }
+    free(tokens);
+}
+
+/* ---- start ---- */
+
+static void measure_start(struct bench *b)
+{
+    const struct jrl_sampling sampling = { .temperature = 1, .top_p = 1, .max_tokens = 4 };
+    const struct jrl_engine_limits limits = { 64, 512, 0, PROMPT_TOKENS };
+    uint32_t prompt[PROMPT_TOKENS];
+    struct jrl_engine *e = NULL;
+    struct jrl_engine_stats stats = { 0 };
+    const double start = jrl_clock();
+    double opened;
+
+    must(jrl_policy_open(&b->policy, b->folder, &error));
+    must(jrl_model_open(&b->model, b->dev, b->policy, "bf16", PROMPT_TOKENS + 4, &error));
+    must(jrl_engine_new(&e, &b->model, &sampling, &limits, &error));
+    opened = jrl_clock() - start;
+    for (int i = 0; i < PROMPT_TOKENS; i++)
+        prompt[i] = (uint32_t)(i * 7919 % b->model.config.vocab);
+    must(jrl_engine_add(e, 0, 0, prompt, PROMPT_TOKENS, 0, 1, NULL, &error));
+    for (; stats.tokens == 0; jrl_engine_stats(e, &stats))
+        must(jrl_engine_step(e, &error));
+    printf("| start to first token, prompt of %d | %.0f ms | opening %.0f ms | | |\n", PROMPT_TOKENS, (jrl_clock() - start) * 1e3, opened * 1e3);
+    jrl_engine_free(e);
+    jrl_model_close(&b->model);
+    jrl_policy_close(b->policy);
+}
+
+/* ---- one step of the recipe ---- */
+
+static int falling(const void *a, const void *b)
+{
+    const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+    return x < y ? 1 : x > y ? -1 : 0;
+}
+
+/* Descending. */
+static int64_t *make_lengths(const struct bench *b, int64_t n)
+{
+    const double deviation = 0.8, mean = log(b->sizes.mean_length) - deviation * deviation / 2;
+    int64_t *lengths = jrl_xcalloc((size_t)n, sizeof *lengths);
+    struct jrl_rng rng;
+
+    jrl_rng_init(&rng, 1, 3);
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t length = 1 + (int64_t)exp(mean + deviation * jrl_rng_normal(&rng));
+
+        lengths[i] = length < b->sizes.longest ? length : b->sizes.longest;
+    }
+    qsort(lengths, (size_t)n, sizeof *lengths, falling);
+    return lengths;
+}
+
+static int64_t n_alive(const int64_t *lengths, int64_t n, int64_t at)
+{
+    int64_t alive = 0;
+
+    while (alive < n && lengths[alive] > at)
+        alive++;
+    return alive;
+}
+
+/* Seconds of the decoding step in which the responses get their token number AT. */
+static double seconds_at(struct bench *b, struct decode *d, int64_t n, int64_t at)
+{
+    d->n = n;
+    for (int64_t i = 0; i < n; i++)
+        d->n_positions[i] = PROMPT_TOKENS + at + 1;
+    return seconds_of(b, b->sizes.repetitions / 2, decode_once, d);
+}
+
+/* Decoding of all, the time of a step taken as a straight line between points. */
+static double decode_seconds(struct bench *b, struct decode *d, const int64_t *lengths, int64_t n)
+{
+    double seconds = 0, before = 0;
+    int64_t last = 0;
+
+    for (int i = 0; i <= b->sizes.points; i++) {
+        const int64_t at = (lengths[0] - 1) * i / b->sizes.points;
+        const double now = seconds_at(b, d, n_alive(lengths, n, at), at);
+
+        seconds += i ? (before + now) / 2 * (double)(at - last) : now;
+        before = now;
+        last = at;
+    }
+    return seconds;
+}
+
+static void measure_step_of(struct bench *b, int64_t n)
+{
+    int64_t *lengths = make_lengths(b, n), most_pages = 0;
+    double tokens = 0, decoding, prompts, training;
+    struct decode d;
+    char work[64];
+
+    snprintf(work, sizeof work, "step of %lld responses", (long long)n);
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t pages = (i + 1) * gpu_cache_pages(PROMPT_TOKENS + lengths[i]);
+
+        tokens += (double)lengths[i];
+        most_pages = pages > most_pages ? pages : most_pages;
+    }
+    if (open_decode(b, &d, work, most_pages, n)) {
+        decoding = decode_seconds(b, &d, lengths, n);
+        prompts = b->prompt_token * PROMPT_TOKENS * (double)n / 8;
+        training = b->trained_token * (tokens + PROMPT_TOKENS * (double)n);
+        printf("| %s, mean %.0f, longest %lld: sampling | %.1f s | longest alone %.1f s | | %.0f |\n", work, tokens / (double)n, (long long)lengths[0],
+               decoding + prompts, seconds_at(b, &d, 1, lengths[0] - 1) * (double)lengths[0], tokens / (decoding + prompts));
+        if (training > 0)
+            printf("| ... and update | %.1f s | | | %.0f |\n", decoding + prompts + training, tokens / (decoding + prompts + training));
+        else
+            row_note("... and update", b->refusal.status ? b->refusal.text : "name the rows prefill and update too");
+        fflush(stdout);
+        close_decode(&d);
+    }
+    free(lengths);
+}
+
+static void measure_step(struct bench *b)
+{
+    for (size_t i = 0; i < sizeof b->sizes.responses / sizeof *b->sizes.responses; i++)
+        measure_step_of(b, b->sizes.responses[i]);
+}
+
+/* ---- the program ---- */
+
+static const struct row {
+    const char *name;
+    void (*measure)(struct bench *b);
+} rows[] = { { "decode", measure_decode }, { "prefill", measure_prefill }, { "update", measure_update }, { "step", measure_step } };
+enum { N_ROWS = sizeof rows / sizeof *rows };
+
+struct options {
+    const char *device, *shape;
+    bool quick, start, wanted[N_ROWS];
+};
+
+static bool read_options(struct options *o, int argc, char **argv)
+{
+    bool any = false;
+
+    *o = (struct options){ .device = "auto", .shape = DEFAULT_SHAPE };
+    for (int i = 1; i < argc; i++) {
+        bool known = true;
+        int r = 0;
+
+        while (r < N_ROWS && strcmp(argv[i], rows[r].name) != 0)
+            r++;
+        if (strcmp(argv[i], "--quick") == 0)
+            o->quick = true;
+        else if (strcmp(argv[i], "--device") == 0 && i + 1 < argc)
+            o->device = argv[++i];
+        else if (strcmp(argv[i], "--shape") == 0 && i + 1 < argc)
+            o->shape = argv[++i];
+        else if (strcmp(argv[i], "start") == 0)
+            any = o->start = true;
+        else if (r < N_ROWS)
+            any = o->wanted[r] = true;
+        else
+            known = false;
+        if (!known)
+            return false;
+    }
+    for (int r = 0; r < N_ROWS && !any; r++)
+        o->wanted[r] = true;
+    o->start = o->start || !any;
+    return true;
+}
+
+static void run(struct bench *b, const struct options *o)
+{
+    const double start = jrl_clock();
+    char *folder = bench_make_shape(jrl_device_host(b->dev), o->shape);
+
+    b->folder = folder;
+    printf("`bench_gpu`, %s, %s, random weights in bf16.\n\n", o->shape, jrl_device_path(b->dev));
+    head();
+    measure_copy(b);
+    measure_product(b);
+    if (o->start)
+        measure_start(b);
+    must(jrl_policy_open(&b->policy, b->folder, &error));
+    must(jrl_model_open(&b->model, b->dev, b->policy, "bf16", PROMPT_TOKENS + (b->sizes.longest > b->sizes.packed ? b->sizes.longest : b->sizes.packed) + 1, &error));
+    for (int r = 0; r < N_ROWS; r++)
+        if (o->wanted[r])
+            rows[r].measure(b);
+    jrl_model_close(&b->model);
+    jrl_policy_close(b->policy);
+    free(folder);
+    printf("\nIn all %.0f s, the weights made.\n", jrl_clock() - start);
+}
+
+int main(int argc, char **argv)
+{
+    struct bench b = { 0 };
+    struct options o;
+    const char *note;
+    bool warn = false;
+
+    if (!read_options(&o, argc, argv)) {
+        fprintf(stderr, "usage: bench_gpu [--device NAME] [--shape LIST] [--quick] [decode] [prefill] [update] [start] [step]\n");
+        return 2;
+    }
+    b.sizes = o.quick ? small : whole;
+    must(jrl_device_open(&b.dev, o.device, 0, &error));
+    note = jrl_device_note(b.dev, &warn);
+    if (note)
+        printf("bench-gpu: skipped: %s\n", note);
+    else
+        run(&b, &o);
+    jrl_device_close(b.dev);
+    return warn;
+}

@@ -1,0 +1,15 @@
+#!/bin/sh
+# Runs bench_gpu, and the same work in torch where Python has one that finds a GPU. Usage: tests/bench/gpu.sh BENCH_GPU [ROW...].
+# Without nvcc or a GPU: says so, exit 0.
+set -u
+bench=$1
+shift
+if [ ! -x "$bench" ]; then
+    echo 'bench-gpu: skipped: there is no nvcc'
+    exit 0
+fi
+"$bench" "$@" || exit 1
+if python3 -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2> /dev/null; then
+    exec python3 "$(dirname "$0")/peer_torch_gpu.py" "$@"
+fi
+echo 'bench-gpu: torch is left out: python3 has none that finds a GPU'
