@@ -15,11 +15,11 @@ same_update() { # NAME OPTIONS...: as a, in weights and in all of the optimiser'
     for file in model optimizer/master optimizer/m optimizer/v; do cmp "a/$file.safetensors" "same/$name/$file.safetensors" || return 1; done
     [ "$(without_times a/metrics.json)" = "$(without_times "same/$name/metrics.json")" ]
 }
+without_is() { without_times "$1" | jq -c 'with_entries(select(.key | test("^(old_|is_)") | not))'; } # what the pass over old logprobs adds
 same_update_checked() { # everything but what the check adds
     update --policy p0 --out checked --recompute-old --micro-tokens 100 b1.jrl && cmp a/model.safetensors checked/model.safetensors &&
         cmp a/optimizer/v.safetensors checked/optimizer/v.safetensors &&
-        [ "$(without_times a/metrics.json | jq -c 'del(.old_compared, .old_difference)')" = \
-            "$(without_times checked/metrics.json | jq -c 'del(.old_compared, .old_difference)')" ]
+        [ "$(without_is a/metrics.json)" = "$(without_is checked/metrics.json)" ]
 }
 mkdir same
 small_policy p0 && batch p0 1 > b1.jrl
@@ -64,6 +64,45 @@ ok 'a logprob in another type' fails_with 3 'in f32; .*another --dtype' jrl-upda
 ok 'rollouts of another policy are only counted' update --policy a --fresh-optimizer --out off --recompute-old --allow-off-policy b1.jrl
 ok '... and differ' test "$(metric off '.old_different > 0 and .old_difference > 0 and .old_different <= .old_compared')" = true
 ok 'not with nll' fails_with 2 "'--recompute-old' has no effect" jrl-update --objective nll --policy p0 --out nll --recompute-old b1.jrl
+
+# A sampler that computed other logprobs. What comes from the records alone, in double, is the reference (jq).
+same_update_capped() {
+    update --policy p0 --out capped --is-cap 2 --micro-tokens 100 b1.jrl && cmp a/model.safetensors capped/model.safetensors &&
+        cmp a/optimizer/v.safetensors capped/optimizer/v.safetensors && [ "$(without_is a/metrics.json)" = "$(without_is capped/metrics.json)" ]
+}
+ok 'the mismatch of an own sampler is none' test "$(metric a '[.mismatch_mean, .mismatch_max, .mismatch_share, .is_weight_mean, .is_capped] | @csv')" = 0,0,0,,
+ok '--is-cap changes no bit then' same_update_capped
+ok '... all weights are 1' test "$(metric capped '[.is_weight_mean, .is_weight_max, .is_capped, .old_different, .old_difference_mean] | @csv')" = 1,1,0,0,0
+jrl-logprob --policy p0 --as old b1.jrl > trainer.jrl
+rewrite '.logprobs["$f32"] |= [to_entries[] | .value + (if .key % 3 == 0 then 0 else ((.key * 7 + 3) % 11 - 5) / 4 end)]' < trainer.jrl > drifted.jrl
+ok 'with logprobs of another engine' update --policy p0 --out drifted --is-cap 1.5 --micro-tokens 64 drifted.jrl
+jrl-view --plain drifted.jrl | jq -s '[.[] | select(.tokens) | [.old_logprobs, .logprobs] | transpose[] | .[0] - .[1]] as $d | ($d | length) as $n |
+    {weights: ($d | map([exp, 1.5] | min) | add / $n), capped: ($d | map(select(exp > 1.5)) | length / $n), n: $n,
+     max: ($d | map(fabs) | max), mean: ($d | map(fabs) | add / $n), different: ($d | map(select(. != 0)) | length)}' > expected.json
+near() { # the metrics of drifted are what the records say
+    jq -en --slurpfile m drifted/metrics.json --slurpfile e expected.json '$m[0] as $m | $e[0] as $e | def near($a; $b): ($a - $b | fabs) < 1e-6;
+        near($m.is_weight_mean; $e.weights) and near($m.is_capped; $e.capped) and $m.is_weight_max == 1.5 and $m.old_compared == $e.n and
+        $m.old_different == $e.different and near($m.old_difference; $e.max) and near($m.old_difference_mean; $e.mean) and
+        $e.capped > 0.1 and $e.capped < 0.9 and $m.ratio_first_min == 1 and $m.ratio_first_max == 1'
+}
+ok '... weights and differences are those of the records' near
+ok '... and change the update' exits 1 cmp -s a/model.safetensors drifted/model.safetensors
+ok '... also the mismatch of the first mini-batch' test "$(metric drifted '.mismatch_mean > 0.3 and .mismatch_max > 1.24 and .mismatch_share > 0.4 and .mismatch_share < 0.7')" = true
+rewrite 'del(.old_logprobs)' < drifted.jrl > foreign.jrl
+ok '... which is measured without --is-cap, too' update --policy p0 --out foreign foreign.jrl
+ok '... as much' test "$(metric foreign '[.mismatch_mean, .mismatch_max, .mismatch_share]')" = "$(metric drifted '[.mismatch_mean, .mismatch_max, .mismatch_share]')"
+ok '... but then the ratios suffer' test "$(metric foreign '.ratio_first_max > 2 and .is_weight_mean == null')" = true
+ok 'old logprobs of the record are not read' update --policy p0 --out same/foreign --is-cap 1.5 foreign.jrl
+ok '... the same bits, also in other passes' same drifted/model.safetensors same/foreign/model.safetensors
+ok '--recompute-old refuses what --is-cap corrects' fails_with 3 'record 1 of the batch: the logprob of token' \
+    jrl-update --policy p0 --out refused --recompute-old foreign.jrl
+ok '... and so one excludes the other' fails_with 2 'exclude each other' jrl-update --policy p0 --out refused --recompute-old --is-cap 2 b1.jrl
+ok '... and neither goes with nll' fails_with 2 "'--is-cap' has no effect" jrl-update --objective nll --policy p0 --out nll --is-cap 2 b1.jrl
+rewrite 'if .sample % 2 == 1 then .logprobs["$f32"][] -= 1 else . end' < b1.jrl > unlikely.jrl
+rewrite 'if .sample % 2 == 1 then .advantage *= 2 else . end' < b1.jrl > doubled.jrl
+ok 'weights of exactly 2' update --policy p0 --out unlikely --is-cap 2 unlikely.jrl
+ok '... are advantages twice as large' update --policy p0 --out doubled doubled.jrl
+ok '... bit for bit' same unlikely/model.safetensors doubled/model.safetensors
 
 # Resuming
 examples() { # STEP: supervised examples of a batch

@@ -43,6 +43,13 @@ ok "gives the rewards" test "$(jq .reward mine/metrics.jsonl)" = 0.25
 ok "and rewards of one's own choice" quiet "$justrl" "${new[@]}" --reward 2:2:2 --steps 1 twos
 ok "go to the rule" test "$(jq .reward twos/metrics.jsonl)" = 2
 
+ok "importance weights" quiet "$justrl" "${new[@]}" --is-cap 2 --steps 2 weighted
+ok "are 1 where sampler and trainer are one" test "$(jq -c '[.is_weight_mean, .is_weight_max]' weighted/metrics.jsonl | sort -u | sed 's/\.0//g')" = '[1,1]'
+ok "and give the same weights" same_weights whole weighted 2
+ok "they are part of the recipe" grep -qx 'is-cap 2' weighted/recipe
+ok "which has no word of them otherwise" exits 1 grep -q is-cap whole/recipe
+ok "and cannot be changed by the way" fails_with 2 'differ from the run' "$justrl" --is-cap 3 --steps 4 weighted
+
 ok "another learning rate is refused" fails_with 2 'differ from the run' "$justrl" --lr 2e-3 --steps 4 parts
 ok "and accepted with --change" quiet "$justrl" --lr 2e-3 --change --steps 4 parts
 ok "which is on record" grep -q '^#   < lr 1e-3' parts/recipe

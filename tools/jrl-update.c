@@ -249,11 +249,13 @@ static void resolve(struct config *cfg)
         jrl_cli_fail("options '--metrics' and '--output' both say where the metrics go");
     o->kind = strcmp(cfg->objective, "nll") == 0 ? JRL_OBJECTIVE_NLL : JRL_OBJECTIVE_POLICY;
     if (o->kind == JRL_OBJECTIVE_NLL)
-        refuse_with_nll((const char *const[]){ "clip-low", "clip-high", "dual-clip", "kl", "kl-coef", "recompute-old", NULL });
+        refuse_with_nll((const char *const[]){ "clip-low", "clip-high", "dual-clip", "kl", "kl-coef", "recompute-old", "is-cap", NULL });
     else if (cfg->template_name)
         jrl_cli_fail("option '--template' has no effect without '--objective nll'");
     if (o->dual_clip > 0 && o->dual_clip <= 1)
         jrl_cli_fail("option '--dual-clip' wants a number above 1, or 0 for none, not %g", o->dual_clip);
+    if (o->is_cap > 0 && cfg->trainer.check_old)
+        jrl_cli_fail("options '--recompute-old' and '--is-cap' exclude each other: one refuses the difference that the other corrects");
     o->kl = (enum jrl_kl)(cfg->kl[1] - '1');
     for (int i = 0; i <= JRL_VERL_MICRO; i++)
         if (strcmp(cfg->aggregate, aggregates[i]) == 0)
@@ -302,7 +304,8 @@ int main(int argc, char **argv)
         JRL_OPT_REAL(0, "kl-coef", &o->kl_coef, 0, 1e6, "X", "weight of that divergence in the loss; needs ref_logprobs"),
         JRL_OPT_REAL(0, "entropy-coef", &o->entropy_coef, -1e6, 1e6, "X", "weight of the entropy, taken from the loss"),
         JRL_OPT_STR(0, "trace", &cfg.trace, "FILE", "write where the time goes, in Chrome's trace format"),
-        JRL_OPT_FLAG(0, "recompute-old", &cfg.trainer.check_old, "check that old logprobs are those of the policy, bit for bit"),
+        JRL_OPT_FLAG(0, "recompute-old", &cfg.trainer.check_old, "refuse old logprobs that are not those of the policy, bit for bit"),
+        JRL_OPT_REAL(0, "is-cap", &o->is_cap, 0, 1e6, "C", "weigh tokens by how the policy's old logprobs differ from the sampler's, by at most C; 0: off"),
         JRL_OPT_FLAG(0, "allow-off-policy", &cfg.allow_off_policy, "accept rollouts of another policy"),
         JRL_OPT_FLAG(0, "fresh-optimizer", &cfg.trainer.fresh, "ignore the optimiser state and the step count of the policy"),
         JRL_OPT_STR(0, "template", &cfg.template_name, "NAME", "chat template for examples that are text"),

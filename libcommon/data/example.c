@@ -106,9 +106,9 @@ static int read_logprobs(float **out, const struct jrl_example *e, const struct 
     return rc;
 }
 
-int jrl_example_read_policy(struct jrl_example *e, const struct jrl_record *rec, bool want_ref, struct jrl_error *err)
+int jrl_example_read_policy(struct jrl_example *e, const struct jrl_record *rec, unsigned wanted, struct jrl_error *err)
 {
-    const char *old = jrl_record_find(rec, "old_logprobs") ? "old_logprobs" : "logprobs", *policy = NULL;
+    const char *old = !(wanted & JRL_EXAMPLE_SAMPLER) && jrl_record_find(rec, "old_logprobs") ? "old_logprobs" : "logprobs", *policy = NULL;
     size_t len = 0;
     int rc;
 
@@ -125,7 +125,7 @@ int jrl_example_read_policy(struct jrl_example *e, const struct jrl_record *rec,
     e->policy[len] = '\0';
     if ((rc = read_logprobs(&e->old_logprobs, e, rec, old, err)) < 0)
         return rc;
-    return want_ref ? read_logprobs(&e->ref_logprobs, e, rec, "ref_logprobs", err) : JRL_OK;
+    return wanted & JRL_EXAMPLE_REF ? read_logprobs(&e->ref_logprobs, e, rec, "ref_logprobs", err) : JRL_OK;
 }
 
 static int encode_text(struct jrl_example *e, const struct jrl_record *rec, const struct jrl_chat *chat,

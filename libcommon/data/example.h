@@ -29,10 +29,13 @@ struct jrl_example {
 };
 void jrl_example_release(struct jrl_example *e);
 
+/* What else to read of a rollout. SAMPLER: old_logprobs are the sampler's `logprobs`, whatever `old_logprobs` says. */
+enum { JRL_EXAMPLE_REF = 1, JRL_EXAMPLE_SAMPLER = 2 };
+
 /* Read a rollout of a policy: `prompt_tokens`, `tokens`, `policy`, `temperature`, `advantage` and `old_logprobs` (where
- * absent, `logprobs`) must be there, with WANT_REF also `ref_logprobs`. JRL_ERR_INPUT for a missing field, arrays of
+ * absent, `logprobs`) must be there; WANTED: bits of the above, with REF also `ref_logprobs`. JRL_ERR_INPUT for a missing field, arrays of
  * different lengths, an empty response, and numbers that are not finite. */
-int jrl_example_read_policy(struct jrl_example *e, const struct jrl_record *rec, bool want_ref, struct jrl_error *err) JRL_MUST_CHECK;
+int jrl_example_read_policy(struct jrl_example *e, const struct jrl_record *rec, unsigned wanted, struct jrl_error *err) JRL_MUST_CHECK;
 
 /* Read a worked example: `prompt_tokens` and `tokens`, or, where `tokens` is absent, the text of `prompt` (and `system`) in
  * CHAT's markup and of `text` with END_ID behind it (not behind a text whose `finish` is "length"). CHAT and

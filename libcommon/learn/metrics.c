@@ -33,10 +33,8 @@ void jrl_metrics_group(struct jrl_step_metrics *m, int64_t n, int64_t n_judged, 
 
 void jrl_metrics_minibatch(struct jrl_step_metrics *m, const struct jrl_token_stats *tokens, double grad_norm, bool skipped)
 {
-    if (m->n_minibatches++ == 0) {
-        m->first_ratio_min = tokens->ratio_min;
-        m->first_ratio_max = tokens->ratio_max;
-    }
+    if (m->n_minibatches++ == 0)
+        m->first = *tokens;
     jrl_token_stats_add(&m->tokens, tokens);
     m->loss += tokens->loss;
     m->n_skipped += skipped;
@@ -93,6 +91,20 @@ static void rollout_part(const struct jrl_step_metrics *m, struct jrl_buffer *ou
     integer(out, "off_policy", m->n_off_policy);
 }
 
+/* The sampler's logprobs against the trainer's, N tokens, and what was done about it. */
+static void mismatch_part(const struct jrl_step_metrics *m, int64_t n, struct jrl_buffer *out)
+{
+    const struct jrl_token_stats *t = &m->tokens, *first = &m->first;
+    const int64_t n_first = n ? first->n_tokens : 0, n_weighted = m->is_cap != 0 ? n : 0;
+
+    mean(out, "mismatch_mean", first->difference, n_first);
+    mean(out, "mismatch_max", first->difference_max, n_first != 0);
+    mean(out, "mismatch_share", (double)first->n_different, n_first);
+    mean(out, "is_weight_mean", t->is_weight, n_weighted);
+    mean(out, "is_weight_max", t->is_weight_max, n_weighted != 0);
+    mean(out, "is_capped", (double)t->n_is_capped, n_weighted);
+}
+
 static void token_part(const struct jrl_step_metrics *m, struct jrl_buffer *out)
 {
     const struct jrl_token_stats *t = &m->tokens;
@@ -103,8 +115,9 @@ static void token_part(const struct jrl_step_metrics *m, struct jrl_buffer *out)
     mean(out, "entropy", t->entropy, t->n_tokens);
     mean(out, "ratio_mean", t->ratio, n);
     mean(out, "ratio_max", t->ratio_max, n != 0);
-    mean(out, "ratio_first_min", m->first_ratio_min, n != 0);
-    mean(out, "ratio_first_max", m->first_ratio_max, n != 0);
+    mean(out, "ratio_first_min", m->first.ratio_min, n != 0);
+    mean(out, "ratio_first_max", m->first.ratio_max, n != 0);
+    mismatch_part(m, n, out);
     mean(out, "clip_low", (double)t->n_clip_low, n);
     mean(out, "clip_high", (double)t->n_clip_high, n);
     mean(out, "clip_dual", (double)t->n_clip_dual, n);
@@ -129,6 +142,7 @@ void jrl_metrics_json(const struct jrl_step_metrics *m, struct jrl_buffer *out)
     integer(out, "old_compared", m->n_old_compared);
     integer(out, "old_different", m->n_old_different);
     mean(out, "old_difference", m->old_difference, m->n_old_compared != 0);
+    mean(out, "old_difference_mean", m->old_difference_sum, m->n_old_compared);
     integer(out, "updates", n_updates);
     integer(out, "skipped", m->n_skipped);
     mean(out, "grad_norm", m->grad_norm, n_updates);

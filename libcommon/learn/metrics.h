@@ -22,11 +22,12 @@ struct jrl_step_metrics {
     int64_t prompt_tokens, response_tokens, response_min, response_max;
 
     struct jrl_token_stats tokens;
-    double first_ratio_min, first_ratio_max; /* of the first mini-batch */
+    struct jrl_token_stats first; /* of the first mini-batch, whose weights are those that the step began with */
+    double is_cap;                /* 0: off */
     int64_t n_minibatches, n_skipped;
     double loss, grad_norm, grad_norm_max; /* loss and grad_norm: sums over mini-batches (finite norms only) */
-    int64_t n_old_compared, n_old_different; /* tokens, by --recompute-old */
-    double old_difference;                   /* the largest */
+    int64_t n_old_compared, n_old_different;   /* tokens, by the pass of old.h */
+    double old_difference, old_difference_sum; /* the largest, and of all */
     /* forward, head and backward are parts of train */
     double seconds, seconds_read, seconds_check, seconds_train, seconds_forward, seconds_head, seconds_backward, seconds_optimizer, seconds_write;
 };

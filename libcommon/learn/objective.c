@@ -60,12 +60,46 @@ static double kl_estimate(enum jrl_kl kind, double d, double *slope)
     return value;
 }
 
+/* NaN stays. */
+static double largest(double most, double x)
+{
+    return x > most || isnan(x) ? x : most;
+}
+
+/* How far the policy's logprob is from the sampler's. */
+static void mismatch(double logprob, double sampler, struct jrl_token_stats *stats)
+{
+    const double difference = fabs(logprob - sampler);
+
+    stats->n_different += difference != 0;
+    stats->difference += difference;
+    stats->difference_max = largest(stats->difference_max, difference);
+}
+
+/* The truncated weight of a token that the sampler drew with another logprob. */
+static double is_weight(const struct jrl_objective *o, double old, double sampler, struct jrl_token_stats *stats)
+{
+    const double ratio = jrl_expf((float)(old - sampler)), weight = ratio > o->is_cap ? o->is_cap : ratio;
+
+    stats->is_weight += weight;
+    stats->is_weight_max = largest(stats->is_weight_max, weight);
+    stats->n_is_capped += ratio > o->is_cap;
+    return weight;
+}
+
 static void policy_token(const struct jrl_objective *o, const struct jrl_target *t, double logprob, double entropy, double old,
-                         const float *ref, float *dlogprob, float *dentropy, struct jrl_token_stats *stats)
+                         double sampler, const float *ref, float *dlogprob, float *dentropy, struct jrl_token_stats *stats)
 {
     double log_ratio = logprob - old, ratio = jrl_expf((float)log_ratio), slope;
     double loss = clipped(o, t->advantage, ratio, &slope, stats);
 
+    mismatch(logprob, sampler, stats);
+    if (o->is_cap != 0) {
+        const double weight = is_weight(o, old, sampler, stats);
+
+        loss *= weight;
+        slope *= weight;
+    }
     if (o->kl_coef != 0) {
         double kl_slope, kl = kl_estimate(o->kl, *ref - logprob, &kl_slope);
 
@@ -102,8 +136,10 @@ void jrl_objective_tokens(const struct jrl_objective *o, const struct jrl_target
             stats->loss -= target->weight * (logprob[i] + o->entropy_coef * entropy[i]);
         } else {
             const float *ref = target->ref_logprobs ? target->ref_logprobs + first + i : 0;
+            const float old = target->old_logprobs[first + i];
+            const float sampler = target->sampler_logprobs ? target->sampler_logprobs[first + i] : old;
 
-            policy_token(o, target, logprob[i], entropy[i], target->old_logprobs[first + i], ref, &dlogprob[i], &dentropy[i], stats);
+            policy_token(o, target, logprob[i], entropy[i], old, sampler, ref, &dlogprob[i], &dentropy[i], stats);
         }
         stats->entropy += entropy[i];
         stats->nll -= logprob[i];
@@ -130,4 +166,10 @@ void jrl_token_stats_add(struct jrl_token_stats *sum, const struct jrl_token_sta
     sum->kl_ref += part->kl_ref;
     sum->entropy += part->entropy;
     sum->nll += part->nll;
+    sum->n_different += part->n_different;
+    sum->difference += part->difference;
+    sum->difference_max = largest(sum->difference_max, part->difference_max);
+    sum->is_weight += part->is_weight;
+    sum->is_weight_max = largest(sum->is_weight_max, part->is_weight_max);
+    sum->n_is_capped += part->n_is_capped;
 }

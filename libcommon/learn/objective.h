@@ -1,7 +1,8 @@
 /* objective.h - the token-wise objective: its value and its derivative with respect to a token's logprob and
  * entropy. Knows one sequence at a time; how tokens are averaged is aggregate.h, where logprobs come from is
  * model/train.h. Formulas: Schulman et al. 2017 (clipping), Ye et al. 2020 (dual clip), Yu et al. 2025 (a wider
- * upper bound, "clip higher"), Schulman 2020 (KL estimators k1, k2, k3). */
+ * upper bound, "clip higher"), Schulman 2020 (KL estimators k1, k2, k3), Yao et al. 2025 (truncated importance
+ * sampling, as verl has it: tis_imp_ratio_cap in compute_policy_loss of core_algos, pull request 2953). */
 #ifndef JRL_LEARN_OBJECTIVE_H
 #define JRL_LEARN_OBJECTIVE_H
 
@@ -19,7 +20,9 @@ enum jrl_kl { JRL_KL_K1, JRL_KL_K2, JRL_KL_K3 };
 /* With ratio r = exp(logprob - old) and advantage A:
  *     loss = max(-A r, -A clip(r, 1 - clip_low, 1 + clip_high)), for A < 0 at most -A dual_clip,
  *     loss += kl_coef * k - entropy_coef * entropy.
- * A value of k beyond +-10 counts as 10 and has no derivative, as in verl. */
+ * A value of k beyond +-10 counts as 10 and has no derivative, as in verl. Where the sampler computed other logprobs than
+ * the trainer does for the same policy, the first line is also multiplied by min(exp(old - sampler), is_cap), a constant for
+ * the derivative: 1 where they agree. */
 struct jrl_objective {
     enum jrl_objective_kind kind;
     double clip_low, clip_high;
@@ -27,6 +30,7 @@ struct jrl_objective {
     enum jrl_kl kl;
     double kl_coef;      /* 0: off, ref_logprobs is not read */
     double entropy_coef; /* 0: off */
+    double is_cap;       /* 0: off, sampler_logprobs weigh nothing */
 };
 
 /* What the objective needs of one response besides the model's answer. Arrays: one value a response token. */
@@ -35,6 +39,7 @@ struct jrl_target {
     const float *ref_logprobs; /* may be NULL while kl_coef is 0 */
     double advantage;
     double weight; /* of each token of this response in the loss (aggregate.h) */
+    const float *sampler_logprobs; /* of the engine that drew the tokens; NULL: the old ones are */
 };
 
 /* False where no logprob could change the loss: advantage 0, as in a group that is all right or all wrong, without KL and
@@ -54,6 +59,11 @@ struct jrl_token_stats {
     double kl_ref;    /* the chosen estimator */
     double entropy;   /* nats */
     double nll;       /* -logprob, nats */
+    /* |logprob - the sampler's|: while the policy is still the one that sampled, the mismatch of sampler and trainer. */
+    int64_t n_different;
+    double difference, difference_max; /* sum and largest; NaN: one of both is */
+    double is_weight, is_weight_max;
+    int64_t n_is_capped;
 };
 
 /* Tokens first .. first+n-1 (0-based in the response): sets dlogprob[i] and dentropy[i] (indexed from 0) to the

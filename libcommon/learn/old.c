@@ -2,11 +2,15 @@
 #include "learn/old.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
-/* One example's scored tokens: how many differ from what the record says, and by how much at most (NaN: one of both is). */
-static int64_t compare(const float *old, const float *now, int64_t n, int64_t *first, double *most)
+bool jrl_old_wanted(const struct jrl_trainer_settings *settings)
+{
+    return settings->check_old || settings->objective.is_cap != 0;
+}
+
+/* One example's scored tokens: how many differ from what the record says (NaN: one of both is). *FIRST: the first of them. */
+static int64_t compare(const float *old, const float *now, int64_t n, int64_t *first, struct jrl_step_metrics *m)
 {
     int64_t n_different = 0;
 
@@ -17,8 +21,11 @@ static int64_t compare(const float *old, const float *now, int64_t n, int64_t *f
             continue;
         if (n_different++ == 0)
             *first = i;
-        *most = difference > *most || isnan(difference) ? difference : *most;
+        m->old_difference_sum += difference;
+        m->old_difference = difference > m->old_difference || isnan(difference) ? difference : m->old_difference;
     }
+    m->n_old_compared += n;
+    m->n_old_different += n_different;
     return n_different;
 }
 
@@ -32,27 +39,18 @@ static int refuse(const struct jrl_trainer *t, const struct jrl_step_metrics *m,
                     t->start.dtype == JRL_BF16 ? "bf16" : "f32", (long long)m->n_old_different, (long long)m->n_old_compared, m->old_difference);
 }
 
-int jrl_old_check(struct jrl_trainer *t, const struct jrl_example *examples, const struct jrl_sequence *seqs, int64_t n, int64_t first_record,
-                  double temperature, struct jrl_step_metrics *m, struct jrl_error *err)
+int jrl_old_score(struct jrl_trainer *t, const struct jrl_example *examples, const struct jrl_sequence *seqs, int64_t n, int64_t first_record,
+                  double temperature, float *logprobs, struct jrl_step_metrics *m, struct jrl_error *err)
 {
-    int64_t n_tokens = 0, at = 0;
-    float *logprobs;
-    int rc;
+    int rc = jrl_score(&t->start, t->workspace, seqs, n, temperature, logprobs, NULL, err);
 
-    for (int64_t i = 0; i < n; i++)
-        n_tokens += examples[i].n_response;
-    logprobs = jrl_xmalloc((size_t)n_tokens * sizeof *logprobs);
-    rc = jrl_score(&t->start, t->workspace, seqs, n, temperature, logprobs, NULL, err);
     for (int64_t i = 0; i < n && rc == JRL_OK; i++) {
         const struct jrl_example *e = &examples[i];
-        int64_t first = 0, n_different = compare(e->old_logprobs, logprobs + at, e->n_response, &first, &m->old_difference);
+        int64_t first = 0, n_different = compare(e->old_logprobs, logprobs, e->n_response, &first, m);
 
-        m->n_old_compared += e->n_response;
-        m->n_old_different += n_different;
-        if (n_different && strcmp(e->policy, t->policy_id) == 0)
-            rc = refuse(t, m, first_record + i, first, e->old_logprobs[first], logprobs[at + first], err);
-        at += e->n_response;
+        if (t->settings.check_old && n_different && strcmp(e->policy, t->policy_id) == 0)
+            rc = refuse(t, m, first_record + i, first, e->old_logprobs[first], logprobs[first], err);
+        logprobs += e->n_response;
     }
-    free(logprobs);
     return rc;
 }

@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#include "learn/old.h"
+
 static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 
 struct jrl_pass_plan jrl_trainer_pass(const struct jrl_model_config *config, enum jrl_dtype dtype, struct jrl_device *dev, int64_t n_rows, bool keep)
@@ -34,7 +36,7 @@ struct rows {
     const struct jrl_policy *policy;
     struct jrl_device *dev;
     enum jrl_dtype dtype;
-    bool keep, check_old;
+    bool keep, score_old;
 };
 
 static void plan_rows(void *ctx, int64_t n_rows, struct jrl_memory_plan *plan)
@@ -42,7 +44,7 @@ static void plan_rows(void *ctx, int64_t n_rows, struct jrl_memory_plan *plan)
     const struct rows *r = ctx;
 
     jrl_trainer_plan(plan, r->policy, r->dev, r->dtype, n_rows, r->keep);
-    if (r->check_old) {
+    if (r->score_old) {
         jrl_plan_add(plan, "old weights, converted", 0, 0, jrl_model_owned_bytes(r->policy, r->dtype, false));
         jrl_plan_rotary(plan, jrl_policy_config(r->policy), 0);
     }
@@ -74,7 +76,7 @@ int jrl_trainer_plan_check(struct jrl_memory_plan *plan, struct jrl_trainer_sett
                            int64_t memory, struct jrl_error *err)
 {
     struct jrl_policy *policy = NULL;
-    struct rows rows = { .dev = dev, .check_old = settings->check_old };
+    struct rows rows = { .dev = dev, .score_old = jrl_old_wanted(settings) };
     int rc;
 
     *plan = (struct jrl_memory_plan){ .n = 0 };

@@ -98,12 +98,13 @@ static void count_group(struct jrl_step *s, int64_t n)
 
 static int add_example(struct jrl_step *s, struct jrl_example *e, const struct jrl_record *rec, struct jrl_error *err)
 {
+    const struct jrl_objective *o = &s->trainer->settings.objective;
     int rc;
 
     if (supervised(s))
         rc = jrl_example_read_text(e, rec, s->chat, s->tokenizer, s->end_id, err);
     else
-        rc = jrl_example_read_policy(e, rec, s->trainer->settings.objective.kl_coef != 0, err);
+        rc = jrl_example_read_policy(e, rec, (o->kl_coef != 0 ? JRL_EXAMPLE_REF : 0) | (o->is_cap != 0 ? JRL_EXAMPLE_SAMPLER : 0), err);
     if (rc < 0 || (rc = jrl_trainer_check(s->trainer, e, err)) < 0 || (!supervised(s) && (rc = check_policy(s, e, err)) < 0) ||
         (rc = check_step(s, e, err)) < 0)
         return rc;
@@ -143,6 +144,7 @@ int jrl_step_end(struct jrl_step *s, struct jrl_error *err)
         return rc;
     s->metrics.step = s->k;
     s->metrics.objective = s->trainer->settings.objective.kind;
+    s->metrics.is_cap = s->trainer->settings.objective.is_cap;
     memcpy(s->metrics.parent, s->trainer->policy_id, sizeof(s->metrics.parent));
     return JRL_OK;
 }

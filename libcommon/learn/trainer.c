@@ -52,7 +52,7 @@ int jrl_trainer_open(struct jrl_trainer *t, struct jrl_device *dev, const char *
     if ((rc = jrl_policy_open(&t->policy, dir, err)) < 0 ||
         (rc = jrl_policy_id(t->policy, jrl_device_pool(dev), t->policy_id, err)) < 0 ||
         (rc = jrl_model_open(&t->model, dev, t->policy, settings->dtype, 0, err)) < 0 ||
-        (settings->check_old && (rc = jrl_model_open(&t->start, dev, t->policy, settings->dtype, 0, err)) < 0))
+        (jrl_old_wanted(settings) && (rc = jrl_model_open(&t->start, dev, t->policy, settings->dtype, 0, err)) < 0))
         goto out;
     t->n_parameters = jrl_config_parameters(&t->model.config, &t->parameters, &t->n);
     t->workspace = jrl_workspace_new();
@@ -148,19 +148,31 @@ static void set_weights(const struct jrl_aggregate *a, struct jrl_target *target
     free(n_response);
 }
 
-static int check_old(struct jrl_trainer *t, const struct jrl_example *examples, const struct jrl_sequence *seqs, int64_t n, double temperature,
-                     struct jrl_step_metrics *m, struct jrl_error *err)
+/* The pass over the old logprobs, where one is wanted. What it finds is compared; with is_cap it takes the place of what the
+ * records say, which then are the sampler's. *OLD is what the targets point into, for the caller to free. */
+static int score_old(struct jrl_trainer *t, const struct jrl_example *examples, const struct jrl_sequence *seqs, struct jrl_target *targets,
+                     int64_t n, double temperature, float **old, struct jrl_step_metrics *m, struct jrl_error *err)
 {
     const double start = jrl_clock();
+    int64_t n_tokens = 0, at = 0;
     int rc = JRL_OK;
 
-    for (int64_t first = 0, next; first < n && rc == JRL_OK && t->settings.check_old; first = next) {
+    if (!jrl_old_wanted(&t->settings))
+        return JRL_OK;
+    for (int64_t i = 0; i < n; i++)
+        n_tokens += examples[i].n_response;
+    *old = jrl_xmalloc((size_t)n_tokens * sizeof **old);
+    for (int64_t first = 0, next; first < n && rc == JRL_OK; first = next) {
         next = micro_end(seqs, n, first, t->settings.micro_tokens);
-        rc = jrl_old_check(t, examples + first, seqs + first, next - first, m->n_examples - n + first + 1, temperature, m, err);
+        rc = jrl_old_score(t, examples + first, seqs + first, next - first, m->n_examples - n + first + 1, temperature, *old + at, m, err);
+        for (int64_t i = first; i < next; at += examples[i++].n_response)
+            if (t->settings.objective.is_cap != 0) {
+                targets[i].sampler_logprobs = examples[i].old_logprobs;
+                targets[i].old_logprobs = *old + at;
+            }
     }
     m->seconds_check += jrl_clock() - start;
-    if (t->settings.check_old)
-        jrl_trace_phase(t->trace, "check");
+    jrl_trace_phase(t->trace, "check");
     return rc;
 }
 
@@ -213,6 +225,7 @@ int jrl_trainer_minibatch(struct jrl_trainer *t, const struct jrl_example *examp
     struct jrl_sequence *seqs = jrl_xcalloc((size_t)n, sizeof(*seqs));
     struct jrl_target *targets = jrl_xcalloc((size_t)n, sizeof(*targets));
     struct jrl_token_stats stats = { 0 };
+    float *old = NULL;
     struct jrl_pass_seconds before, after;
     double start, middle, norm = 0;
     int64_t n_gradient;
@@ -226,7 +239,7 @@ int jrl_trainer_minibatch(struct jrl_trainer *t, const struct jrl_example *examp
     }
     set_weights(&t->settings.aggregate, targets, examples, n);
     jrl_trace_phase(t->trace, "read");
-    rc = check_old(t, examples, seqs, n, temperature, m, err);
+    rc = score_old(t, examples, seqs, targets, n, temperature, &old, m, err);
     start = jrl_clock();
     before = jrl_workspace_seconds(t->workspace);
     if (rc == JRL_OK)
@@ -245,6 +258,7 @@ int jrl_trainer_minibatch(struct jrl_trainer *t, const struct jrl_example *examp
     m->seconds_optimizer += jrl_clock() - middle;
     if (rc == JRL_OK)
         jrl_metrics_minibatch(m, &stats, norm, *skipped);
+    free(old);
     free(seqs);
     free(targets);
     return rc;

@@ -21,7 +21,7 @@ struct jrl_trainer_settings {
     enum jrl_recompute recompute;
     bool keep;             /* keep activations of passes of micro_tokens rows, as the plan found; changes no bit */
     int64_t max_rows;      /* of a sequence, as the memory allows (plan.h); 0: any */
-    bool check_old;        /* compare old logprobs with those of the policy that the step began with (old.h) */
+    bool check_old;        /* refuse old logprobs that are not those of the policy that the step began with (old.h) */
     bool fresh;            /* ignore optimizer/ and the step count of the policy */
     const char *dtype;     /* of jrl_model_open */
 };
@@ -34,7 +34,7 @@ struct jrl_trainer {
     struct jrl_train_state state; /* as read; present false when fresh */
     bool resumed;                 /* optimizer/ was read */
     struct jrl_model model;
-    struct jrl_model start;       /* of the weights as they lie in the folder; opened for check_old only */
+    struct jrl_model start;       /* of the weights as they lie in the folder; opened where they are wanted (old.h) */
     struct jrl_workspace *workspace;
     struct jrl_gradients *gradients;
     struct jrl_parameter *parameters;

@@ -75,7 +75,7 @@ int main(int argc, char **argv)
     const int threads = argc > 1 ? atoi(argv[1]) : 0;
     const int64_t n = argc > 2 ? atoll(argv[2]) : 16, n_tokens = argc > 3 ? atoll(argv[3]) : 448;
     const struct jrl_trainer_settings settings = {
-        .objective = { JRL_OBJECTIVE_POLICY, 0.2, 0.28, 10, JRL_KL_K3, 0, 0 },
+        .objective = { JRL_OBJECTIVE_POLICY, 0.2, 0.28, 10, JRL_KL_K3, 0, 0, 0 },
         .optimizer = { .lr = 1e-6, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.1, .grad_clip = 1 },
         .micro_tokens = 16384, .dtype = "auto",
     };

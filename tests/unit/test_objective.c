@@ -1,5 +1,5 @@
 /* test_objective.c - the objective against verl's published formulas (tests/golden/make_objective.py) and its
- * derivative against finite differences. */
+ * derivative against finite differences; importance weights against tests/golden/make_importance.py. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,14 +18,14 @@
 #define MAX_TOKENS 64
 #define MAX_SEQUENCES 32
 
-static json_t *golden(void)
+static json_t *golden(const char *name)
 {
     const char *top = getenv("JRL_TOP");
     char path[4096];
     json_error_t error;
     json_t *cases;
 
-    snprintf(path, sizeof(path), "%s/tests/golden/objective.json", top ? top : ".");
+    snprintf(path, sizeof(path), "%s/tests/golden/%s", top ? top : ".", name);
     cases = json_load_file(path, 0, &error);
     if (!cases)
         fail_msg("cannot read '%s': %s", path, error.text);
@@ -88,7 +88,7 @@ static void evaluate(const json_t *c, const struct jrl_objective *o, const struc
     for (int64_t i = 0; i < n; i++) {
         const json_t *r = json_array_get(responses, (size_t)i);
         float old[MAX_TOKENS], new[MAX_TOKENS], ref[MAX_TOKENS], entropy[MAX_TOKENS], dlogprob[MAX_TOKENS], dentropy[MAX_TOKENS];
-        struct jrl_target target = { old, ref, number(r, "advantage"), weights[i] };
+        struct jrl_target target = { old, ref, number(r, "advantage"), weights[i], NULL };
         int64_t length = floats(new, r, "new");
 
         floats(old, r, "old");
@@ -106,14 +106,14 @@ static void test_verl(void **state)
 {
     static const char *const kls[] = { "k1", "k2", "k3", NULL };
     static const char *const kinds[] = { "token-mean", "seq-mean-token-mean", "seq-mean-token-sum", "verl-micro", NULL };
-    json_t *cases = golden();
+    json_t *cases = golden("objective.json");
 
     (void)state;
     assert_true(json_array_size(cases) >= 11);
     for (size_t i = 0; i < json_array_size(cases); i++) {
         const json_t *c = json_array_get(cases, i), *expect = json_object_get(c, "expect");
         struct jrl_objective o = { JRL_OBJECTIVE_POLICY, number(c, "clip_low"), number(c, "clip_high"), number(c, "dual_clip"),
-                                   (enum jrl_kl)word(c, "kl", kls), number(c, "kl_coef"), number(c, "entropy_coef") };
+                                   (enum jrl_kl)word(c, "kl", kls), number(c, "kl_coef"), number(c, "entropy_coef"), 0 };
         struct jrl_aggregate a = { (enum jrl_aggregate_kind)word(c, "aggregate", kinds), (int64_t)number(c, "ranks"),
                                    (int64_t)number(c, "micro_tokens") };
         struct jrl_token_stats s = { 0 }, nll = { 0 };
@@ -152,7 +152,7 @@ static void check_derivative(const struct jrl_objective *o, double advantage, fl
 {
     const float h = 0x1p-7f, entropy = 0.75f, old = -1.5f;
     float logprob = old + log_ratio, ref = old + ref_offset, dlogprob, dentropy, up, down;
-    struct jrl_target t = { &old, &ref, advantage, 0.125 };
+    struct jrl_target t = { &old, &ref, advantage, 0.125, NULL };
     double below = loss_at(o, &t, logprob - h, entropy, &up, &down), above = loss_at(o, &t, logprob + h, entropy, &up, &down);
     double less = loss_at(o, &t, logprob, entropy - h, &up, &down), more = loss_at(o, &t, logprob, entropy + h, &up, &down);
 
@@ -173,7 +173,7 @@ static void test_derivative(void **state)
     for (int kl = 0; kl < 3; kl++)
         for (int mode = 0; mode < 3; mode++) {
             struct jrl_objective o = { mode == 2 ? JRL_OBJECTIVE_NLL : JRL_OBJECTIVE_POLICY, 0.2, 0.28, mode ? 0 : 10,
-                                       (enum jrl_kl)kl, mode == 1 ? 0.1 : 0, mode == 1 ? 0.01 : 0 };
+                                       (enum jrl_kl)kl, mode == 1 ? 0.1 : 0, mode == 1 ? 0.01 : 0, 0 };
 
             for (int i = 0; i < 4; i++)
                 for (int j = 0; j < 8; j++)
@@ -185,13 +185,13 @@ static void test_derivative(void **state)
 /* Equal logprobs are a ratio of exactly 1; a ratio beyond f32 leaves the loss finite wherever it is bounded. */
 static void test_extremes(void **state)
 {
-    struct jrl_objective o = { JRL_OBJECTIVE_POLICY, 0.2, 0.28, 10, JRL_KL_K3, 0, 0 };
+    struct jrl_objective o = { JRL_OBJECTIVE_POLICY, 0.2, 0.28, 10, JRL_KL_K3, 0, 0, 0 };
     float old[2] = { -3.25f, -200 }, now[2] = { -3.25f, -1 }, entropy[2] = { 0, 0 }, dlogprob[2], dentropy[2];
     static const double advantages[] = { -1, 0, 1 }, losses[] = { 10, 0, -1.28 };
 
     (void)state;
     for (int i = 0; i < 3; i++) {
-        struct jrl_target t = { old, NULL, advantages[i], 1 };
+        struct jrl_target t = { old, NULL, advantages[i], 1, NULL };
         struct jrl_token_stats first = { 0 }, second = { 0 };
 
         jrl_objective_tokens(&o, &t, 0, 1, now, entropy, dlogprob, dentropy, &first);
@@ -207,12 +207,12 @@ static void test_extremes(void **state)
 /* A logprob that is not a number must reach the gradient, where the step is skipped, not be clipped away. */
 static void test_nan(void **state)
 {
-    struct jrl_objective o = { JRL_OBJECTIVE_POLICY, 0.2, 0.28, 10, JRL_KL_K3, 0, 0 };
+    struct jrl_objective o = { JRL_OBJECTIVE_POLICY, 0.2, 0.28, 10, JRL_KL_K3, 0, 0, 0 };
     float old = -1, now = NAN, entropy = NAN, dlogprob = 0, dentropy = 0;
 
     (void)state;
     for (int sign = -1; sign <= 1; sign += 2) {
-        struct jrl_target t = { &old, NULL, sign, 1 };
+        struct jrl_target t = { &old, NULL, sign, 1, NULL };
         struct jrl_token_stats stats = { 0 };
 
         jrl_objective_tokens(&o, &t, 0, 1, &now, &entropy, &dlogprob, &dentropy, &stats);
@@ -227,8 +227,8 @@ static void test_has_gradient(void **state)
 
     (void)state;
     for (int variant = 0; variant < 8; variant++) {
-        const struct jrl_objective o = { JRL_OBJECTIVE_POLICY, 0.2, 0.28, 10, JRL_KL_K3, variant & 1 ? 0.1 : 0, variant & 2 ? 0.1 : 0 };
-        const struct jrl_target t = { old, ref, variant & 4 ? -0.5 : 0, 0.25 };
+        const struct jrl_objective o = { JRL_OBJECTIVE_POLICY, 0.2, 0.28, 10, JRL_KL_K3, variant & 1 ? 0.1 : 0, variant & 2 ? 0.1 : 0, 0 };
+        const struct jrl_target t = { old, ref, variant & 4 ? -0.5 : 0, 0.25, NULL };
         struct jrl_token_stats stats = { 0 };
         float dlogprob[3] = { 9, 9, 9 }, dentropy[3] = { 9, 9, 9 };
         bool any = false;
@@ -241,6 +241,75 @@ static void test_has_gradient(void **state)
     const struct jrl_objective nll = { .kind = JRL_OBJECTIVE_NLL };
     const struct jrl_target t = { .weight = 1 };
     assert_true(jrl_objective_has_gradient(&nll, &t));
+}
+
+/* The weighted loss, its derivative, and what is counted, token by token as single responses. */
+static void check_importance(const json_t *c, int64_t index)
+{
+    const json_t *tokens = json_object_get(c, "tokens"), *expect = json_object_get(c, "expect");
+    const size_t n = json_array_size(tokens);
+    const struct jrl_objective o = { JRL_OBJECTIVE_POLICY, number(c, "clip_low"), number(c, "clip_high"), number(c, "dual_clip"), JRL_KL_K3,
+                                     number(c, "kl_coef"), number(c, "entropy_coef"), number(c, "is_cap") };
+    struct jrl_token_stats sum = { 0 };
+
+    assert_true(n >= 50);
+    for (size_t i = 0; i < n; i++) {
+        const json_t *t = json_array_get(tokens, i);
+        const float old = (float)number(t, "old"), sampler = (float)number(t, "sampler"), ref = (float)number(t, "ref");
+        const float new = (float)number(t, "new"), entropy = (float)number(t, "entropy");
+        const struct jrl_target target = { &old, &ref, number(t, "advantage"), 1.0 / (double)n, &sampler };
+        struct jrl_token_stats one = { 0 };
+        float dlogprob, dentropy;
+
+        jrl_objective_tokens(&o, &target, 0, 1, &new, &entropy, &dlogprob, &dentropy, &one);
+        close_to("dlogprob", index, (double)dlogprob, json_number_value(json_array_get(json_object_get(expect, "dlogprob"), i)), 1e-7);
+        jrl_token_stats_add(&sum, &one);
+    }
+    close_to("loss", index, sum.loss, number(expect, "loss"), 1e-6);
+    close_to("weight", index, sum.is_weight / (double)n, number(expect, "weight"), 1e-6);
+    close_to("weight_max", index, sum.is_weight_max, number(expect, "weight_max"), 1e-6);
+    close_to("capped", index, (double)sum.n_is_capped, number(expect, "capped"), 0);
+    close_to("difference", index, sum.difference / (double)n, number(expect, "difference"), 1e-6);
+    close_to("difference_max", index, sum.difference_max, number(expect, "difference_max"), 1e-6);
+    close_to("different", index, (double)sum.n_different, number(expect, "different"), 0);
+}
+
+static void test_importance(void **state)
+{
+    json_t *cases = golden("importance.json");
+
+    (void)state;
+    assert_true(json_array_size(cases) >= 5);
+    for (size_t i = 0; i < json_array_size(cases); i++)
+        check_importance(json_array_get(cases, i), (int64_t)i);
+    json_decref(cases);
+}
+
+/* A sampler that agrees changes no bit; one that is beyond f32 or not a number is bounded, or reaches the gradient. */
+static void test_importance_extremes(void **state)
+{
+    const struct jrl_objective plain = { JRL_OBJECTIVE_POLICY, 0.2, 0.28, 10, JRL_KL_K3, 0.1, 0.1, 0 };
+    const float old = -1.25f, now = -1.2f, ref = -1, entropy = 0.5f, samplers[] = { -1.25f, -200, 200, NAN };
+    struct jrl_objective weighted = plain;
+
+    (void)state;
+    weighted.is_cap = 3;
+    for (int i = 0; i < 4; i++) {
+        const struct jrl_target target = { &old, &ref, -0.7, 0.3, &samplers[i] };
+        struct jrl_token_stats a = { 0 }, b = { 0 };
+        float da, db, ea, eb;
+
+        jrl_objective_tokens(&plain, &target, 0, 1, &now, &entropy, &da, &ea, &a);
+        jrl_objective_tokens(&weighted, &target, 0, 1, &now, &entropy, &db, &eb, &b);
+        assert_true(i == 3 ? isnan(db) && isnan(b.loss) && isnan(b.difference_max) : isfinite(db) && isfinite(b.loss));
+        assert_true(ea == eb && a.is_weight == 0);
+        if (i == 0)
+            assert_true(da == db && a.loss == b.loss && b.is_weight == 1 && b.n_is_capped == 0);
+        if (i == 1)
+            assert_true(b.is_weight == 3 && b.n_is_capped == 1 && b.difference_max > 198);
+        if (i == 2)
+            assert_true(b.is_weight == 0 && fabs((double)db - 0.3 * 0.1 * (1 - exp(0.2))) < 1e-6); /* the divergence alone pulls */
+    }
 }
 
 /* In every variant the weights of a constant loss of 1 add up to what the name says. */
@@ -270,6 +339,8 @@ int main(void)
         cmocka_unit_test(test_extremes),
         cmocka_unit_test(test_nan),
         cmocka_unit_test(test_has_gradient),
+        cmocka_unit_test(test_importance),
+        cmocka_unit_test(test_importance_extremes),
         cmocka_unit_test(test_weights),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -22,7 +22,7 @@ static const char *const config_text =
     "\"rms_norm_eps\":1e-6,\"tie_word_embeddings\":true,\"torch_dtype\":\"bfloat16\",\"eos_token_id\":0,\"hidden_act\":\"silu\"}";
 
 static const struct jrl_trainer_settings recipe = {
-    .objective = { JRL_OBJECTIVE_POLICY, 0.2, 0.28, 10, JRL_KL_K3, 0, 0 },
+    .objective = { JRL_OBJECTIVE_POLICY, 0.2, 0.28, 10, JRL_KL_K3, 0, 0, 0 },
     .aggregate = { JRL_TOKEN_MEAN, 1, 1 },
     .optimizer = { .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.1, .grad_clip = 1 },
     .micro_tokens = 4096, .dtype = "auto",
@@ -135,7 +135,7 @@ static void test_first_ratio(void **state)
     struct jrl_trainer t;
 
     train(f, &t, f->policy.dir, &recipe, 0, &m);
-    assert_true(m.first_ratio_min == 1 && m.first_ratio_max == 1);
+    assert_true(m.first.ratio_min == 1 && m.first.ratio_max == 1);
     assert_true(m.tokens.ratio_max > 1 && m.tokens.ratio_min < 1); /* of later mini-batches: the weights have moved */
     assert_true(m.n_minibatches == 3 && m.n_skipped == 0 && m.grad_norm > 0 && isfinite(m.loss));
     jrl_trainer_close(&t);
