@@ -7,35 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "base/memory.h"
 #include "rollout/engine.h"
+#include "tests/bench/bench.h"
 #include "tests/bench/policy.h"
 #include "tests/bench/rate.h"
 
-static struct jrl_error error;
 static struct jrl_model model;
-
-static double clock_seconds(struct jrl_device *dev)
-{
-    struct timespec t;
-    clock_gettime(jrl_pool_size(jrl_device_pool(dev)) == 1 ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static double now_seconds(void)
-{
-    return clock_seconds(model.dev);
-}
-
-static void must(int rc)
-{
-    if (rc < 0) {
-        fprintf(stderr, "bench_sampling: error: %s\n", error.text);
-        exit(1);
-    }
-}
 
 struct reading {
     const uint64_t *data;
@@ -60,10 +38,9 @@ static void read_part(void *ctx, int64_t part, int thread)
 static double read_rate(void)
 {
     struct reading r = { .words = (int64_t)1 << 27, .parts = 256 };
-    void *data = NULL;
+    void *data = take(r.words, 8);
     double best = 0;
 
-    must(jrl_try_alloc(&data, (size_t)r.words, 8, "the benchmark", &error));
     memset(data, 1, (size_t)r.words * 8);
     r.data = data;
     for (int i = 0; i < 5; i++) {
@@ -75,13 +52,6 @@ static double read_rate(void)
     }
     free(data);
     return best;
-}
-
-static int rising(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return x < y ? -1 : x > y;
 }
 
 static void bench(int64_t batch, int64_t n_prompt, int64_t n_response, double bandwidth, double rate)
@@ -149,11 +119,12 @@ int main(int argc, char **argv)
         return 2;
     }
     must(jrl_device_open(&dev, "cpu", argc > 2 ? atoi(argv[2]) : 0, &error));
+    if (jrl_pool_size(jrl_device_pool(dev)) == 1)
+        bench_clock = CLOCK_PROCESS_CPUTIME_ID;
     must(jrl_policy_open(&policy, argc > 1 ? argv[1] : bench_make_policy(dev), &error));
     must(jrl_model_open(&model, dev, policy, "auto", n_prompt + n_response, &error));
     bandwidth = read_rate();
-    rate = bench_product_rate(dev, model.dtype, clock_seconds, &error);
-    must(error.status);
+    rate = bench_product_rate(dev, model.dtype);
     printf("%s, %d threads: reads %.1f GB/s, products %.2f TFLOP/s; prompts of %lld, responses of %lld tokens\n", jrl_device_path(dev),
            jrl_pool_size(jrl_device_pool(dev)), bandwidth * 1e-9, rate * 1e-12, (long long)n_prompt, (long long)n_response);
     printf("%5s %9s %9s %9s %10s %9s %8s %9s %10s %10s %9s %9s\n", "batch", "tokens/s", "step ms", "median", "decode t/s", "bound ms", "of bound", "prefill s",

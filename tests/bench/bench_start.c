@@ -4,25 +4,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/memory.h"
-#include "tool/log.h"
 #include "rollout/engine.h"
+#include "tests/bench/bench.h"
 #include "tests/bench/policy.h"
-
-static struct jrl_error error;
-
-static void must(int rc)
-{
-    if (rc < 0) {
-        fprintf(stderr, "bench_start: error: %s\n", error.text);
-        exit(1);
-    }
-}
 
 /* The seconds since the last call. */
 static double lap(double *last)
 {
-    const double now = jrl_now(), seconds = now - *last;
+    const double now = now_seconds(), seconds = now - *last;
 
     *last = now;
     return seconds;
@@ -36,7 +25,7 @@ static void start(const char *name, const char *folder, struct jrl_device *dev, 
     struct jrl_policy *policy = NULL;
     struct jrl_model model;
     struct jrl_engine *e = NULL;
-    double last = jrl_now(), opened, ready, prefill, token;
+    double last = now_seconds(), opened, ready, prefill, token;
 
     must(jrl_policy_open(&policy, folder, &error));
     opened = lap(&last);

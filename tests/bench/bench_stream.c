@@ -4,32 +4,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 #include <zstd.h>
 
 #include "base/random.h"
 #include "stream/reader.h"
 #include "stream/writer.h"
+#include "tests/bench/bench.h"
 
 #define LEVEL 1 /* the tools' default */
 #define SHARE_WANTED 0.6
-
-static double now_seconds(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static void must(int rc, const struct jrl_error *err)
-{
-    if (rc < 0) {
-        fprintf(stderr, "bench_stream: error: %s\n", err->text);
-        exit(1);
-    }
-}
 
 /* Text of words that repeat as words do: a few are frequent. */
 static size_t make_text(char *text, size_t len, struct jrl_rng *rng)
@@ -91,7 +75,6 @@ static void make_problem(struct jrl_record *rec, struct jrl_rng *rng, int64_t i)
 /* Write the records of an open reader to fd, as a filter does that changes one field. */
 static double write_records(int from, int fd, int level)
 {
-    struct jrl_error err = { 0 };
     struct jrl_record rec = { 0 };
     struct jrl_reader *r;
     struct jrl_writer *w;
@@ -99,18 +82,18 @@ static double write_records(int from, int fd, int level)
     int rc;
 
     lseek(from, 0, SEEK_SET);
-    must(jrl_reader_new(&r, from, "bench", NULL, &err), &err);
-    must(jrl_writer_new(&w, fd, "bench", level, &err), &err);
-    must(jrl_writer_header(w, jrl_reader_header(r), &err), &err);
-    while ((rc = jrl_reader_next(r, &rec, &err)) == JRL_OK) {
+    must(jrl_reader_new(&r, from, "bench", NULL, &error));
+    must(jrl_writer_new(&w, fd, "bench", level, &error));
+    must(jrl_writer_header(w, jrl_reader_header(r), &error));
+    while ((rc = jrl_reader_next(r, &rec, &error)) == JRL_OK) {
         start = now_seconds(); /* some 0.2 us a record, counted against us */
         jrl_record_set_f64(&rec, "reward", 1);
-        must(jrl_writer_record(w, &rec, &err), &err);
+        must(jrl_writer_record(w, &rec, &error));
         seconds += now_seconds() - start;
     }
-    must(rc, &err);
+    must(rc);
     start = now_seconds();
-    must(jrl_writer_end(w, &err), &err);
+    must(jrl_writer_end(w, &error));
     seconds += now_seconds() - start;
     jrl_reader_free(r);
     jrl_writer_free(w);
@@ -120,17 +103,16 @@ static double write_records(int from, int fd, int level)
 
 static double read_records(int fd)
 {
-    struct jrl_error err = { 0 };
     struct jrl_record rec = { 0 };
     struct jrl_reader *r;
     double start = now_seconds();
     int rc;
 
     lseek(fd, 0, SEEK_SET);
-    must(jrl_reader_new(&r, fd, "bench", NULL, &err), &err);
-    while ((rc = jrl_reader_next(r, &rec, &err)) == JRL_OK)
+    must(jrl_reader_new(&r, fd, "bench", NULL, &error));
+    while ((rc = jrl_reader_next(r, &rec, &error)) == JRL_OK)
         ;
-    must(rc, &err);
+    must(rc);
     jrl_reader_free(r);
     jrl_record_release(&rec);
     return now_seconds() - start;
@@ -198,23 +180,22 @@ static double write_zstd(int plain, int fd)
 
 static void make(int fd, int64_t target_bytes, void (*make_one)(struct jrl_record *, struct jrl_rng *, int64_t))
 {
-    struct jrl_error err = { 0 };
     struct jrl_record rec = { 0 };
     struct jrl_writer *w;
     struct jrl_rng rng;
     int64_t n_bytes = 0;
 
     jrl_rng_init(&rng, 1, 0);
-    must(jrl_writer_new(&w, fd, "bench", 0, &err), &err);
+    must(jrl_writer_new(&w, fd, "bench", 0, &error));
     jrl_header_init(&rec, "rollout");
-    must(jrl_writer_header(w, &rec, &err), &err);
+    must(jrl_writer_header(w, &rec, &error));
     for (int64_t i = 0; n_bytes < target_bytes; i++) {
         make_one(&rec, &rng, i);
         for (size_t k = 0; k < rec.n_fields; k++)
             n_bytes += (int64_t)(rec.fields[k].value.len_bytes + rec.fields[k].key_len + 1);
-        must(jrl_writer_record(w, &rec, &err), &err);
+        must(jrl_writer_record(w, &rec, &error));
     }
-    must(jrl_writer_end(w, &err), &err);
+    must(jrl_writer_end(w, &error));
     jrl_writer_free(w);
     jrl_record_release(&rec);
 }
@@ -256,7 +237,9 @@ int main(int argc, char **argv)
 {
     int quick = argc > 1 && strcmp(argv[1], "--quick") == 0;
     int64_t size = quick ? 16 << 20 : 128 << 20;
-    int bad = bench("rollouts", size, quick ? 2 : 5, make_rollout);
+    int bad;
 
+    bench_clock = CLOCK_PROCESS_CPUTIME_ID;
+    bad = bench("rollouts", size, quick ? 2 : 5, make_rollout);
     return bench("problems", size, quick ? 2 : 5, make_problem) | bad;
 }

@@ -1,30 +1,20 @@
 /* bench_update.c - the seconds of one training step by phase: opening a policy, forward and backward, the optimiser,
- * writing, and opening again with the optimiser's state. What the passes spend their time on is bench_model's business.
+ * writing, and opening again with the optimiser's state. The passes alone are bench_train's business.
  * With one thread an update's time is processor time, which other processes disturb least.
  * Usage: bench_update [threads [rollouts [tokens [POLICY]]]]. Without POLICY: random weights of SmolLM2-135M's shape. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/machine.h"
 #include "base/random.h"
 #include "learn/trainer.h"
+#include "tests/bench/bench.h"
 #include "tests/bench/policy.h"
 #include "tests/bench/rate.h"
 
 #define N_PROMPT 64
 #define N_UPDATES 2
-
-static struct jrl_error error;
-
-static void must(int rc)
-{
-    if (rc < 0) {
-        fprintf(stderr, "bench_update: error: %s\n", error.text);
-        exit(1);
-    }
-}
 
 static struct jrl_example *make_examples(int64_t n, int64_t n_tokens, int64_t vocab)
 {
@@ -46,14 +36,6 @@ static struct jrl_example *make_examples(int64_t n, int64_t n_tokens, int64_t vo
     return examples;
 }
 
-static double update_clock(struct jrl_device *dev)
-{
-    struct timespec t;
-
-    clock_gettime(jrl_pool_size(jrl_device_pool(dev)) == 1 ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static void line(const char *phase, double seconds)
 {
     printf("update   %-22s %8.3f s\n", phase, seconds);
@@ -61,11 +43,10 @@ static void line(const char *phase, double seconds)
 
 static void line_rate(const struct jrl_trainer *t, int64_t n_tokens, double tokens_per_second)
 {
-    const double rate = bench_product_rate(t->dev, t->model.dtype, update_clock, &error);
+    const double rate = bench_product_rate(t->dev, t->model.dtype);
     const struct jrl_model_config *c = &t->model.config;
     const double used = 6 * (bench_layer_weights(c) + bench_head_weights(c) * (double)n_tokens / (double)(N_PROMPT + n_tokens)) * tokens_per_second;
 
-    must(error.status);
     printf("update   of the rate of products %7.1f %% (%.2f of %.2f TFLOP/s; what is computed again is not counted)\n", 100 * used / rate,
            used * 1e-12, rate * 1e-12);
 }
@@ -88,6 +69,8 @@ int main(int argc, char **argv)
     double start, update = 0;
 
     must(jrl_device_open(&dev, "cpu", threads, &error));
+    if (jrl_pool_size(jrl_device_pool(dev)) == 1)
+        bench_clock = CLOCK_PROCESS_CPUTIME_ID;
     policy = argc > 4 ? jrl_xstrdup(argv[4]) : bench_make_policy(dev);
     next = jrl_path_join(bench_folder(), "next");
     start = jrl_clock();
@@ -101,9 +84,9 @@ int main(int argc, char **argv)
         bool skipped;
 
         m.seconds_train = m.seconds_optimizer = 0; /* the last update counts: the first one touches fresh memory */
-        update = update_clock(dev);
+        update = now_seconds();
         must(jrl_trainer_minibatch(&trainer, examples, n, 1, 1e-6, &m, &skipped, &error));
-        update = update_clock(dev) - update;
+        update = now_seconds() - update;
     }
     line("an update", update);
     printf("update   of it the optimiser    %8.1f %%\n", 100 * m.seconds_optimizer / (m.seconds_train + m.seconds_optimizer));

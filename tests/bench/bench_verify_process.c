@@ -14,6 +14,7 @@
 
 #include "answer/answer.h"
 #include "stream/writer.h"
+#include "tests/bench/bench.h"
 #include "tests/bench/responses.h"
 
 enum { N_RUNS = 5 };
@@ -23,29 +24,23 @@ static const struct { const char *rule; double limit; } cases[] = {
 };
 enum { N_CASES = sizeof(cases) / sizeof(cases[0]) };
 
-static void must(int rc, const struct jrl_error *err)
+/* N rollouts; the bytes of their texts are returned. */
+static size_t make_stream(int fd, int64_t n)
 {
-    if (rc < 0) {
-        fprintf(stderr, "bench_verify_process: error: %s\n", err->text);
-        exit(1);
-    }
-}
-
-static void make_stream(int fd, int64_t n)
-{
-    struct jrl_error err = { 0 };
     struct jrl_record rec = { 0 };
     struct jrl_buffer text = { 0 };
     struct jrl_writer *w;
     struct jrl_rng rng;
+    size_t bytes = 0;
 
     jrl_rng_init(&rng, 1, 0);
-    must(jrl_writer_new(&w, fd, "bench", 1, &err), &err);
+    must(jrl_writer_new(&w, fd, "bench", 1, &error));
     jrl_header_init(&rec, "rollout");
-    must(jrl_writer_header(w, &rec, &err), &err);
+    must(jrl_writer_header(w, &rec, &error));
     for (int64_t i = 0; i < n; i++) {
-        const char *truth = bench_response(&text, BENCH_RESPONSE_CHARACTERS, &rng);
+        const char *truth = bench_response(&text, &rng);
 
+        bytes += text.len;
         jrl_record_clear(&rec);
         jrl_record_set_u64(&rec, "uid", 0x9e3779b97f4a7c15u * (uint64_t)(i / 8));
         jrl_record_set_str(&rec, "source", "bench", 5);
@@ -56,12 +51,13 @@ static void make_stream(int fd, int64_t n)
         jrl_record_set_i64(&rec, "samples", 8);
         jrl_record_set_str(&rec, "text", (const char *)text.data, text.len);
         jrl_record_set_str(&rec, "finish", "stop", 4);
-        must(jrl_writer_record(w, &rec, &err), &err);
+        must(jrl_writer_record(w, &rec, &error));
     }
-    must(jrl_writer_end(w, &err), &err);
+    must(jrl_writer_end(w, &error));
     jrl_writer_free(w);
     jrl_record_release(&rec);
     jrl_buffer_release(&text);
+    return bytes;
 }
 
 /* The processor seconds of one run. */
@@ -86,37 +82,28 @@ static double run(const char *program, const char *rule, int input)
     return (double)used.ru_utime.tv_sec + (double)used.ru_stime.tv_sec + 1e-6 * (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec);
 }
 
-static int by_size(const void *a, const void *b)
-{
-    return (*(const double *)a > *(const double *)b) - (*(const double *)a < *(const double *)b);
-}
-
-static double median(double *values)
-{
-    qsort(values, N_RUNS, sizeof(*values), by_size);
-    return values[N_RUNS / 2];
-}
-
 int main(int argc, char **argv)
 {
     const int64_t n = argc > 1 && strcmp(argv[1], "--quick") == 0 ? 1000 : 20000;
     const int input = memfd_create("rollouts", MFD_CLOEXEC);
     double seconds[N_CASES][N_RUNS] = { { 0 } }, none;
     char program[4096];
+    size_t bytes;
     int bad = 0;
 
     /* BUILD/tests/bench/bench_verify_process and BUILD/bin/jrl-verify */
     snprintf(program, sizeof(program), "%s/../../bin/jrl-verify", dirname(argv[0]));
-    make_stream(input, n);
+    bench_read_references("../shared/data/benchmarks");
+    bytes = make_stream(input, n);
     for (int i = 0; i < N_RUNS; i++)
         for (int c = 0; c < N_CASES; c++)
             if (c == 0 || jrl_rule_find(cases[c].rule))
                 seconds[c][i] = run(program, cases[c].rule, input);
-    none = median(seconds[0]);
-    printf("verify   %lld rollouts of %d characters, %.0f MiB compressed\n", (long long)n, BENCH_RESPONSE_CHARACTERS,
+    none = median(seconds[0], N_RUNS);
+    printf("verify   %lld rollouts of %zu characters on average, %.0f MiB compressed\n", (long long)n, bytes / (size_t)n,
            (double)lseek(input, 0, SEEK_END) / 1048576);
     for (int c = 0; c < N_CASES; c++) {
-        const double s = median(seconds[c]);
+        const double s = median(seconds[c], N_RUNS);
 
         if (s > 0)
             printf("verify   --rule %-10s %6.3f s, %5.1f us a rollout, %.3f of none (limit %.1f)\n", cases[c].rule, s, 1e6 * s / (double)n, s / none,

@@ -3,29 +3,24 @@
 #ifndef JRL_TESTS_BENCH_RATE_H
 #define JRL_TESTS_BENCH_RATE_H
 
-#include <stdlib.h>
-
-#include "base/memory.h"
 #include "kernels/matmul.h"
 #include "model/config.h"
+#include "tests/bench/bench.h"
 
-/* Operations per second of a product of 512 rows, the best of thirty, by the benchmark's own clock; 0 and *err when it fails. */
-static inline double bench_product_rate(struct jrl_device *dev, enum jrl_dtype dtype, double (*clock_seconds)(struct jrl_device *dev), struct jrl_error *err)
+/* Operations per second of a product of 512 rows, the best of thirty. */
+static inline double bench_product_rate(struct jrl_device *dev, enum jrl_dtype dtype)
 {
     enum { M = 512, N = 1536, K = 1536 };
-    void *a = jrl_xcalloc((size_t)M * K, 4), *b = jrl_xcalloc((size_t)N * K, 4);
-    struct jrl_matmul p = { .dtype = dtype, .m = M, .n = N, .k = K, .a = a, .b = b, .c = jrl_xcalloc((size_t)M * N, 4), .lda = K, .ldb = K, .ldc = N };
+    void *a = take(M * K, 4), *b = take(N * K, 4);
+    struct jrl_matmul p = { .dtype = dtype, .m = M, .n = N, .k = K, .a = a, .b = b, .c = take(M * N, 4), .lda = K, .ldb = K, .ldc = N };
     double best = 0;
 
     for (int i = 0; i < 30; i++) {
-        const double start = clock_seconds(dev);
+        const double start = now_seconds();
         double rate;
 
-        if (jrl_matmul_nt(dev, &p, err) < 0) {
-            best = 0;
-            break;
-        }
-        rate = 2.0 * M * N * K / (clock_seconds(dev) - start);
+        must(jrl_matmul_nt(dev, &p, &error));
+        rate = 2.0 * M * N * K / (now_seconds() - start);
         best = rate > best ? rate : best;
     }
     free(a);
