@@ -16,6 +16,7 @@ static struct jrl_error error;
 static inline void must(int rc)
 {
     if (rc < 0) {
+        fflush(stdout);
         fprintf(stderr, "%s: error: %s\n", program_invocation_short_name, error.text);
         exit(1);
     }

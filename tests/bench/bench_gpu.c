@@ -19,6 +19,7 @@
 #include "kernels/matmul.h"
 #include "model/train.h"
 #include "rollout/engine.h"
+#include "tests/bench/bench.h"
 #include "tests/bench/gpu_cache.h"
 #include "tests/bench/policy.h"
 #include "tests/bench/rate.h"
@@ -49,24 +50,6 @@ struct bench {
     struct jrl_error refusal;            /* why training is not there */
 };
 
-static struct jrl_error error;
-
-static void must(int rc)
-{
-    if (rc < 0) {
-        fflush(stdout);
-        fprintf(stderr, "bench_gpu: error: %s\n", error.text);
-        exit(1);
-    }
-}
-
-static int rising(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-
-    return x < y ? -1 : x > y;
-}
-
 /* The median seconds of WORK once it has run twice; it waits for the device itself or is waited for. */
 static double seconds_of(const struct bench *b, int repetitions, int (*work)(void *ctx, struct jrl_error *err), void *ctx)
 {
@@ -80,8 +63,7 @@ static double seconds_of(const struct bench *b, int repetitions, int (*work)(voi
         if (i >= 0)
             seconds[i] = jrl_clock() - start;
     }
-    qsort(seconds, (size_t)repetitions, sizeof *seconds, rising);
-    return seconds[repetitions / 2];
+    return median(seconds, repetitions);
 }
 
 /* ---- rows of the table ---- */
