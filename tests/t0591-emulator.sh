@@ -22,6 +22,13 @@ for schedule in greedy greedy-reverse forward reverse random; do
 done
 export JRL_EMULATOR_SCHEDULE=greedy
 ok 'a missing barrier' found no_barrier 'element [0-9]+ is -?nan'
+export JRL_EMULATOR_COPIES=early
+ok 'a copy that overwrites what others still read' found refilled 'element [0-9]+ is 1'
+unset JRL_EMULATOR_COPIES
+ok 'banks are not looked at unless asked' "$planted" same_banks
+export JRL_EMULATOR_BANKS=strict
+ok 'rows of a matrix in the same banks' found same_banks 'kernel same_banks, line [0-9]+, .*same banks'
+unset JRL_EMULATOR_BANKS
 ok 'writing behind shared memory' found beyond_shared 'AddressSanitizer|index 4 out of bounds'
 ok 'writing behind an allocation' found beyond_memory 'AddressSanitizer: use-after-poison'
 ok 'an address of the host in an argument' found host_pointer 'kernel host_pointer: an argument holds 0x[0-9a-f]+, an address of the host'

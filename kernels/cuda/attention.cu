@@ -41,13 +41,16 @@ static int check_rows(struct jrl_device *dev, const struct jrl_attention *p, str
 
 /* What the image holds, part by part. */
 struct counts {
-    int64_t n_pages, n_wide, n_narrow, n_joins, n_slots;
+    int64_t n_pages, n_wide, n_narrow, n_joins, n_slots, n_back;
     bool split;
 };
 
 static int64_t pages_of(const struct jrl_attention_rows *s) { return divide_up(s->first_position + s->n_rows, JRL_PAGE_TOKENS); }
 static int64_t splits_of(const struct jrl_attention_rows *s) { return divide_up(pages_of(s), GPU_SPLIT_PAGES); }
 static bool is_narrow(const struct jrl_attention_rows *s, int64_t group) { return s->n_rows * group <= GPU_TILE_ROWS; }
+
+/* Only sequences from their first position have a gradient; decoding has none of them. */
+static int64_t back_tiles_of(const struct jrl_attention_rows *s) { return s->first_position == 0 ? divide_up(s->n_rows, GPU_BACK_ROWS) : 0; }
 
 static struct counts count(const struct jrl_attention *p, int64_t group)
 {
@@ -60,6 +63,7 @@ static struct counts count(const struct jrl_attention *p, int64_t group)
         if (s->n_rows == 0)
             continue;
         n.n_pages += pages_of(s);
+        n.n_back += back_tiles_of(s);
         if (!is_narrow(s, group)) {
             n.n_wide += divide_up(s->n_rows * group, WIDE_ROWS);
             continue;
@@ -118,6 +122,21 @@ static void cut(struct tile_lists *l, const struct jrl_attention_rows *s, uint8_
         l->narrow[l->n_narrow++] = tile_of(s, pages, 0, n, i, l->n_slots++);
 }
 
+/* Keys have all later queries to do, queries all earlier keys. */
+static int longer_keys_first(const void *a, const void *b)
+{
+    const struct gpu_back_tile *x = static_cast<const struct gpu_back_tile *>(a), *y = static_cast<const struct gpu_back_tile *>(b);
+    const int64_t of_x = x->n - x->first, of_y = y->n - y->first;
+
+    return of_x != of_y ? (of_x < of_y ? 1 : -1) : x->row < y->row ? -1 : x->row > y->row;
+}
+static int longer_queries_first(const void *a, const void *b)
+{
+    const struct gpu_back_tile *x = static_cast<const struct gpu_back_tile *>(a), *y = static_cast<const struct gpu_back_tile *>(b);
+
+    return x->first != y->first ? (x->first < y->first ? 1 : -1) : x->row < y->row ? -1 : x->row > y->row;
+}
+
 static int reserve_image(struct jrl_device *dev, struct gpu_bound *b, size_t bytes, struct jrl_error *err)
 {
     if (b->image_bytes < bytes) {
@@ -131,7 +150,7 @@ static int reserve_image(struct jrl_device *dev, struct gpu_bound *b, size_t byt
 int jrl_cuda_attention_bind(struct jrl_device *dev, struct jrl_attention *p, struct jrl_error *err)
 {
     struct gpu *g = gpu_of(dev);
-    int64_t n_used = 0, at_page = 0, group;
+    int64_t n_used = 0, at_page = 0, n_back = 0, group;
     struct counts n;
     void *memory;
     char *at, *base;
@@ -145,7 +164,8 @@ int jrl_cuda_attention_bind(struct jrl_device *dev, struct jrl_attention *p, str
     struct gpu_bound *b = g->bound;
     n = count(p, group);
     const size_t bytes = (size_t)(p->n_rows + 1) * sizeof(struct gpu_row) + (size_t)(n.n_pages + 2) * sizeof(uint8_t *) +
-                         (size_t)(n.n_wide + n.n_narrow + 2) * sizeof(struct gpu_tile) + (size_t)(n.n_joins + 1) * sizeof(struct gpu_join) + 5 * 16;
+                         (size_t)(n.n_wide + n.n_narrow + 2) * sizeof(struct gpu_tile) + (size_t)(n.n_joins + 1) * sizeof(struct gpu_join) +
+                         (size_t)(2 * n.n_back) * sizeof(struct gpu_back_tile) + 7 * 16;
     if ((rc = reserve_image(dev, b, bytes, err)) < 0 || (rc = gpu_scratch(dev, &memory, GPU_BOUND, bytes, err)) < 0)
         return rc;
     base = at = b->image;
@@ -155,6 +175,8 @@ int jrl_cuda_attention_bind(struct jrl_device *dev, struct jrl_attention *p, str
     l.wide = reinterpret_cast<struct gpu_tile *>(part(&at, n.n_wide, sizeof *l.wide));
     l.narrow = reinterpret_cast<struct gpu_tile *>(part(&at, n.n_narrow, sizeof *l.narrow));
     l.joins = reinterpret_cast<struct gpu_join *>(part(&at, n.n_joins, sizeof *l.joins));
+    struct gpu_back_tile *keys_back = reinterpret_cast<struct gpu_back_tile *>(part(&at, n.n_back, sizeof *keys_back));
+    struct gpu_back_tile *queries_back = reinterpret_cast<struct gpu_back_tile *>(part(&at, n.n_back, sizeof *queries_back));
     const auto there = [&](const void *q) { return static_cast<char *>(memory) + (static_cast<const char *>(q) - base); };
     memset(rows, 0, (size_t)p->n_rows * sizeof *rows);
     b->n_positions = 0;
@@ -169,14 +191,22 @@ int jrl_cuda_attention_bind(struct jrl_device *dev, struct jrl_attention *p, str
         for (int64_t r = 0; r < s->n_rows; r++)
             rows[s->first_row + r] = { table, s->first_position + r, s->n_rows - r };
         cut(&l, s, table, group, n.split);
+        for (int64_t first = 0; first < back_tiles_of(s) * GPU_BACK_ROWS; first += GPU_BACK_ROWS)
+            keys_back[n_back++] = { table, s->first_row, s->n_rows, first };
         n_used += s->n_rows;
         b->n_positions = s->first_position + s->n_rows > b->n_positions ? s->first_position + s->n_rows : b->n_positions;
     }
+    memcpy(queries_back, keys_back, (size_t)n_back * sizeof *queries_back);
+    qsort(keys_back, (size_t)n_back, sizeof *keys_back, longer_keys_first);
+    qsort(queries_back, (size_t)n_back, sizeof *queries_back, longer_queries_first);
     b->rows = reinterpret_cast<const struct gpu_row *>(there(rows));
     b->wide = reinterpret_cast<const struct gpu_tile *>(there(l.wide));
     b->narrow = reinterpret_cast<const struct gpu_tile *>(there(l.narrow));
     b->joins = reinterpret_cast<const struct gpu_join *>(there(l.joins));
+    b->keys_back = reinterpret_cast<const struct gpu_back_tile *>(there(keys_back));
+    b->queries_back = reinterpret_cast<const struct gpu_back_tile *>(there(queries_back));
     b->n_rows = p->n_rows;
+    b->n_back = n_back;
     b->n_wide = l.n_wide;
     b->n_narrow = l.n_narrow;
     b->n_joins = l.n_joins;
@@ -204,17 +234,19 @@ int jrl_cuda_attention_forward(struct jrl_device *dev, const struct jrl_attentio
     c.dim = p->head_dim;
     c.page_offset = p->page_offset;
     c.scale = 1.0f / sqrtf((float)p->head_dim);
-    if (p->dtype == JRL_BF16 && !gpu_of(dev)->exact && (p->head_dim == 64 || p->head_dim == 128))
+    if (gpu_attention_on_tensor(dev, p))
         return gpu_attention_tensor(dev, &c, err);
     return gpu_attention_exact(dev, p->dtype, &c, err);
 }
 
 int64_t jrl_cuda_attention_memory(const struct jrl_device *dev, const struct jrl_attention *p, int64_t n_positions, bool backward)
 {
-    const bool tensor = p->dtype == JRL_BF16 && !gpu_of(dev)->exact && (p->head_dim == 64 || p->head_dim == 128);
+    const bool tensor = gpu_attention_on_tensor(dev, p);
     const int64_t bound = p->n_rows * (int64_t)(sizeof(struct gpu_row) + 2 * sizeof(struct gpu_tile)) + p->n_rows * divide_up(n_positions, JRL_PAGE_TOKENS) * 8;
+    const int64_t forth = tensor ? GPU_MOST_SLOTS * gpu_slot_floats(p->head_dim) * (int64_t)sizeof(float)
+                                 : gpu_attention_exact_bytes(dev, p->n_rows, p->n_heads, n_positions);
+    const int64_t back = !backward ? 0 : tensor ? gpu_attention_backward_tensor_bytes(p->n_rows, p->n_heads, p->head_dim)
+                                                : gpu_attention_backward_exact_bytes(p->n_rows, p->n_heads);
 
-    (void)backward;
-    return bound + (tensor ? GPU_MOST_SLOTS * gpu_slot_floats(p->head_dim) * (int64_t)sizeof(float)
-                           : gpu_attention_exact_bytes(dev, p->n_rows, p->n_heads, n_positions));
+    return bound + (forth > back ? forth : back);
 }

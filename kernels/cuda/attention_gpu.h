@@ -24,11 +24,19 @@ struct gpu_join {
     int64_t row, end, slot, n_splits;
 };
 
+/* 128 positions from FIRST of a sequence of N rows, whose first is ROW of the pack: the keys, or the queries, of a block backwards. */
+#define GPU_BACK_ROWS 128
+struct gpu_back_tile {
+    uint8_t *const *pages;
+    int64_t row, n, first;
+};
+
 struct gpu_bound {
     const struct gpu_row *rows;
     const struct gpu_tile *wide, *narrow; /* of four warps; of one */
     const struct gpu_join *joins;
-    int64_t n_rows, n_wide, n_narrow, n_joins, n_slots, n_positions; /* of the longest sequence */
+    const struct gpu_back_tile *keys_back, *queries_back; /* n_back each, those with most work first; of sequences from position 0 */
+    int64_t n_rows, n_wide, n_narrow, n_joins, n_back, n_slots, n_positions; /* of the longest sequence */
     int64_t group;
     bool padded; /* there are rows of nobody */
     /* the same as it is sent */
@@ -38,6 +46,11 @@ struct gpu_bound {
 
 /* The sizes of *P, and that it is what was bound last. */
 int gpu_check_attention(struct jrl_device *dev, const struct jrl_attention *p, const char *name, struct jrl_error *err) JRL_MUST_CHECK;
+/* bf16 with heads of 64 or 128, where tensor cores are not switched off. */
+static inline bool gpu_attention_on_tensor(const struct jrl_device *dev, const struct jrl_attention *p)
+{
+    return p->dtype == JRL_BF16 && !gpu_of(dev)->exact && (p->head_dim == 64 || p->head_dim == 128);
+}
 
 struct gpu_attention_call {
     const struct gpu_row *rows;
@@ -49,9 +62,22 @@ struct gpu_attention_call {
 };
 int gpu_attention_exact(struct jrl_device *dev, enum jrl_dtype dtype, const struct gpu_attention_call *c, struct jrl_error *err) JRL_MUST_CHECK;
 int64_t gpu_attention_exact_bytes(const struct jrl_device *dev, int64_t n_rows, int64_t n_heads, int64_t n_positions);
-/* bf16 with heads of 64 or 128. */
 int gpu_attention_tensor(struct jrl_device *dev, const struct gpu_attention_call *c, struct jrl_error *err) JRL_MUST_CHECK;
 #define GPU_MOST_SLOTS 4096 /* slots times key-value heads: with more work than that nothing needs to be cut */
 static inline int64_t gpu_slot_floats(int64_t dim) { return GPU_TILE_ROWS * (dim + 2); }
+
+/* Backwards. delta, D of a row and head, is the kernels' own. */
+struct gpu_backward_call {
+    const struct gpu_row *rows;
+    const void *q, *out;
+    const float *dout, *lse, *cos_table, *sin_table;
+    float *delta, *dqkv;
+    int64_t n_rows, n_heads, n_kv_heads, dim, page_offset;
+    float scale;
+};
+int gpu_attention_backward_exact(struct jrl_device *dev, enum jrl_dtype dtype, struct gpu_backward_call *c, struct jrl_error *err) JRL_MUST_CHECK;
+int gpu_attention_backward_tensor(struct jrl_device *dev, const struct gpu_backward_call *c, struct jrl_error *err) JRL_MUST_CHECK;
+int64_t gpu_attention_backward_exact_bytes(int64_t n_rows, int64_t n_heads);
+int64_t gpu_attention_backward_tensor_bytes(int64_t n_rows, int64_t n_heads, int64_t dim);
 
 #endif

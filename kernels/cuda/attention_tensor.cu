@@ -69,12 +69,6 @@ template <int WARPS_TOGETHER> static __device__ __forceinline__ void wait_for_al
         __syncthreads();
 }
 
-/* Two f32 as a pair of bf16, the first in the lower half. */
-static __device__ __forceinline__ uint32_t pair_of(float a, float b)
-{
-    return jrl_f32_to_bf16(a) | (uint32_t)jrl_f32_to_bf16(b) << 16;
-}
-
 /* Adds a page to the part. POSITIONS: of the thread's two queries, -1 for none. */
 template <int D>
 static __device__ __forceinline__ void add_page(struct running<D> &s, const uint32_t (*k)[D / 2 + 4], const uint32_t (*v)[D + 8], const uint32_t (*q)[4], float scale,

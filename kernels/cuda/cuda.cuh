@@ -68,6 +68,22 @@ template <int n> static __device__ __forceinline__ void wait_copies()
     asm volatile("cp.async.wait_group %0;" ::"n"(n) : "memory");
 }
 
+/* Two f32 rounded to a pair of bf16, the first in the lower half. */
+static __device__ __forceinline__ uint32_t pair_of(float a, float b)
+{
+    uint32_t pair;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(b), "f"(a));
+    return pair;
+}
+
+/* 2^x with an error of 2^-22: for values that are rounded to bf16 next. */
+static __device__ __forceinline__ float quick_exp2(float x)
+{
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
 #else
 #include "instructions.h"
 
@@ -87,6 +103,8 @@ static inline void copy_16(void *to, const void *from, bool valid)
 }
 static inline void commit_copies() { emulator::commit_copies(); }
 template <int n> static inline void wait_copies() { emulator::wait_copies(n); }
+static inline uint32_t pair_of(float a, float b) { return jrl_f32_to_bf16(a) | (uint32_t)jrl_f32_to_bf16(b) << 16; }
+static inline float quick_exp2(float x) { return exp2f(x); }
 
 #endif
 

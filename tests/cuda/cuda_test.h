@@ -25,6 +25,9 @@ JRL_TRAINING_KERNELS(DECLARE_CASE)
 #define TENSOR_PRODUCT 2e-6
 /* Attention besides: exponentials relative to another maximum (1 ulp each) and p rounded to bf16 (2^-9) relative to it; the output is bf16. */
 #define TENSOR_ATTENTION 6e-3
+/* Backwards from the same P and out: P, with an exponential to 2^-22, and dS fall to another side of a rounding to bf16 (2^-8) once in a thousand times;
+ * measured 7e-6 to 3e-5. */
+#define TENSOR_GRADIENT 1e-4
 /* Logs of sums of the above, absolute, for scores of some units. */
 #define TENSOR_LSE 2e-6
 

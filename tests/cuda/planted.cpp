@@ -9,6 +9,10 @@ struct room {
     __align__(16) float copied[4];
 };
 
+struct rows {
+    __align__(128) float x[32][32];
+};
+
 /* Warps read what others wrote without waiting for them. */
 static __global__ void no_barrier(float *out)
 {
@@ -52,6 +56,34 @@ static __global__ void no_wait(float *out)
     wait_copies<0>();
 }
 
+/* Filled again while others have not read what was there. */
+static __global__ void refilled(float *out)
+{
+    SHARED(struct room, s);
+    if (threadIdx.x < 4)
+        s.copied[threadIdx.x] = 0;
+    __syncthreads();
+    if (threadIdx.x == 32) {
+        out[63] = 1;
+        copy_16(s.copied, out + 60, true);
+    }
+    commit_copies();
+    out[threadIdx.x] = s.copied[threadIdx.x % 4];
+    wait_copies<0>();
+}
+
+/* Rows 128 bytes apart lie in the same banks. */
+static __global__ void same_banks(float *out)
+{
+    SHARED(struct rows, s);
+    uint32_t matrices[4];
+    for (int i = 0; i < 32; i++)
+        s.x[threadIdx.x % 32][i] = 0;
+    __syncthreads();
+    load_matrices<false>(matrices, s.x[threadIdx.x % 32]);
+    out[threadIdx.x] = (float)matrices[0];
+}
+
 static __global__ void beyond_shared(float *out)
 {
     SHARED(struct room, s);
@@ -73,7 +105,7 @@ static const struct {
     const char *name;
     void (*kernel)(float *out);
 } kernels[] = { { "none", none }, { "no_barrier", no_barrier }, { "barrier_of_some", barrier_of_some }, { "shuffle_of_some", shuffle_of_some },
-                { "no_wait", no_wait }, { "beyond_shared", beyond_shared }, { "beyond_memory", beyond_memory }, { "host_pointer", uses },
+                { "no_wait", no_wait }, { "refilled", refilled }, { "same_banks", same_banks }, { "beyond_shared", beyond_shared }, { "beyond_memory", beyond_memory }, { "host_pointer", uses },
                 { "host_access", uses } };
 
 int main(int argc, char **argv)
@@ -89,7 +121,7 @@ int main(int argc, char **argv)
         there = static_cast<float *>(memory);
         argument = strcmp(k.name, "host_pointer") == 0 ? out : there;
         emulator::check_argument(k.name, &argument, sizeof argument);
-        (void)emulator::launch(k.name, 1, 64, sizeof(struct room), [&] { k.kernel(argument); });
+        (void)emulator::launch(k.name, 1, 64, k.kernel == same_banks ? sizeof(struct rows) : sizeof(struct room), [&] { k.kernel(argument); });
         if (strcmp(k.name, "host_access") == 0)
             return there[0] != 0;
         (void)cudaMemcpyAsync(out, memory, sizeof out, cudaMemcpyDeviceToHost, NULL);

@@ -54,6 +54,7 @@ static void run_case(void **state)
 
     for (size_t i = 0; i < sizeof schedules / sizeof *schedules; i++) {
         setenv("JRL_EMULATOR_SCHEDULE", schedules[i], 1);
+        setenv("JRL_EMULATOR_COPIES", strstr(schedules[i], "reverse") ? "early" : "late", 1);
         if (i == 1)
             setenv("JRL_EMULATOR_OPEN", "1", 1); /* what the host does is the same each time */
         for (int exact = 0; exact < (i == 0 ? 2 : 1); exact++) { /* most kernels are the same on both */
@@ -64,6 +65,7 @@ static void run_case(void **state)
         }
     }
     unsetenv("JRL_EMULATOR_OPEN");
+    unsetenv("JRL_EMULATOR_COPIES");
 }
 
 /* A row multiplied alone, among 17, 65 and 200: the same bits from every class of tiles. */
@@ -229,6 +231,9 @@ int main(int argc, char **argv)
 
     if (argc > 1 && strcmp(argv[1], "--probe") == 0)
         return probe();
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]); /* test_kernels 'attention*' */
+    setenv("JRL_EMULATOR_BANKS", "strict", 1);
     for (; n < N_CASES; n++)
         tests[n] = (struct CMUnitTest){ cases[n].name, run_case, NULL, NULL, (void *)(uintptr_t)&cases[n].run };
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_product_rows);

@@ -28,6 +28,9 @@ struct dim3 {
 struct __align__(8) float2 {
     float x, y;
 };
+struct __align__(16) float4 {
+    float x, y, z, w;
+};
 struct __align__(16) uint4 {
     unsigned x, y, z, w;
 };
@@ -75,6 +78,7 @@ struct place { /* of the running thread */
     dim3 block_size, grid_size;
 };
 extern place here;
+extern bool strict_banks; /* JRL_EMULATOR_BANKS=strict */
 
 /* Runs a grid: BODY is the kernel with its arguments. */
 cudaError_t run(const char *name, dim3 grid, dim3 block, size_t shared_bytes, void (*body)(void *), void *arguments);
@@ -86,7 +90,7 @@ void barrier(int line);
 const unsigned char *exchange(const void *mine, size_t n_bytes, int line);
 unsigned lane();
 [[noreturn]] void stop(const char *what, int line);
-/* cp.async: bytes that arrive when the thread waits for them. */
+/* cp.async: bytes that arrive when the thread waits for them, or at once (JRL_EMULATOR_COPIES=early). */
 void copy_later(void *to, const void *from, int n_bytes, int n_zeros);
 void commit_copies();
 void wait_copies(int groups_left);

@@ -2,11 +2,13 @@
  * streams and copies. What a GPU does at the same time happens here in an order that JRL_EMULATOR_SCHEDULE names:
  *   greedy (default), greedy-reverse: a warp runs until it waits for the block, so that a missing barrier is seen;
  *   forward, reverse, random: the threads take turns at every point where one waits.
- * Shared memory is NaN when a block starts; asynchronous copies arrive as late as they may. Threads that wait for each other
+ * Shared memory is NaN when a block starts; asynchronous copies arrive as late as they may, so that a missing wait is seen, or with
+ * JRL_EMULATOR_COPIES=early at once, so that it is seen when they overwrite what others still read. Threads that wait for each other
  * for ever, barriers and warp operations that only some threads reach, and addresses of the host in a kernel end the program
  * with the kernel and the line. Other variables: JRL_EMULATOR_DEVICES (number of GPUs, 1), JRL_EMULATOR_CAPABILITY (90),
  * JRL_EMULATOR_MEMORY (bytes of each), JRL_EMULATOR_DRIVER=none|broken, JRL_EMULATOR_FAIL=KERNEL (its launches fail),
- * JRL_EMULATOR_OPEN (device memory stays open to the host, which is faster). */
+ * JRL_EMULATOR_OPEN (device memory stays open to the host, which is faster), JRL_EMULATOR_BANKS=strict (an ldmatrix that meets the
+ * same banks of shared memory twice ends the program). */
 #include <cuda_runtime.h>
 
 #include <immintrin.h>
@@ -30,6 +32,7 @@
 namespace emulator {
 
 place here;
+bool strict_banks;
 
 /* ---- fibres ---- */
 
@@ -73,7 +76,7 @@ static struct {
     std::vector<unsigned> order, place_in_order;
     unsigned n, alive, arrived, generation;
     int barrier_line;
-    bool greedy;
+    bool greedy, early_copies;
     fibre *current;
     void *main_stack_pointer;
     char *shared;
@@ -191,9 +194,20 @@ const unsigned char *exchange(const void *mine, size_t n_bytes, int line)
     return w.slots[generation % 2][0];
 }
 
+static void arrive(const late_copy &c)
+{
+    if (c.n_bytes)
+        memcpy(c.to, c.from, (size_t)c.n_bytes);
+    memset(static_cast<char *>(c.to) + c.n_bytes, 0, (size_t)c.n_zeros);
+}
+
 void copy_later(void *to, const void *from, int n_bytes, int n_zeros)
 {
-    block.current->copies.push_back({ to, from, n_bytes, n_zeros, block.current->groups });
+    const late_copy copy = { to, from, n_bytes, n_zeros, block.current->groups };
+
+    if (block.early_copies)
+        arrive(copy);
+    block.current->copies.push_back(copy);
 }
 
 void commit_copies()
@@ -206,12 +220,9 @@ void wait_copies(int groups_left)
     fibre *me = block.current;
     size_t n = 0;
 
-    for (; n < me->copies.size() && me->copies[n].group < me->groups - groups_left; n++) {
-        const late_copy &c = me->copies[n];
-        if (c.n_bytes)
-            memcpy(c.to, c.from, (size_t)c.n_bytes);
-        memset(static_cast<char *>(c.to) + c.n_bytes, 0, (size_t)c.n_zeros);
-    }
+    for (; n < me->copies.size() && me->copies[n].group < me->groups - groups_left; n++)
+        if (!block.early_copies)
+            arrive(me->copies[n]);
     me->copies.erase(me->copies.begin(), me->copies.begin() + (long)n);
 }
 
@@ -362,7 +373,7 @@ void check_argument(const char *kernel, const void *argument, size_t n_bytes)
 cudaError_t run(const char *name, dim3 grid, dim3 block_size, size_t shared_bytes, void (*body)(void *), void *arguments)
 {
     const unsigned n = block_size.x * block_size.y * block_size.z, mode = _mm_getcsr();
-    const char *fail = getenv("JRL_EMULATOR_FAIL");
+    const char *fail = getenv("JRL_EMULATOR_FAIL"), *banks = getenv("JRL_EMULATOR_BANKS"), *copies = getenv("JRL_EMULATOR_COPIES");
     const std::string base = std::string(name).substr(name[0] == '(', std::string(name).find('<') - (name[0] == '('));
 
     block.kernel = name;
@@ -374,6 +385,8 @@ cudaError_t run(const char *name, dim3 grid, dim3 block_size, size_t shared_byte
     block.launches[base]++;
     if (fail && base == fail)
         return memory.last = cudaErrorLaunchFailure;
+    block.early_copies = copies && !strcmp(copies, "early");
+    strict_banks = banks && !strcmp(banks, "strict");
     block.body = body;
     block.arguments = arguments;
     here.block_size = block_size;

@@ -34,6 +34,19 @@ static inline void mma_bf16(float c[4], const uint32_t a[4], const uint32_t b[2]
     }
 }
 
+/* Whether the eight rows of a matrix, of 16 bytes each, lie in the banks of other rows: then they come one after the other. */
+static inline bool banks_collide(const unsigned char *slots)
+{
+    unsigned used = 0;
+
+    for (unsigned i = 0; i < 8; i++) {
+        uintptr_t address;
+        memcpy(&address, slots + 32 * i, sizeof address);
+        used |= 1u << address / 16 % 8;
+    }
+    return used != 0xff;
+}
+
 /* ldmatrix: lane l gives the address of row l % 8 of matrix l / 8; matrices are 8 x 8 of 16 bits. A lane gets the elements 2t and
  * 2t + 1 of row g, transposed those of column g. */
 template <int n> static inline void load_matrices(uint32_t r[n], const void *row, bool transposed, int line)
@@ -43,6 +56,8 @@ template <int n> static inline void load_matrices(uint32_t r[n], const void *row
 
     for (unsigned m = 0; m < n; m++) {
         uint16_t pair[2];
+        if (l == 0 && strict_banks && banks_collide(slots + 32 * 8 * m))
+            stop("ldmatrix of rows that lie in the same banks", line);
         for (unsigned i = 0; i < 2; i++) {
             const unsigned from_row = transposed ? 2 * t + i : g, column = transposed ? g : 2 * t + i;
             const unsigned char *address;
