@@ -34,7 +34,7 @@ static int refuse(const struct jrl_trainer *t, const struct jrl_step_metrics *m,
                   struct jrl_error *err)
 {
     return jrl_fail(err, JRL_ERR_INPUT, "record %lld of the batch: the logprob of token %lld is %.9g, but '%s', which sampled it, gives %.9g in %s;"
-                    " %lld of %lld tokens compared so far differ, by at most %.3g: was it sampled with another --dtype or temperature, or changed?",
+                    " %lld of %lld tokens compared so far differ, by at most %.3g: was it sampled with another --dtype, --device or temperature, or changed?",
                     (long long)record, (long long)first, (double)old, jrl_policy_dir(t->policy), (double)now,
                     t->start.dtype == JRL_BF16 ? "bf16" : "f32", (long long)m->n_old_different, (long long)m->n_old_compared, m->old_difference);
 }

@@ -22,29 +22,37 @@ double jrl_learning_rate(const struct jrl_optimizer_settings *s, int64_t k)
     return s->lr * ((double)(k - 1) / (double)s->warmup);
 }
 
-int jrl_optimizer_init(struct jrl_optimizer *o, const struct jrl_optimizer_settings *s, const struct jrl_parameter *parameters,
-                       int64_t n_parameters, int64_t n, struct jrl_error *err)
+static int zeros(struct jrl_device *dev, float **out, int64_t n, const char *what, struct jrl_error *err)
+{
+    void *memory = NULL;
+    int rc = jrl_device_alloc(dev, &memory, (size_t)n * sizeof(float), what, err);
+
+    *out = memory;
+    return rc < 0 ? rc : jrl_device_zero(dev, memory, (size_t)n * sizeof(float), err);
+}
+
+int jrl_optimizer_init(struct jrl_optimizer *o, struct jrl_device *dev, const struct jrl_optimizer_settings *s,
+                       const struct jrl_parameter *parameters, int64_t n_parameters, int64_t n, struct jrl_error *err)
 {
     int rc;
 
-    *o = (struct jrl_optimizer){ .settings = *s, .parameters = parameters, .n_parameters = n_parameters, .n = n };
-    if ((rc = jrl_try_alloc((void **)&o->master, (size_t)n, sizeof(float), "master weights", err)) < 0 ||
-        (rc = jrl_try_alloc((void **)&o->m, (size_t)n, sizeof(float), "the first moment", err)) < 0 ||
-        (rc = jrl_try_alloc((void **)&o->v, (size_t)n, sizeof(float), "the second moment", err)) < 0)
+    *o = (struct jrl_optimizer){ .dev = dev, .settings = *s, .parameters = parameters, .n_parameters = n_parameters, .n = n };
+    if ((rc = zeros(dev, &o->master, n, "master weights", err)) < 0 || (rc = zeros(dev, &o->m, n, "the first moment", err)) < 0 ||
+        (rc = zeros(dev, &o->v, n, "the second moment", err)) < 0)
         jrl_optimizer_release(o);
     return rc;
 }
 
 void jrl_optimizer_release(struct jrl_optimizer *o)
 {
-    free(o->master);
-    free(o->m);
-    free(o->v);
+    jrl_device_free(o->dev, o->master);
+    jrl_device_free(o->dev, o->m);
+    jrl_device_free(o->dev, o->v);
     memset(o, 0, sizeof(*o));
 }
 
-int jrl_optimizer_step(struct jrl_optimizer *o, struct jrl_device *dev, double lr, const float *grad, void *weights,
-                       enum jrl_dtype dtype, double *norm, bool *skipped, struct jrl_error *err)
+int jrl_optimizer_step(struct jrl_optimizer *o, double lr, const float *grad, void *weights, enum jrl_dtype dtype, double *norm,
+                       bool *skipped, struct jrl_error *err)
 {
     const struct jrl_optimizer_settings *s = &o->settings;
     struct jrl_adamw p = { .lr = lr, .beta1 = s->beta1, .beta2 = s->beta2, .eps = s->eps, .weight_decay = s->weight_decay,
@@ -52,7 +60,7 @@ int jrl_optimizer_step(struct jrl_optimizer *o, struct jrl_device *dev, double l
     double squares;
     int rc;
 
-    if ((rc = jrl_sum_squares(dev, &squares, grad, o->n, err)) < 0)
+    if ((rc = jrl_sum_squares(o->dev, &squares, grad, o->n, err)) < 0)
         return rc;
     *norm = sqrt(squares);
     *skipped = !isfinite(*norm);
@@ -60,7 +68,8 @@ int jrl_optimizer_step(struct jrl_optimizer *o, struct jrl_device *dev, double l
         return JRL_OK;
     if (s->grad_clip > 0 && *norm + NORM_EPSILON > s->grad_clip)
         p.grad_scale = s->grad_clip / (*norm + NORM_EPSILON);
-    if ((rc = jrl_adamw_step(dev, &p, o->master, o->m, o->v, grad, weights, dtype, o->n, err)) < 0)
+    if ((rc = jrl_adamw_step(o->dev, &p, o->master, o->m, o->v, grad, weights, dtype, o->n, err)) < 0 ||
+        (rc = jrl_device_synchronise(o->dev, err)) < 0) /* or a failure would be a later step's */
         return rc;
     o->updates++;
     return JRL_OK;
@@ -80,24 +89,30 @@ bool jrl_optimizer_exists(const char *policy_dir)
     return exists;
 }
 
-/* One tensor of the state file into its place in the flat array. */
+/* One tensor of the state file and its place in the flat array. */
 struct copy {
     const struct jrl_parameter *parameter;
     const struct jrl_tensor *tensor;
     float *to;
+    bool here; /* the array lies in our memory: the threads copy */
     bool finite;
 };
 
-static void copy_tensor(void *ctx, int64_t part, int thread)
+static void check_tensor(void *ctx, int64_t part, int thread)
 {
     struct copy *c = (struct copy *)ctx + part;
-    float *to = c->to + c->parameter->offset;
+    const int64_t n = c->parameter->n_elements;
     bool finite = true;
 
     (void)thread;
-    memcpy(to, c->tensor->data, (size_t)c->parameter->n_elements * sizeof(float));
-    for (int64_t i = 0; i < c->parameter->n_elements; i++)
-        finite &= isfinite(to[i]) != 0;
+    if (c->here)
+        memcpy(c->to, c->tensor->data, (size_t)n * sizeof(float));
+    for (int64_t i = 0; i < n; i++) {
+        float x;
+
+        memcpy(&x, (const uint8_t *)c->tensor->data + i * (int64_t)sizeof(x), sizeof(x)); /* a file by others may be unaligned */
+        finite &= isfinite(x) != 0;
+    }
     c->finite = finite;
 }
 
@@ -120,8 +135,9 @@ static const struct jrl_tensor *find_tensor(const struct jrl_safetensors *f, con
     return NULL;
 }
 
-static int load_part(struct jrl_optimizer *o, float *to, const char *path, struct jrl_pool *pool, struct jrl_error *err)
+static int load_part(struct jrl_optimizer *o, float *to, const char *path, struct jrl_error *err)
 {
+    const bool here = jrl_device_is_host(o->dev);
     struct copy *copies = jrl_xcalloc((size_t)o->n_parameters, sizeof(*copies));
     struct jrl_safetensors file = { 0 };
     int rc;
@@ -134,23 +150,25 @@ static int load_part(struct jrl_optimizer *o, float *to, const char *path, struc
         goto out;
     }
     for (int64_t i = 0; i < o->n_parameters; i++) {
-        copies[i] = (struct copy){ .parameter = &o->parameters[i], .to = to };
+        copies[i] = (struct copy){ .parameter = &o->parameters[i], .to = to + o->parameters[i].offset, .here = here };
         if (!(copies[i].tensor = find_tensor(&file, &o->parameters[i], path, err))) {
             rc = JRL_ERR_INPUT;
             goto out;
         }
     }
-    jrl_pool_run(pool, o->n_parameters, copy_tensor, copies);
+    jrl_pool_run(jrl_device_pool(o->dev), o->n_parameters, check_tensor, copies);
     for (int64_t i = 0; i < o->n_parameters && rc == JRL_OK; i++)
         if (!copies[i].finite)
             rc = jrl_fail(err, JRL_ERR_INPUT, "'%s': tensor '%s' holds a value that is not finite", path, o->parameters[i].name);
+        else if (!here)
+            rc = jrl_device_upload(o->dev, copies[i].to, copies[i].tensor->data, (size_t)o->parameters[i].n_elements * sizeof(float), err);
 out:
     jrl_safetensors_close(&file);
     free(copies);
     return rc;
 }
 
-int jrl_optimizer_load(struct jrl_optimizer *o, const char *policy_dir, struct jrl_pool *pool, struct jrl_error *err)
+int jrl_optimizer_load(struct jrl_optimizer *o, const char *policy_dir, struct jrl_error *err)
 {
     float *const arrays[N_PARTS] = { o->master, o->m, o->v };
     int rc = JRL_OK;
@@ -158,7 +176,7 @@ int jrl_optimizer_load(struct jrl_optimizer *o, const char *policy_dir, struct j
     for (int i = 0; i < N_PARTS && rc == JRL_OK; i++) {
         char *path = part_path(policy_dir, i);
 
-        rc = load_part(o, arrays[i], path, pool, err);
+        rc = load_part(o, arrays[i], path, err);
         free(path);
     }
     return rc;
@@ -178,7 +196,7 @@ int jrl_optimizer_save(const struct jrl_optimizer *o, const char *policy_dir, st
             const struct jrl_parameter *p = &o->parameters[i];
 
             tensors[i] = (struct jrl_tensor){ .name = p->name, .dtype = JRL_F32, .n_dims = p->n_dims, .n_elements = p->n_elements,
-                                              .shape = { p->shape[0], p->shape[1] }, .data = arrays[part] + p->offset };
+                                              .shape = { p->shape[0], p->shape[1] }, .data = arrays[part] + p->offset, .dev = o->dev };
         }
         rc = jrl_safetensors_write(path, tensors, o->n_parameters, NULL, err);
         free(path);

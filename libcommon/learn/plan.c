@@ -12,7 +12,7 @@ struct jrl_pass_plan jrl_trainer_pass(const struct jrl_model_config *config, enu
     return (struct jrl_pass_plan){ .config = config, .dtype = dtype, .dev = dev, .kind = JRL_PASS_TRAIN, .n_rows = n_rows, .keep = keep };
 }
 
-/* What jrl_trainer_open takes. Weights of another type are converted while gradients are not there yet. */
+/* What jrl_trainer_open takes of the device's memory. */
 void jrl_trainer_plan(struct jrl_memory_plan *plan, const struct jrl_policy *policy, struct jrl_device *dev, enum jrl_dtype dtype, int64_t n_rows,
                       bool keep)
 {
@@ -24,7 +24,8 @@ void jrl_trainer_plan(struct jrl_memory_plan *plan, const struct jrl_policy *pol
 
     jrl_parameters_free(parameters, n);
     *plan = (struct jrl_memory_plan){ .n = 0 };
-    jrl_plan_mapped(plan, policy);
+    if (jrl_device_is_host(dev))
+        jrl_plan_mapped(plan, policy);
     jrl_plan_add(plan, "weights in training", 0, 0, n_total * jrl_dtype_bytes(dtype));
     jrl_plan_add(plan, "gradients", 0, 0, (n_total + (c->tied ? c->vocab * c->dim : 0)) * f32);
     jrl_plan_add(plan, "optimiser", 0, 0, 3 * n_total * f32);
@@ -45,7 +46,7 @@ static void plan_rows(void *ctx, int64_t n_rows, struct jrl_memory_plan *plan)
 
     jrl_trainer_plan(plan, r->policy, r->dev, r->dtype, n_rows, r->keep);
     if (r->score_old) {
-        jrl_plan_add(plan, "old weights, converted", 0, 0, jrl_model_owned_bytes(r->policy, r->dtype, false));
+        jrl_plan_add(plan, jrl_device_is_host(r->dev) ? "old weights, converted" : "old weights", 0, 0, jrl_model_owned_bytes(r->policy, r->dtype, !jrl_device_is_host(r->dev)));
         jrl_plan_rotary(plan, jrl_policy_config(r->policy), 0);
     }
 }

@@ -28,7 +28,7 @@ static int open_state(struct jrl_trainer *t, const char *dir, struct jrl_error *
     if (strcmp(t->state.policy, t->policy_id) != 0)
         return jrl_fail(err, JRL_ERR_INPUT, "optimizer/ of '%s' belongs to policy %s, but the weights are %s; "
                         "--fresh-optimizer starts without it", dir, t->state.policy, t->policy_id);
-    if ((rc = jrl_optimizer_load(&t->optimizer, dir, jrl_device_pool(t->dev), err)) < 0)
+    if ((rc = jrl_optimizer_load(&t->optimizer, dir, err)) < 0)
         return rc;
     t->optimizer.updates = t->state.updates;
     t->resumed = true;
@@ -51,14 +51,14 @@ int jrl_trainer_open(struct jrl_trainer *t, struct jrl_device *dev, const char *
     *t = (struct jrl_trainer){ .settings = *settings, .dev = dev };
     if ((rc = jrl_policy_open(&t->policy, dir, err)) < 0 ||
         (rc = jrl_policy_id(t->policy, jrl_device_pool(dev), t->policy_id, err)) < 0 ||
-        (rc = jrl_model_open(&t->model, dev, t->policy, settings->dtype, 0, err)) < 0 ||
+        (rc = jrl_model_open_unbound(&t->model, dev, t->policy, settings->dtype, 0, err)) < 0 ||
         (jrl_old_wanted(settings) && (rc = jrl_model_open(&t->start, dev, t->policy, settings->dtype, 0, err)) < 0))
         goto out;
     t->n_parameters = jrl_config_parameters(&t->model.config, &t->parameters, &t->n);
     t->workspace = jrl_workspace_new();
     expect_passes(t);
-    if ((rc = jrl_try_alloc_unset(&t->weights, (size_t)t->n, (size_t)jrl_dtype_bytes(t->model.dtype), "weights", err)) < 0 ||
-        (rc = jrl_optimizer_init(&t->optimizer, &settings->optimizer, t->parameters, t->n_parameters, t->n, err)) < 0 ||
+    if ((rc = jrl_device_alloc(dev, &t->weights, (size_t)(t->n * jrl_dtype_bytes(t->model.dtype)), "weights", err)) < 0 ||
+        (rc = jrl_optimizer_init(&t->optimizer, dev, &settings->optimizer, t->parameters, t->n_parameters, t->n, err)) < 0 ||
         (rc = jrl_weights_load(&t->model, t->policy, t->weights, t->optimizer.master, err)) < 0 ||
         (rc = open_state(t, dir, err)) < 0 || (rc = jrl_model_bind(&t->model, t->weights, err)) < 0)
         goto out;
@@ -84,7 +84,7 @@ void jrl_trainer_close(struct jrl_trainer *t)
     jrl_policy_close(t->policy);
     jrl_optimizer_release(&t->optimizer);
     jrl_parameters_free(t->parameters, t->n_parameters);
-    free(t->weights);
+    jrl_device_free(t->dev, t->weights);
     memset(t, 0, sizeof(*t));
 }
 
@@ -201,7 +201,7 @@ static int run_passes(struct jrl_trainer *t, struct jrl_sequence *seqs, struct j
 {
     const int64_t n_with = part_by_gradient(&t->settings.objective, seqs, targets, n);
     int64_t n_tokens = 0, n_done = 0;
-    int rc = jrl_gradients_zero(t->gradients, t->dev, err);
+    int rc = jrl_gradients_zero(t->gradients, err);
 
     for (int64_t i = 0; i < n; i++)
         n_tokens += seqs[i].n;
@@ -216,7 +216,7 @@ static int run_passes(struct jrl_trainer *t, struct jrl_sequence *seqs, struct j
             n_done += seqs[i].n;
         rc = jrl_train(&t->model, t->workspace, seqs + first, next - first, temperature, objective, &pass, with ? t->gradients : NULL, err);
     }
-    return rc < 0 ? rc : jrl_gradients_finish(t->gradients, t->dev, err);
+    return rc < 0 ? rc : jrl_gradients_finish(t->gradients, err);
 }
 
 int jrl_trainer_minibatch(struct jrl_trainer *t, const struct jrl_example *examples, int64_t n, double temperature, double lr,
@@ -247,7 +247,7 @@ int jrl_trainer_minibatch(struct jrl_trainer *t, const struct jrl_example *examp
     jrl_trace_phase(t->trace, "train");
     middle = jrl_clock();
     if (rc == JRL_OK)
-        rc = jrl_optimizer_step(&t->optimizer, t->dev, lr, jrl_gradients_data(t->gradients, &n_gradient), t->weights, t->model.dtype,
+        rc = jrl_optimizer_step(&t->optimizer, lr, jrl_gradients_data(t->gradients, &n_gradient), t->weights, t->model.dtype,
                                 &norm, skipped, err);
     jrl_trace_phase(t->trace, "optimiser");
     after = jrl_workspace_seconds(t->workspace);
@@ -310,7 +310,8 @@ int jrl_trainer_save(struct jrl_trainer *t, const char *out, const struct jrl_tr
 
         tensors[i] = (struct jrl_tensor){ .name = p->name, .dtype = t->model.dtype, .n_dims = p->n_dims, .n_elements = p->n_elements,
                                           .shape = { p->shape[0], p->shape[1] },
-                                          .data = (const char *)t->weights + p->offset * jrl_dtype_bytes(t->model.dtype) };
+                                          .data = (const char *)t->weights + p->offset * jrl_dtype_bytes(t->model.dtype),
+                                          .dev = t->dev };
     }
     rc = jrl_policy_write(out, jrl_policy_dir(t->policy), tensors, t->n_parameters, write_extra, &s, jrl_device_pool(t->dev), id, err);
     free(tensors);

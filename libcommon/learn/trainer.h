@@ -39,7 +39,7 @@ struct jrl_trainer {
     struct jrl_gradients *gradients;
     struct jrl_parameter *parameters;
     int64_t n_parameters, n;
-    void *weights; /* flat, of model.dtype */
+    void *weights; /* flat, of model.dtype, in the device's memory as all that is trained */
     struct jrl_optimizer optimizer;
     struct jrl_trace *trace;
     /* Called, where not NULL, as an update goes on: tokens of the mini-batch that are through, and all of them. */

@@ -117,20 +117,23 @@ int jrl_pass_init(struct jrl_pass *pass, const struct jrl_model *model, struct j
     return jrl_workspace_need(ws, JRL_WS_BIAS, qkv_dim, bytes, &pass->bias, err);
 }
 
-/* Files keep the three biases apart, the kernel wants them together: a few kilobytes are copied, unless that was done once. */
-static const void *gather_bias(const struct jrl_pass *pass, const struct jrl_layer *layer)
+/* *bias: the three of a layer, which files keep apart, side by side: a few kilobytes are copied, unless that was done once. */
+static int gather_bias(const struct jrl_pass *pass, const struct jrl_layer *layer, const void **bias, struct jrl_error *err)
 {
     const struct jrl_model_config *c = &pass->model->config;
     const size_t bytes = (size_t)jrl_dtype_bytes(pass->model->dtype);
     const size_t q = (size_t)(c->n_heads * c->head_dim) * bytes, kv = (size_t)(c->n_kv_heads * c->head_dim) * bytes;
+    struct jrl_device *dev = pass->model->dev;
     uint8_t *to = pass->bias;
+    int rc;
 
+    *bias = layer->qkv_bias;
     if (!layer->q_bias || layer->qkv_bias)
-        return layer->qkv_bias;
-    memcpy(to, layer->q_bias, q);
-    memcpy(to + q, layer->k_bias, kv);
-    memcpy(to + q + kv, layer->v_bias, kv);
-    return to;
+        return JRL_OK;
+    *bias = to;
+    if ((rc = jrl_device_copy(dev, to, layer->q_bias, q, err)) < 0 || (rc = jrl_device_copy(dev, to + q, layer->k_bias, kv, err)) < 0)
+        return rc;
+    return jrl_device_copy(dev, to + q + kv, layer->v_bias, kv, err);
 }
 
 /* A weight [n, k] as the operand of a product with rows of A. */
@@ -194,11 +197,13 @@ int jrl_attention_block(struct jrl_pass *pass, const struct jrl_layer *layer, fl
     const struct jrl_model *m = pass->model;
     const struct jrl_model_config *c = &m->config;
     const struct jrl_matmul_group qkv = qkv_products(pass, layer), output = output_product(pass, layer, x), wide = gate_and_up(pass, layer);
+    const void *bias = NULL;
     int rc;
 
-    if ((rc = jrl_rmsnorm(m->dev, pass->normed, x, layer->attn_norm, m->dtype, c->norm_eps, pass->n_rows, c->dim, err)) < 0 ||
+    if ((rc = gather_bias(pass, layer, &bias, err)) < 0 ||
+        (rc = jrl_rmsnorm(m->dev, pass->normed, x, layer->attn_norm, m->dtype, c->norm_eps, pass->n_rows, c->dim, err)) < 0 ||
         (rc = jrl_matmul_nt_group(m->dev, &qkv, &output, err)) < 0 ||
-        (rc = jrl_qkv_rope(m->dev, &pass->attention, pass->q, pass->qkv, gather_bias(pass, layer), err)) < 0 ||
+        (rc = jrl_qkv_rope(m->dev, &pass->attention, pass->q, pass->qkv, bias, err)) < 0 ||
         (rc = jrl_attention_forward(m->dev, &pass->attention, pass->mixed, lse, pass->q, err)) < 0)
         return rc;
     return jrl_matmul_nt_group(m->dev, &output, &wide, err);

@@ -66,13 +66,14 @@ int jrl_gradients_new(struct jrl_gradients **out, const struct jrl_model *model,
     int rc;
 
     *out = NULL;
+    g->dev = model->dev;
     g->config = *c;
     g->n_parameters = jrl_config_parameters(c, &g->parameters, &g->n_total);
-    rc = jrl_try_alloc_unset(&data, (size_t)g->n_total, sizeof(float), "gradients", err);
+    rc = jrl_device_alloc(g->dev, &data, (size_t)g->n_total * sizeof(float), "gradients", err);
     if (rc == JRL_OK && c->tied)
-        rc = jrl_try_alloc_unset(&head, (size_t)(c->vocab * c->dim), sizeof(float), "gradients of the head", err);
+        rc = jrl_device_alloc(g->dev, &head, (size_t)(c->vocab * c->dim) * sizeof(float), "gradients of the head", err);
     if (rc == JRL_OK && c->qkv_bias)
-        rc = jrl_try_alloc(&biases, (size_t)(c->n_layers * qkv_dim(c)), sizeof(float), "gradients of the biases", err);
+        rc = jrl_device_alloc(g->dev, &biases, (size_t)(c->n_layers * qkv_dim(c)) * sizeof(float), "gradients of the biases", err);
     g->data = data;
     g->tied_head = head;
     g->biases = biases;
@@ -90,38 +91,39 @@ void jrl_gradients_free(struct jrl_gradients *g)
     if (!g)
         return;
     jrl_parameters_free(g->parameters, g->n_parameters);
-    free(g->data);
-    free(g->tied_head);
-    free(g->biases);
+    jrl_device_free(g->dev, g->data);
+    jrl_device_free(g->dev, g->tied_head);
+    jrl_device_free(g->dev, g->biases);
     free(g->layers);
     free(g);
 }
 
-int jrl_gradients_zero(struct jrl_gradients *g, struct jrl_device *dev, struct jrl_error *err)
+int jrl_gradients_zero(struct jrl_gradients *g, struct jrl_error *err)
 {
     const struct jrl_model_config *c = &g->config;
-    int rc = jrl_device_zero(dev, g->data, (size_t)g->n_total * 4, err);
+    int rc = jrl_device_zero(g->dev, g->data, (size_t)g->n_total * 4, err);
 
     if (rc == JRL_OK && g->tied_head)
-        rc = jrl_device_zero(dev, g->tied_head, (size_t)(c->vocab * c->dim) * 4, err);
+        rc = jrl_device_zero(g->dev, g->tied_head, (size_t)(c->vocab * c->dim) * 4, err);
     if (rc == JRL_OK && g->biases)
-        rc = jrl_device_zero(dev, g->biases, (size_t)(c->n_layers * qkv_dim(c)) * 4, err);
+        rc = jrl_device_zero(g->dev, g->biases, (size_t)(c->n_layers * qkv_dim(c)) * 4, err);
     return rc;
 }
 
-int jrl_gradients_finish(struct jrl_gradients *g, struct jrl_device *dev, struct jrl_error *err)
+int jrl_gradients_finish(struct jrl_gradients *g, struct jrl_error *err)
 {
     const struct jrl_model_config *c = &g->config;
     const int64_t q_dim = c->n_heads * c->head_dim, kv_dim = c->n_kv_heads * c->head_dim;
+    int rc = JRL_OK;
 
-    for (int64_t i = 0; g->biases && i < c->n_layers; i++) {
+    for (int64_t i = 0; g->biases && i < c->n_layers && rc == JRL_OK; i++) {
         const float *from = g->layers[i].qkv_bias;
 
-        memcpy(layer_place(g, i, "self_attn.q_proj.bias"), from, (size_t)q_dim * 4);
-        memcpy(layer_place(g, i, "self_attn.k_proj.bias"), from + q_dim, (size_t)kv_dim * 4);
-        memcpy(layer_place(g, i, "self_attn.v_proj.bias"), from + q_dim + kv_dim, (size_t)kv_dim * 4);
+        if ((rc = jrl_device_copy(g->dev, layer_place(g, i, "self_attn.q_proj.bias"), from, (size_t)q_dim * 4, err)) == JRL_OK &&
+            (rc = jrl_device_copy(g->dev, layer_place(g, i, "self_attn.k_proj.bias"), from + q_dim, (size_t)kv_dim * 4, err)) == JRL_OK)
+            rc = jrl_device_copy(g->dev, layer_place(g, i, "self_attn.v_proj.bias"), from + q_dim + kv_dim, (size_t)kv_dim * 4, err);
     }
-    return g->tied_head ? jrl_add(dev, g->embedding, g->tied_head, c->vocab * c->dim, err) : JRL_OK;
+    return rc == JRL_OK && g->tied_head ? jrl_add(g->dev, g->embedding, g->tied_head, c->vocab * c->dim, err) : rc;
 }
 
 float *jrl_gradients_data(struct jrl_gradients *g, int64_t *n)

@@ -24,6 +24,12 @@ int jrl_policy_write_prepared(const char *dir, jrl_policy_prepare_fn *prepare, v
 /* The text of a config.json with its dtype replaced, or added where it has none. */
 void jrl_config_set_dtype(struct jrl_buffer *out, const char *text, size_t len_bytes, enum jrl_dtype dtype);
 
+/* The bytes AT .. AT + N_BYTES - 1 of a tensor's elements: *out points to them where they lie or, from the memory of a GPU,
+ * to their copy in ROOM. */
+int jrl_tensor_bytes(const struct jrl_tensor *t, size_t at, size_t n_bytes, void *room, const void **out, struct jrl_error *err) JRL_MUST_CHECK;
+/* Whether they lie in the program's memory: then no room is needed. */
+bool jrl_tensor_is_here(const struct jrl_tensor *t);
+
 /* JRL_ERR_INPUT when one of the tensors holds a NaN or an infinity, naming the first. */
 int jrl_tensors_check_finite(const struct jrl_tensor *const *tensors, int64_t n_tensors, struct jrl_pool *pool, const char *where,
                              struct jrl_error *err) JRL_MUST_CHECK;

@@ -4,8 +4,11 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "kernels/vmath.h"
 #include "model/internal.h"
 #include "model/train.h"
+
+#define SEND_ELEMENTS ((int64_t)1 << 20) /* converted at a time on their way to a GPU */
 
 int64_t jrl_parameters(const struct jrl_model *model, struct jrl_parameter **out)
 {
@@ -95,18 +98,24 @@ int64_t jrl_model_owned_bytes(const struct jrl_policy *policy, enum jrl_dtype dt
     return n * jrl_dtype_bytes(dtype);
 }
 
-/* One tensor to the device's memory. */
-static int send_tensor(struct jrl_model *model, const struct jrl_tensor *t, void *to, struct jrl_error *err)
+/* One tensor, as DTYPE, to the memory of a device; piece by piece where it is converted first. */
+static int send_tensor(struct jrl_device *dev, const struct jrl_tensor *t, enum jrl_dtype dtype, void *to, struct jrl_error *err)
 {
-    const size_t n_bytes = (size_t)(t->n_elements * jrl_dtype_bytes(model->dtype));
+    const int64_t bytes = jrl_dtype_bytes(dtype);
     void *converted = NULL;
     int rc;
 
-    if (usable_in_place(t, model->dtype))
-        return jrl_device_upload(model->dev, to, t->data, n_bytes, err);
-    if ((rc = jrl_try_alloc_unset(&converted, n_bytes + 64, 1, "a converted tensor", err)) == JRL_OK &&
-        (rc = jrl_tensor_convert(jrl_device_host(model->dev), t, converted, model->dtype, NULL, err)) == JRL_OK)
-        rc = jrl_device_upload(model->dev, to, converted, n_bytes, err);
+    if (t->dtype == dtype)
+        return jrl_device_upload(dev, to, t->data, (size_t)(t->n_elements * bytes), err);
+    rc = jrl_try_alloc_unset(&converted, SEND_ELEMENTS, (size_t)bytes, "a converted tensor", err);
+    for (int64_t at = 0; at < t->n_elements && rc == JRL_OK; at += SEND_ELEMENTS) {
+        struct jrl_tensor piece = *t;
+
+        piece.data = (const uint8_t *)t->data + at * jrl_dtype_bytes(t->dtype);
+        piece.n_elements = t->n_elements - at < SEND_ELEMENTS ? t->n_elements - at : SEND_ELEMENTS;
+        if ((rc = jrl_tensor_convert(jrl_device_host(dev), &piece, converted, dtype, NULL, err)) == JRL_OK)
+            rc = jrl_device_upload(dev, (uint8_t *)to + at * bytes, converted, (size_t)(piece.n_elements * bytes), err);
+    }
     free(converted);
     return rc;
 }
@@ -121,7 +130,7 @@ static int send_weights(struct jrl_model *model, const struct jrl_policy *policy
     for (int64_t i = 0; i < p->n && rc == JRL_OK; i++) {
         const struct jrl_tensor *t = jrl_policy_tensor(policy, i);
 
-        rc = send_tensor(model, t, to, err);
+        rc = send_tensor(model->dev, t, model->dtype, to, err);
         p->data[i] = to;
         to += (t->n_elements + 31) / 32 * 32 * jrl_dtype_bytes(model->dtype);
     }
@@ -236,24 +245,34 @@ static int make_rope(struct jrl_model *model, int64_t n_positions, struct jrl_er
     return rc;
 }
 
+int jrl_model_open_unbound(struct jrl_model *model, struct jrl_device *dev, struct jrl_policy *policy, const char *dtype_name,
+                           int64_t n_positions, struct jrl_error *err)
+{
+    int rc;
+
+    *model = (struct jrl_model){ .config = *jrl_policy_config(policy), .dev = dev };
+    model->layers = jrl_xcalloc((size_t)model->config.n_layers, sizeof(*model->layers));
+    if ((rc = jrl_model_dtype(&model->dtype, &model->config, dtype_name, err)) < 0 || (rc = make_rope(model, n_positions, err)) < 0 ||
+        (rc = check_finite(policy, dev, err)) < 0)
+        jrl_model_close(model);
+    return rc;
+}
+
 int jrl_model_open(struct jrl_model *model, struct jrl_device *dev, struct jrl_policy *policy, const char *dtype_name,
                    int64_t n_positions, struct jrl_error *err)
 {
     struct places places = { 0 };
-    int rc;
+    int rc = jrl_model_open_unbound(model, dev, policy, dtype_name, n_positions, err);
 
-    *model = (struct jrl_model){ .config = *jrl_policy_config(policy), .dev = dev };
+    if (rc < 0)
+        return rc;
     places_init(&places, &model->config);
-    if ((rc = jrl_model_dtype(&model->dtype, &model->config, dtype_name, err)) < 0 || (rc = make_rope(model, n_positions, err)) < 0 ||
-        (rc = check_finite(policy, dev, err)) < 0 || (rc = place_weights(model, policy, &places, err)) < 0) {
-        jrl_model_close(model);
-        goto out;
+    if ((rc = place_weights(model, policy, &places, err)) == JRL_OK) {
+        set_pointers(model, &places);
+        rc = jrl_device_is_host(dev) ? JRL_OK : lay_biases(model, err);
     }
-    model->layers = jrl_xcalloc((size_t)model->config.n_layers, sizeof(*model->layers));
-    set_pointers(model, &places);
-    if (!jrl_device_is_host(dev) && (rc = lay_biases(model, err)) < 0)
+    if (rc < 0)
         jrl_model_close(model);
-out:
     places_release(&places);
     return rc;
 }
@@ -279,8 +298,24 @@ int jrl_model_bind(struct jrl_model *model, void *weights, struct jrl_error *err
     set_pointers(model, &places);
     places_release(&places);
     jrl_device_free(model->dev, model->owned);
-    model->owned = NULL;
+    jrl_device_free(model->dev, model->biases);
+    model->owned = model->biases = NULL;
     return JRL_OK;
+}
+
+/* A tensor as a weight and as its master. A GPU makes one of them from the other, so that the fewer bytes travel. */
+static int load_tensor(const struct jrl_model *model, const struct jrl_tensor *t, void *weight, float *master, struct jrl_error *err)
+{
+    int rc;
+
+    if (jrl_device_is_host(model->dev))
+        return jrl_tensor_convert(model->dev, t, weight, model->dtype, master, err);
+    if (t->dtype == JRL_BF16 && model->dtype == JRL_BF16) {
+        rc = send_tensor(model->dev, t, JRL_BF16, weight, err);
+        return rc < 0 ? rc : jrl_convert_to_f32(model->dev, master, weight, JRL_BF16, t->n_elements, err);
+    }
+    rc = send_tensor(model->dev, t, JRL_F32, master, err);
+    return rc < 0 ? rc : jrl_convert_from_f32(model->dev, weight, model->dtype, master, t->n_elements, err);
 }
 
 int jrl_weights_load(const struct jrl_model *model, const struct jrl_policy *policy, void *weights, float *master, struct jrl_error *err)
@@ -294,11 +329,9 @@ int jrl_weights_load(const struct jrl_model *model, const struct jrl_policy *pol
         const struct jrl_parameter *p = &parameters[i];
         const int64_t end = p->offset + p->n_elements, next = i + 1 < n ? parameters[i + 1].offset : n_total;
 
-        rc = jrl_tensor_convert(jrl_device_host(model->dev), jrl_policy_tensor(policy, i), (uint8_t *)weights + p->offset * bytes, model->dtype,
-                                master ? master + p->offset : NULL, err);
-        memset((uint8_t *)weights + end * bytes, 0, (size_t)((next - end) * bytes));
-        if (master)
-            memset(master + end, 0, (size_t)(next - end) * sizeof(float));
+        if ((rc = load_tensor(model, jrl_policy_tensor(policy, i), (uint8_t *)weights + p->offset * bytes, master + p->offset, err)) == JRL_OK &&
+            (rc = jrl_device_zero(model->dev, (uint8_t *)weights + end * bytes, (size_t)((next - end) * bytes), err)) == JRL_OK)
+            rc = jrl_device_zero(model->dev, master + end, (size_t)(next - end) * sizeof(float), err);
     }
     jrl_parameters_free(parameters, n);
     return rc;

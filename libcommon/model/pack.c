@@ -1,7 +1,5 @@
 /* pack.c - whole sequences laid out as rows, and the head over their scored rows, a chunk at a time: logits
  * exist for one chunk only. */
-#include <string.h>
-
 #include "kernels/gather.h"
 #include "kernels/logprob.h"
 #include "kernels/matmul.h"
@@ -142,7 +140,7 @@ int jrl_head_chunk_forward(struct jrl_head_chunk *chunk, const struct jrl_model 
                            int64_t at, double temperature, const float *x, struct jrl_error *err)
 {
     const struct jrl_model_config *c = &model->config;
-    const size_t results = 3 * sizeof(float); /* logprob, entropy and lse come first */
+    const size_t results = 3 * sizeof(float), all = 5 * sizeof(float); /* logprob, entropy and lse come first */
     uint32_t *targets = NULL;
     int64_t *picked = NULL;
     float *stats = NULL;
@@ -159,13 +157,42 @@ int jrl_head_chunk_forward(struct jrl_head_chunk *chunk, const struct jrl_model 
     }
     if ((rc = jrl_workspace_on_device(ws, JRL_WS_PICKED, (size_t)chunk->n * sizeof(*picked), true, &picked, err)) < 0 ||
         (rc = jrl_workspace_on_device(ws, JRL_WS_TARGETS, (size_t)chunk->n * sizeof(*targets), true, &targets, err)) < 0 ||
-        (rc = jrl_workspace_on_device(ws, JRL_WS_STATS, (size_t)chunk->n * results, false, &stats, err)) < 0 ||
+        (rc = jrl_workspace_on_device(ws, JRL_WS_STATS, (size_t)chunk->n * all, false, &stats, err)) < 0 ||
         (rc = jrl_gather_rows(model->dev, chunk->x, x, picked, chunk->n, c->dim, err)) < 0 ||
         (rc = jrl_head_block(model, chunk->x, chunk->normed, chunk->logits, chunk->n, err)) < 0 ||
         (rc = jrl_logprob(model->dev, stats, stats + chunk->n, stats + 2 * chunk->n, chunk->logits, c->vocab, targets,
                           jrl_inv_temperature(temperature), chunk->n, c->vocab, err)) < 0)
         return rc;
     return stats == chunk->logprob ? JRL_OK : jrl_device_download(model->dev, chunk->logprob, stats, (size_t)chunk->n * results, err);
+}
+
+/* Where the device has the chunk's targets and numbers: the forward left its results there, the derivatives are sent. */
+static int chunk_on_device(const struct jrl_head_chunk *chunk, const struct jrl_model *model, struct jrl_workspace *ws, uint32_t **targets,
+                           float **stats, struct jrl_error *err)
+{
+    const size_t n = (size_t)chunk->n;
+    int rc;
+
+    if ((rc = jrl_workspace_on_device(ws, JRL_WS_TARGETS, n * sizeof(**targets), false, targets, err)) < 0 ||
+        (rc = jrl_workspace_on_device(ws, JRL_WS_STATS, n * 5 * sizeof(float), false, stats, err)) < 0 || *stats == chunk->logprob)
+        return rc;
+    return jrl_device_upload(model->dev, *stats + 3 * n, chunk->dlogprob, n * 2 * sizeof(float), err);
+}
+
+/* dx of the scored rows. Those of one sequence follow one another here and there. */
+static int scatter_rows(const struct jrl_head_chunk *chunk, struct jrl_device *dev, const struct jrl_pack *pack, const float *dhead_x, float *dx,
+                        int64_t dim, struct jrl_error *err)
+{
+    const struct jrl_head_row *rows = pack->head_rows + chunk->at;
+    int rc = JRL_OK;
+
+    for (int64_t i = 0, end; i < chunk->n && rc == JRL_OK; i = end) {
+        for (end = i + 1; end < chunk->n && rows[i].row >= 0 && rows[end].row == rows[end - 1].row + 1;)
+            end++;
+        if (rows[i].row >= 0)
+            rc = jrl_device_copy(dev, dx + rows[i].row * dim, dhead_x + i * dim, (size_t)((end - i) * dim) * sizeof(float), err);
+    }
+    return rc;
 }
 
 static bool all_zero(const float *x, int64_t n)
@@ -180,17 +207,19 @@ int jrl_head_chunk_backward(const struct jrl_head_chunk *chunk, const struct jrl
                             const struct jrl_pack *pack, double temperature, struct jrl_gradients *g, float *dx, struct jrl_error *err)
 {
     const struct jrl_model_config *c = &model->config;
-    const float *dentropy = all_zero(chunk->dentropy, chunk->n) ? NULL : chunk->dentropy;
+    const int64_t n = chunk->n;
     void *dlogits = chunk->logits;
-    float *dnormed = NULL, *dhead_x = NULL;
+    float *dnormed = NULL, *dhead_x = NULL, *stats = NULL;
+    uint32_t *targets = NULL;
     int rc;
 
     if ((model->dtype != JRL_F32 &&
          (rc = jrl_workspace_need(ws, JRL_WS_DLOGITS, chunk->n * c->vocab, jrl_dtype_bytes(model->dtype), &dlogits, err)) < 0) ||
         (rc = jrl_workspace_need(ws, JRL_WS_DHEAD_NORMED, chunk->n * c->dim, 4, &dnormed, err)) < 0 ||
         (rc = jrl_workspace_need(ws, JRL_WS_DHEAD_X, chunk->n * c->dim, 4, &dhead_x, err)) < 0 ||
-        (rc = jrl_logprob_backward(model->dev, dlogits, model->dtype, chunk->logits, c->vocab, chunk->targets, jrl_inv_temperature(temperature),
-                                   chunk->lse, chunk->entropy, chunk->dlogprob, dentropy, chunk->n, c->vocab, err)) < 0)
+        (rc = chunk_on_device(chunk, model, ws, &targets, &stats, err)) < 0 ||
+        (rc = jrl_logprob_backward(model->dev, dlogits, model->dtype, chunk->logits, c->vocab, targets, jrl_inv_temperature(temperature),
+                                   stats + 2 * n, stats + n, stats + 3 * n, all_zero(chunk->dentropy, n) ? NULL : stats + 4 * n, n, c->vocab, err)) < 0)
         return rc;
     const struct jrl_matmul to_weight = { .dtype = model->dtype, .m = c->vocab, .n = c->dim, .k = chunk->n, .a = dlogits, .lda = c->vocab,
                                           .b = chunk->normed, .ldb = c->dim, .c = g->head, .ldc = c->dim, .accumulate = true };
@@ -201,8 +230,5 @@ int jrl_head_chunk_backward(const struct jrl_head_chunk *chunk, const struct jrl
         (rc = jrl_rmsnorm_backward(model->dev, dhead_x, g->final_norm, dnormed, chunk->x, model->final_norm, model->dtype, c->norm_eps,
                                    chunk->n, c->dim, err)) < 0)
         return rc;
-    for (int64_t i = 0; i < chunk->n; i++)
-        if (pack->head_rows[chunk->at + i].row >= 0)
-            memcpy(dx + pack->head_rows[chunk->at + i].row * c->dim, dhead_x + i * c->dim, (size_t)c->dim * 4);
-    return JRL_OK;
+    return scatter_rows(chunk, model->dev, pack, dhead_x, dx, c->dim, err);
 }

@@ -135,6 +135,18 @@ void jrl_workspace_expect(struct jrl_workspace *ws, const struct jrl_pass_plan *
         ws->expected[i] = (size_t)(needs.of[i].n_rows * needs.of[i].row_bytes);
 }
 
+/* Of kernels of a GPU besides attention: gate, up and their gradient in f32, and sums of blocks of logits. */
+static int64_t gpu_kernel_bytes(const struct jrl_pass_plan *p, int64_t n_rows)
+{
+    const struct jrl_model_config *c = p->config;
+    const struct jrl_model model = { .config = *c, .dtype = p->dtype };
+    const int64_t n_wide = p->kind == JRL_PASS_TRAIN ? 3 : 2;
+    const int64_t n_logits = p->kind == JRL_PASS_SAMPLE ? 0 : min64(n_rows, jrl_head_chunk_rows(&model));
+
+    return n_wide * jrl_mlp_rows(c, n_rows) * c->mlp_dim * (int64_t)sizeof(float) +
+           n_logits * (int64_t)(sizeof(struct jrl_row_sums) + (size_t)jrl_logits_blocks(c->vocab) * sizeof(struct jrl_block_sums));
+}
+
 /* Kernels' own memory: attention's depends on the longest sequence. */
 static int64_t kernel_bytes(const struct jrl_pass_plan *p)
 {
@@ -145,10 +157,11 @@ static int64_t kernel_bytes(const struct jrl_pass_plan *p)
     const struct jrl_attention attention = { .dtype = p->dtype, .n_heads = c->n_heads, .n_kv_heads = c->n_kv_heads, .head_dim = c->head_dim,
                                              .n_rows = n_rows };
 
-    const int64_t rest = jrl_device_is_host(p->dev) ? jrl_pool_size(jrl_device_pool(p->dev)) * KERNEL_BYTES_PER_THREAD
-                                                    : 2 * min64(n_rows, jrl_mlp_rows(c, n_rows)) * c->mlp_dim * (int64_t)sizeof(float);
+    const int64_t attention_bytes = jrl_attention_memory(p->dev, &attention, n_positions, train);
 
-    return jrl_attention_memory(p->dev, &attention, n_positions, train) + rest;
+    if (jrl_device_is_host(p->dev))
+        return attention_bytes + jrl_pool_size(jrl_device_pool(p->dev)) * KERNEL_BYTES_PER_THREAD;
+    return (attention_bytes + gpu_kernel_bytes(p, n_rows)) / 4 * 5; /* they take a quarter more than they need */
 }
 
 void jrl_plan_pass(struct jrl_memory_plan *plan, const struct jrl_pass_plan *pass)

@@ -14,6 +14,7 @@ struct jrl_tensor {
     int64_t shape[4];
     int64_t n_elements;
     const void *data; /* in the mapped file, as it lies there (may be unaligned) */
+    struct jrl_device *dev; /* whose memory data lies in; NULL: the program's own, as that of a mapped file */
 };
 
 struct jrl_policy; /* opaque */

@@ -16,8 +16,8 @@
 #define PIECE_BYTES ((int64_t)16 << 20)
 
 struct piece {
-    const uint8_t *data;
-    size_t len;
+    const struct jrl_tensor *tensor;
+    size_t at, len;
     XXH128_canonical_t digest;
 };
 
@@ -26,7 +26,21 @@ static void hash_piece(void *ctx, int64_t part, int thread)
     struct piece *piece = (struct piece *)ctx + part;
 
     (void)thread;
-    XXH128_canonicalFromHash(&piece->digest, XXH3_128bits(piece->data, piece->len));
+    XXH128_canonicalFromHash(&piece->digest, XXH3_128bits((const uint8_t *)piece->tensor->data + piece->at, piece->len));
+}
+
+/* From the memory of a GPU, one after the other. */
+static int fetch_and_hash(struct piece *pieces, int64_t n, struct jrl_error *err)
+{
+    void *room = jrl_xmalloc(PIECE_BYTES);
+    const void *bytes = NULL;
+    int rc = JRL_OK;
+
+    for (int64_t i = 0; i < n && rc == JRL_OK; i++)
+        if ((rc = jrl_tensor_bytes(pieces[i].tensor, pieces[i].at, pieces[i].len, room, &bytes, err)) == JRL_OK)
+            XXH128_canonicalFromHash(&pieces[i].digest, XXH3_128bits(bytes, pieces[i].len));
+    free(room);
+    return rc;
 }
 
 static int64_t tensor_bytes(const struct jrl_tensor *t)
@@ -39,27 +53,33 @@ static int64_t n_pieces_of(const struct jrl_tensor *t)
     return (tensor_bytes(t) + PIECE_BYTES - 1) / PIECE_BYTES;
 }
 
-static struct piece *hash_tensors(const struct jrl_tensor *const *tensors, int64_t n_tensors, struct jrl_pool *pool)
+/* *out: the pieces of all tensors, to be freed. */
+static int hash_tensors(struct piece **out, const struct jrl_tensor *const *tensors, int64_t n_tensors, struct jrl_pool *pool, struct jrl_error *err)
 {
     struct piece *pieces;
     int64_t n = 0;
+    bool here = true;
 
     for (int64_t i = 0; i < n_tensors; i++)
         n += n_pieces_of(tensors[i]);
-    pieces = jrl_xcalloc((size_t)n + 1, sizeof(*pieces));
+    *out = pieces = jrl_xcalloc((size_t)n + 1, sizeof(*pieces));
     n = 0;
-    for (int64_t i = 0; i < n_tensors; i++)
+    for (int64_t i = 0; i < n_tensors; i++) {
+        here = here && jrl_tensor_is_here(tensors[i]);
         for (int64_t at = 0; at < tensor_bytes(tensors[i]); at += PIECE_BYTES) {
             const int64_t left = tensor_bytes(tensors[i]) - at;
 
-            pieces[n++] = (struct piece){ .data = (const uint8_t *)tensors[i]->data + at, .len = (size_t)(left < PIECE_BYTES ? left : PIECE_BYTES) };
+            pieces[n++] = (struct piece){ .tensor = tensors[i], .at = (size_t)at, .len = (size_t)(left < PIECE_BYTES ? left : PIECE_BYTES) };
         }
+    }
+    if (!here)
+        return fetch_and_hash(pieces, n, err);
     if (pool)
         jrl_pool_run(pool, n, hash_piece, pieces);
     else
         for (int64_t i = 0; i < n; i++)
             hash_piece(pieces, i, 0);
-    return pieces;
+    return JRL_OK;
 }
 
 static int add_file(struct jrl_buffer *text, const char *dir, const char *name, struct jrl_error *err)
@@ -83,10 +103,10 @@ static int add_file(struct jrl_buffer *text, const char *dir, const char *name, 
 int jrl_policy_compute_id(const char *dir, const struct jrl_tensor *const *tensors, int64_t n_tensors, struct jrl_pool *pool,
                           char id[JRL_DIGEST_SIZE], struct jrl_error *err)
 {
-    struct piece *pieces = hash_tensors(tensors, n_tensors, pool);
+    struct piece *pieces = NULL;
     struct jrl_buffer text = { 0 };
     int64_t n = 0;
-    int rc;
+    int rc = hash_tensors(&pieces, tensors, n_tensors, pool, err);
 
     for (int64_t i = 0; i < n_tensors; i++) {
         const struct jrl_tensor *t = tensors[i];
@@ -99,8 +119,7 @@ int jrl_policy_compute_id(const char *dir, const struct jrl_tensor *const *tenso
         for (int64_t end = n + n_pieces_of(t); n < end; n++)
             jrl_buffer_append(&text, &pieces[n].digest, sizeof(pieces[n].digest));
     }
-    rc = add_file(&text, dir, "config.json", err);
-    if (rc == JRL_OK)
+    if (rc == JRL_OK && (rc = add_file(&text, dir, "config.json", err)) == JRL_OK)
         rc = add_file(&text, dir, "tokenizer.json", err);
     jrl_xxh128_hex(id, text.data, text.len);
     if (rc < 0)

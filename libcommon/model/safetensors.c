@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/json.h"
+#include "model/internal.h"
 #include "model/safetensors.h"
 
 /* A header has about 100 bytes a tensor; even a model of 10^5 tensors stays below. */
@@ -14,6 +15,7 @@
 #define MAX_NAME_BYTES 256
 /* The data begins at a multiple of this in what we write, so that mapped weights are aligned. */
 #define DATA_ALIGNMENT 64
+#define PIECE_BYTES ((size_t)16 << 20) /* of a tensor that comes from the memory of a GPU */
 
 const char *jrl_safetensors_dtype(enum jrl_dtype dtype)
 {
@@ -268,6 +270,38 @@ static int by_name_indirect(const void *a, const void *b)
     return by_name(*(const struct jrl_tensor *const *)a, *(const struct jrl_tensor *const *)b);
 }
 
+static int gather_tensor(struct jrl_buffer *gather, const struct jrl_tensor *t, size_t len, struct jrl_error *err)
+{
+    const void *bytes = NULL;
+    int rc;
+
+    jrl_buffer_reserve(gather, len);
+    if ((rc = jrl_tensor_bytes(t, 0, len, gather->data + gather->len, &bytes, err)) < 0)
+        return rc;
+    if (bytes != gather->data + gather->len && len)
+        memcpy(gather->data + gather->len, bytes, len);
+    gather->len += len;
+    return JRL_OK;
+}
+
+/* In one go or, from the memory of a GPU, in pieces. */
+static int write_tensor(int fd, const struct jrl_tensor *t, size_t len, const char *path, struct jrl_error *err)
+{
+    const size_t piece = jrl_tensor_is_here(t) ? len : PIECE_BYTES;
+    void *room = jrl_tensor_is_here(t) ? NULL : jrl_xmalloc(PIECE_BYTES);
+    const void *bytes = NULL;
+    int rc = JRL_OK;
+
+    for (size_t at = 0; at < len && rc == JRL_OK; at += piece) {
+        const size_t n = len - at < piece ? len - at : piece;
+
+        if ((rc = jrl_tensor_bytes(t, at, n, room, &bytes, err)) == JRL_OK)
+            rc = jrl_write_all(fd, bytes, n, path, err);
+    }
+    free(room);
+    return rc;
+}
+
 /* Small tensors (norms, biases) are gathered, so that a file costs few writes. */
 static int write_tensors(int fd, struct jrl_buffer *gather, const struct jrl_tensor *const *tensors, int64_t n, const char *path, struct jrl_error *err)
 {
@@ -277,14 +311,14 @@ static int write_tensors(int fd, struct jrl_buffer *gather, const struct jrl_ten
     for (int64_t i = 0; i < n; i++) {
         const size_t len = (size_t)(tensors[i]->n_elements * jrl_dtype_bytes(tensors[i]->dtype));
 
-        if (len < enough)
-            jrl_buffer_append(gather, tensors[i]->data, len);
+        if (len < enough && (rc = gather_tensor(gather, tensors[i], len, err)) < 0)
+            return rc;
         if (gather->len >= enough || len >= enough || i == n - 1) {
             if ((rc = jrl_write_all(fd, gather->data, gather->len, path, err)) < 0)
                 return rc;
             gather->len = 0;
         }
-        if (len >= enough && (rc = jrl_write_all(fd, tensors[i]->data, len, path, err)) < 0)
+        if (len >= enough && (rc = write_tensor(fd, tensors[i], len, path, err)) < 0)
             return rc;
     }
     return JRL_OK;

@@ -17,6 +17,19 @@ struct piece {
     bool bad;
 };
 
+bool jrl_tensor_is_here(const struct jrl_tensor *t)
+{
+    return !t->dev || jrl_device_is_host(t->dev);
+}
+
+int jrl_tensor_bytes(const struct jrl_tensor *t, size_t at, size_t n_bytes, void *room, const void **out, struct jrl_error *err)
+{
+    const uint8_t *from = (const uint8_t *)t->data + at;
+
+    *out = jrl_tensor_is_here(t) ? from : room;
+    return jrl_tensor_is_here(t) ? JRL_OK : jrl_device_download(t->dev, room, from, n_bytes, err);
+}
+
 /* Adding one to an exponent field of all ones carries into the sign bit, which was masked away: the test is
  * three operations on eight bytes, and no carry reaches the next element. */
 static bool has_nonfinite(const uint8_t *data, int64_t n_bytes, enum jrl_dtype dtype)

@@ -17,13 +17,16 @@ void jrl_workspace_trace(struct jrl_workspace *ws, struct jrl_trace *trace)
     ws->trace = trace;
 }
 
-/* A part of a pass over N_ROWS rows that began at *start is over, and the next begins. */
-static void end_part(struct jrl_workspace *ws, const char *name, double *start, double *seconds, int64_t n_rows)
+/* A part of a pass over N_ROWS rows that began at *start is over, also on the device, and the next begins. */
+static int end_part(struct jrl_workspace *ws, const char *name, double *start, double *seconds, int64_t n_rows, struct jrl_error *err)
 {
+    const int rc = jrl_device_synchronise(ws->dev, err);
+
     jrl_trace_part(ws->trace, name, *start, "rows", n_rows);
     *seconds -= *start;
     *start = jrl_clock();
     *seconds += *start;
+    return rc;
 }
 
 /* Room for the activations of all layers, or none: the backward computes them again, with the same bits. */
@@ -110,9 +113,9 @@ int jrl_score(const struct jrl_model *model, struct jrl_workspace *ws, const str
 
     if ((rc = jrl_pack_init(&pack, model, ws, seqs, n_seqs, false, err)) < 0 ||
         (rc = jrl_pass_init(&pass, model, ws, pack.n_rows, pack.rows, n_seqs, err)) < 0 ||
-        (rc = forward(&pass, &pack, NULL, &saved, &x, err)) < 0)
+        (rc = forward(&pass, &pack, NULL, &saved, &x, err)) < 0 ||
+        (rc = end_part(ws, "forward", &start, &ws->seconds.forward, pack.n_rows, err)) < 0)
         return rc;
-    end_part(ws, "forward", &start, &ws->seconds.forward, pack.n_rows);
     for (int64_t at = 0; at < pack.n_head_rows; at += chunk.n) {
         if ((rc = jrl_head_chunk_forward(&chunk, model, ws, &pack, at, temperature, x, err)) < 0)
             return rc;
@@ -125,8 +128,7 @@ int jrl_score(const struct jrl_model *model, struct jrl_workspace *ws, const str
             n++;
         }
     }
-    end_part(ws, "head", &start, &ws->seconds.head, pack.n_head_rows);
-    return JRL_OK;
+    return end_part(ws, "head", &start, &ws->seconds.head, pack.n_head_rows, err);
 }
 
 /* Asks the objective for the derivatives of the chunk's tokens, one run of one sequence at a time. */
@@ -157,16 +159,14 @@ int jrl_train(const struct jrl_model *model, struct jrl_workspace *ws, const str
     double start = jrl_clock();
     int rc;
 
-    if (!jrl_device_is_host(model->dev))
-        return jrl_fail(err, JRL_ERR_USAGE, "training on a GPU is not there yet");
     if ((rc = jrl_pack_init(&pack, model, ws, seqs, n_seqs, g != NULL, err)) < 0 ||
         (rc = jrl_pass_init(&pass, model, ws, pack.n_rows, pack.rows, n_seqs, err)) < 0 ||
         (g && (rc = keep_activations(&kept, &pass, err)) < 0) || (rc = forward(&pass, &pack, g ? &kept : NULL, &saved, &x, err)) < 0 ||
         (g && (rc = jrl_workspace_need(ws, JRL_WS_DX, pack.n_rows * dim, 4, &dx, err)) < 0))
         return rc;
-    if (g && (rc = jrl_device_zero(model->dev, dx, (size_t)(pack.n_rows * dim * 4), err)) < 0)
+    if ((g && (rc = jrl_device_zero(model->dev, dx, (size_t)(pack.n_rows * dim * 4), err)) < 0) ||
+        (rc = end_part(ws, "forward", &start, &ws->seconds.forward, pack.n_rows, err)) < 0)
         return rc;
-    end_part(ws, "forward", &start, &ws->seconds.forward, pack.n_rows);
     for (int64_t at = 0; at < pack.n_head_rows; at += chunk.n) {
         if ((rc = jrl_head_chunk_forward(&chunk, model, ws, &pack, at, temperature, x, err)) < 0)
             return rc;
@@ -174,15 +174,14 @@ int jrl_train(const struct jrl_model *model, struct jrl_workspace *ws, const str
         if (g && (rc = jrl_head_chunk_backward(&chunk, model, ws, &pack, temperature, g, dx, err)) < 0)
             return rc;
     }
-    end_part(ws, "head", &start, &ws->seconds.head, pack.n_head_rows);
-    if (!g)
-        return JRL_OK;
+    rc = end_part(ws, "head", &start, &ws->seconds.head, pack.n_head_rows, err);
+    if (!g || rc < 0)
+        return rc;
     for (int64_t i = model->config.n_layers - 1; i >= 0; i--) {
         use_layer(&pass, &kept, i);
         if ((rc = jrl_layer_backward(&pass, &model->layers[i], &g->layers[i], saved + i * pack.n_rows * dim, dx, err)) < 0)
             return rc;
     }
     rc = jrl_embedding_backward(model->dev, g->embedding, dx, pack.ids, pack.n_rows, dim, err);
-    end_part(ws, "backward", &start, &ws->seconds.backward, pack.n_rows);
-    return rc;
+    return rc < 0 ? rc : end_part(ws, "backward", &start, &ws->seconds.backward, pack.n_rows, err);
 }

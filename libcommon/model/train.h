@@ -23,23 +23,26 @@ int64_t jrl_sequence_rows(int64_t n); /* rows a sequence of n tokens takes: n - 
 typedef void jrl_objective_fn(void *ctx, int64_t sequence, int64_t first, int64_t n, const float *logprob, const float *entropy,
                               float *dlogprob, float *dentropy);
 
-/* Running gradients, f32, one flat array in parameter order. Embedding and head of a tied model, and the biases, accumulate
+/* Running gradients, f32, one flat array in parameter order, in the memory of the model's device. Embedding and head of a tied model, and the biases, accumulate
  * apart; jrl_gradients_finish, called once after the last micro-batch, brings them to their places. */
 struct jrl_gradients;
 /* Contents anything until jrl_gradients_zero, which touches the memory with all threads. */
 int jrl_gradients_new(struct jrl_gradients **out, const struct jrl_model *model, struct jrl_error *err) JRL_MUST_CHECK;
 void jrl_gradients_free(struct jrl_gradients *g);
-int jrl_gradients_zero(struct jrl_gradients *g, struct jrl_device *dev, struct jrl_error *err) JRL_MUST_CHECK;
-int jrl_gradients_finish(struct jrl_gradients *g, struct jrl_device *dev, struct jrl_error *err) JRL_MUST_CHECK;
+int jrl_gradients_zero(struct jrl_gradients *g, struct jrl_error *err) JRL_MUST_CHECK;
+int jrl_gradients_finish(struct jrl_gradients *g, struct jrl_error *err) JRL_MUST_CHECK;
 /* The flat gradient: parameters in name order (as jrl_parameters lists them), n elements in all. */
 float *jrl_gradients_data(struct jrl_gradients *g, int64_t *n);
 
 /* The trained parameters, as jrl_config_parameters lists them (config.h). */
 int64_t jrl_parameters(const struct jrl_model *model, struct jrl_parameter **out); /* caller frees with jrl_parameters_free */
-/* A model whose weights live in memory, to be updated in place: WEIGHTS is a flat array of model->dtype in
- * parameter order (owned by the caller). jrl_model_bind points an opened model's layers at it. */
+/* A model whose weights are updated in place: WEIGHTS is a flat array of model->dtype in parameter order, in the device's
+ * memory (owned by the caller). jrl_model_open_unbound is jrl_model_open without weights of its own; jrl_model_bind points
+ * the layers at the array, also those of a model that was opened with weights. */
+int jrl_model_open_unbound(struct jrl_model *model, struct jrl_device *dev, struct jrl_policy *policy, const char *dtype_name,
+                           int64_t n_positions, struct jrl_error *err) JRL_MUST_CHECK;
 int jrl_model_bind(struct jrl_model *model, void *weights, struct jrl_error *err) JRL_MUST_CHECK;
-/* Fill the flat weights (model dtype) and, when not NULL, f32 masters from the policy's tensors. */
+/* Fill the flat weights (model dtype) and f32 masters, both in the device's memory, from the policy's tensors. */
 int jrl_weights_load(const struct jrl_model *model, const struct jrl_policy *policy, void *weights, float *master, struct jrl_error *err) JRL_MUST_CHECK;
 
 /* Seconds that scoring and training passes spent so far, by part. */

@@ -83,6 +83,7 @@ struct jrl_layer_gradients {
     float *qkv_bias; /* q, k, v side by side; NULL without bias */
 };
 struct jrl_gradients {
+    struct jrl_device *dev; /* borrowed; the arrays lie in its memory */
     struct jrl_model_config config;
     struct jrl_parameter *parameters;
     int64_t n_parameters, n_total;

@@ -298,7 +298,7 @@ static void measure_update_of(struct bench *b, struct update *u, const char *wor
     struct jrl_error err = { 0 };
     double seconds;
 
-    if (jrl_gradients_new(&u->gradients, &b->model, &err) < 0 || jrl_gradients_zero(u->gradients, b->dev, &err) < 0 || update_once(u, &err) < 0) {
+    if (jrl_gradients_new(&u->gradients, &b->model, &err) < 0 || jrl_gradients_zero(u->gradients, &err) < 0 || update_once(u, &err) < 0) {
         b->refusal = err;
         row_note(work, err.text);
     } else {

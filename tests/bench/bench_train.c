@@ -117,7 +117,7 @@ int main(int argc, char **argv)
     p.c = take(p.m * p.n, 4);
     b.product = p;
     must(jrl_gradients_new(&b.g, &b.batch.model, &error));
-    must(jrl_gradients_zero(b.g, b.batch.dev, &error));
+    must(jrl_gradients_zero(b.g, &error));
     run(&b, repetitions);
     jrl_gradients_free(b.g);
     free((void *)(uintptr_t)p.a);

@@ -41,7 +41,7 @@ static int set_up(void **state)
     if (jrl_device_open(&f->dev, "cpu", 2, &err) < 0)
         return -1;
     f->n_parameters = jrl_config_parameters(&config, &f->parameters, &f->n);
-    if (jrl_optimizer_init(&f->o, &settings, f->parameters, f->n_parameters, f->n, &err) < 0)
+    if (jrl_optimizer_init(&f->o, f->dev, &settings, f->parameters, f->n_parameters, f->n, &err) < 0)
         return -1;
     f->grad = jrl_xcalloc((size_t)f->n, sizeof(float));
     snprintf(f->dir, sizeof(f->dir), "/tmp/jrl-test-optimizer-XXXXXX");
@@ -106,7 +106,7 @@ static void test_step(void **state)
         for (int64_t i = 0; i < f->n; i++)
             squares += (double)f->grad[i] * f->grad[i];
         scale = fmin(1, 1 / (sqrt(squares) + 1e-6));
-        assert_int_equal(jrl_optimizer_step(&f->o, f->dev, settings.lr, f->grad, weights, JRL_BF16, &norm, &skipped, &err), JRL_OK);
+        assert_int_equal(jrl_optimizer_step(&f->o, settings.lr, f->grad, weights, JRL_BF16, &norm, &skipped, &err), JRL_OK);
         assert_false(skipped);
         assert_true(fabs(norm - sqrt(squares)) <= 1e-9 * norm);
         assert_true((scale < 1) == (t == 2));
@@ -149,7 +149,7 @@ static void test_skip(void **state)
 
         fill(f, f->grad, 2, 1);
         f->grad[f->parameters[f->n_parameters - 1].offset] = bad[i];
-        assert_int_equal(jrl_optimizer_step(&f->o, f->dev, 1, f->grad, weights, JRL_F32, &norm, &skipped, &err), JRL_OK);
+        assert_int_equal(jrl_optimizer_step(&f->o, 1, f->grad, weights, JRL_F32, &norm, &skipped, &err), JRL_OK);
         assert_true(skipped && !isfinite(norm));
     }
     assert_memory_equal(before, f->o.master, (size_t)f->n * sizeof(float));
@@ -165,8 +165,8 @@ static void reload(struct fixture *f, int status, const char *says)
     struct jrl_optimizer other = { 0 };
     struct jrl_error err = { 0 };
 
-    assert_int_equal(jrl_optimizer_init(&other, &settings, f->parameters, f->n_parameters, f->n, &err), JRL_OK);
-    assert_int_equal(jrl_optimizer_load(&other, f->dir, jrl_device_pool(f->dev), &err), status);
+    assert_int_equal(jrl_optimizer_init(&other, f->dev, &settings, f->parameters, f->n_parameters, f->n, &err), JRL_OK);
+    assert_int_equal(jrl_optimizer_load(&other, f->dir, &err), status);
     if (status == JRL_OK) {
         assert_memory_equal(other.master, f->o.master, (size_t)f->n * sizeof(float));
         assert_memory_equal(other.m, f->o.m, (size_t)f->n * sizeof(float));

@@ -76,7 +76,7 @@ static void pass(struct fixture *f, struct jrl_workspace *ws, enum jrl_pass_kind
         return;
     }
     must(jrl_gradients_new(&g, &f->model, &err), &err);
-    must(jrl_gradients_zero(g, f->dev, &err), &err);
+    must(jrl_gradients_zero(g, &err), &err);
     must(jrl_train(&f->model, ws, seqs, n_seqs, 1, zero_objective, NULL, g, &err), &err);
     jrl_gradients_free(g);
 }

@@ -87,7 +87,7 @@ static struct jrl_gradients *gradients_of(struct test_model *t, struct batch *b,
     struct jrl_gradients *g = NULL;
 
     assert_ok(jrl_gradients_new(&g, &t->model, err));
-    assert_ok(jrl_gradients_zero(g, t->dev, err));
+    assert_ok(jrl_gradients_zero(g, err));
     b->objective = which;
     b->loss = 0;
     for (int64_t i = 0; i < b->n_seqs; i += at_a_time ? at_a_time : b->n_seqs) {
@@ -96,7 +96,7 @@ static struct jrl_gradients *gradients_of(struct test_model *t, struct batch *b,
         b->sequence_offset = i;
         assert_ok(jrl_train(&t->model, t->ws, b->seqs + i, n, which ? 0.7 : 1.0, objective, b, g, err));
     }
-    assert_ok(jrl_gradients_finish(g, t->dev, err));
+    assert_ok(jrl_gradients_finish(g, err));
     return g;
 }
 
@@ -260,10 +260,10 @@ static void test_without_gradient(void **state)
         memcpy(seen, b.logprob, (size_t)b.n_scored * sizeof(float));
         memset(b.logprob, 0, (size_t)b.n_scored * sizeof(float));
         assert_ok(jrl_gradients_new(&parts, &t.model, err));
-        assert_ok(jrl_gradients_zero(parts, t.dev, err));
+        assert_ok(jrl_gradients_zero(parts, err));
         for (b.sequence_offset = 0; b.sequence_offset < b.n_seqs; b.sequence_offset++)
             assert_ok(jrl_train(&t.model, t.ws, b.seqs + b.sequence_offset, 1, 1.0, objective, &b, b.sequence_offset == 1 ? NULL : parts, err));
-        assert_ok(jrl_gradients_finish(parts, t.dev, err));
+        assert_ok(jrl_gradients_finish(parts, err));
         int64_t n;
         const float *want = jrl_gradients_data(whole, &n), *got = jrl_gradients_data(parts, &n);
         for (int64_t i = 0; i < n; i++)
