@@ -46,8 +46,6 @@ ok 'memory that is not enough' fails_with 2 'memory|fit' env JRL_EMULATOR_MEMORY
 ok 'memory that ends early' fails_with 1 'GPU 0: no memory for .*: [0-9]+ bytes, [0-9]+ are free' \
     env JRL_EMULATOR_MEMORY=500000 alone/bin/jrl-sample --policy policy --device cuda --max-tokens 3 --memory 1G problems.jrl
 ok 'a kernel that fails' fails_with 1 'GPU 0: .*rope_row.*: unspecified launch failure' env JRL_EMULATOR_FAIL=rope_row alone/bin/jrl-sample --policy policy --device cuda problems.jrl
-ok 'training is not there' fails_with 2 'training on a GPU is not there yet' \
-    bash -c 'alone/bin/jrl-update --device cuda --policy policy --out new < problems.jrl'
 
 export JRL_EMULATOR_OPEN=1 # faster; some runs below keep device memory closed to the host
 # f32 has the CPU's bits: tokens, logprobs, entropies.

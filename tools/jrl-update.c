@@ -169,7 +169,7 @@ static int save(struct run *r, struct jrl_io *io)
     int rc;
 
     jrl_trace_phase(r->trace, "read");
-    snprintf(state.device, sizeof(state.device), "%s", strcmp(jrl_common.device, "auto") == 0 ? "cpu" : jrl_common.device);
+    snprintf(state.device, sizeof(state.device), "%s", jrl_device_is_host(r->dev) ? "cpu" : strcmp(jrl_common.device, "auto") == 0 ? "cuda" : jrl_common.device);
     snprintf(state.version, sizeof(state.version), "%s", jrl_cli_version());
     if ((rc = jrl_trainer_save(&r->trainer, r->cfg->out, &state, &r->step.metrics, &io->err)) < 0)
         return rc;
@@ -195,18 +195,33 @@ static int report(struct run *r, struct jrl_io *io, int metrics_fd)
     return rc;
 }
 
+/* Devices have one and the same bits, but for bf16 on the tensor cores of a GPU. */
+static void warn_mixed(struct run *r)
+{
+    static const char tensor[] = "cuda-tensor";
+    const struct jrl_train_state *s = &r->trainer.state;
+    const char *path = jrl_device_path(r->dev);
+    const bool bf16 = r->trainer.model.dtype == JRL_BF16;
+
+    if (strcmp(s->dtype, bf16 ? "bf16" : "f32") != 0)
+        jrl_log_warn("'%s' was trained in %s: the run goes on, but its bits are not those of a run in one type", r->cfg->policy, s->dtype);
+    else if (bf16 && (strcmp(s->path, tensor) == 0) != (strcmp(path, tensor) == 0))
+        jrl_log_warn("'%s' was trained on %s, and this is %s: the run goes on, but its bits are not those of a run on one", r->cfg->policy, s->path, path);
+}
+
 static int start(struct run *r, struct jrl_error *err)
 {
     struct jrl_trainer_settings settings = r->cfg->trainer;
-    const char *device = strcmp(jrl_common.device, "auto") == 0 ? "cpu" : jrl_common.device;
+    const char *note;
     int64_t memory;
+    bool warn;
     int rc;
 
     r->start = jrl_clock();
-    if ((rc = jrl_device_open(&r->dev, device, (int)jrl_common.threads, err)) < 0)
+    if ((rc = jrl_device_open(&r->dev, jrl_common.device, (int)jrl_common.threads, err)) < 0)
         return rc;
-    if (!jrl_device_is_host(r->dev))
-        return jrl_fail(err, JRL_ERR_USAGE, "training on a GPU is not there yet: --device cpu is needed");
+    note = jrl_device_note(r->dev, &warn);
+    jrl_log_note(note, warn);
     memory = jrl_memory_allowed(jrl_device_memory_available(r->dev));
     rc = jrl_trainer_plan_check(&r->plan, &settings, r->dev, r->cfg->policy, memory, err);
     if ((rc = jrl_plan_report(&r->plan, memory, rc, err)) < 0 ||
@@ -217,9 +232,8 @@ static int start(struct run *r, struct jrl_error *err)
     r->trainer.watch_ctx = r;
     if (r->trainer.state.present && !r->trainer.resumed)
         jrl_log_info("'%s' has no optimizer/: fresh optimiser state", r->cfg->policy);
-    if (r->trainer.resumed && strcmp(r->trainer.state.dtype, r->trainer.model.dtype == JRL_BF16 ? "bf16" : "f32") != 0)
-        jrl_log_warn("'%s' was trained in %s: the run goes on, but its bits are not those of a run in one type", r->cfg->policy,
-                     r->trainer.state.dtype);
+    if (r->trainer.resumed)
+        warn_mixed(r);
     r->step.trainer = &r->trainer;
     r->step.mini_batch = r->cfg->mini_batch;
     r->step.k = r->cfg->step;

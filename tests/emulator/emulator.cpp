@@ -6,7 +6,8 @@
  * JRL_EMULATOR_COPIES=early at once, so that it is seen when they overwrite what others still read. Threads that wait for each other
  * for ever, barriers and warp operations that only some threads reach, and addresses of the host in a kernel end the program
  * with the kernel and the line. Other variables: JRL_EMULATOR_DEVICES (number of GPUs, 1), JRL_EMULATOR_CAPABILITY (90),
- * JRL_EMULATOR_MEMORY (bytes of each), JRL_EMULATOR_DRIVER=none|broken, JRL_EMULATOR_FAIL=KERNEL (its launches fail),
+ * JRL_EMULATOR_MEMORY (bytes of each), JRL_EMULATOR_DRIVER=none|broken, JRL_EMULATOR_FAIL=KERNEL[:N[:late]] (its launches
+ * from the N-th on, 1 by default, fail at once or, as a fault inside a kernel would, where the host next waits),
  * JRL_EMULATOR_OPEN (device memory stays open to the host, which is faster), JRL_EMULATOR_BANKS=strict (an ldmatrix that meets the
  * same banks of shared memory twice ends the program). */
 #include <cuda_runtime.h>
@@ -370,11 +371,26 @@ void check_argument(const char *kernel, const void *argument, size_t n_bytes)
     }
 }
 
+/* What JRL_EMULATOR_FAIL says about this launch of a kernel. */
+static bool fails(const std::string &kernel, long launch, bool *late)
+{
+    const char *text = getenv("JRL_EMULATOR_FAIL");
+    const size_t n = kernel.size();
+    char *end;
+
+    if (!text || strncmp(text, kernel.c_str(), n) != 0 || (text[n] && text[n] != ':'))
+        return false;
+    const long first = text[n] ? strtol(text + n + 1, &end, 10) : 1;
+    *late = text[n] && !strcmp(end, ":late");
+    return launch >= first;
+}
+
 cudaError_t run(const char *name, dim3 grid, dim3 block_size, size_t shared_bytes, void (*body)(void *), void *arguments)
 {
     const unsigned n = block_size.x * block_size.y * block_size.z, mode = _mm_getcsr();
-    const char *fail = getenv("JRL_EMULATOR_FAIL"), *banks = getenv("JRL_EMULATOR_BANKS"), *copies = getenv("JRL_EMULATOR_COPIES");
+    const char *banks = getenv("JRL_EMULATOR_BANKS"), *copies = getenv("JRL_EMULATOR_COPIES");
     const std::string base = std::string(name).substr(name[0] == '(', std::string(name).find('<') - (name[0] == '('));
+    bool late = false;
 
     block.kernel = name;
     if (n == 0 || n > 1024 || n % 32 || grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 || grid.z > 65535 || shared_bytes > 227 << 10) {
@@ -382,9 +398,10 @@ cudaError_t run(const char *name, dim3 grid, dim3 block_size, size_t shared_byte
                 grid.y, grid.z, n, shared_bytes);
         abort();
     }
-    block.launches[base]++;
-    if (fail && base == fail)
-        return memory.last = cudaErrorLaunchFailure;
+    if (fails(base, ++block.launches[base], &late)) {
+        memory.last = cudaErrorLaunchFailure;
+        return late ? cudaSuccess : memory.last;
+    }
     block.early_copies = copies && !strcmp(copies, "early");
     strict_banks = banks && !strcmp(banks, "strict");
     block.body = body;

@@ -1,0 +1,126 @@
+# jrl-update on an emulated GPU: the bits of the CPU where kernels have them, the same bits however it is run, its memory, and
+# a GPU that fails in the middle of a step.
+# shellcheck shell=bash disable=SC2016
+. "$(dirname "$0")/tap.sh"
+# shellcheck source=tests/batch.sh
+. "$JRL_TOP/tests/batch.sh"
+
+if [ ! -e "$JRL_BUILD/tests/emulated/lib/jrl/libjrl-cuda.so" ]; then
+    skip 'training on an emulated GPU' 'the emulator is for x86-64'
+    done_testing
+    exit 0
+fi
+mkdir -p gpu/bin gpu/lib/jrl
+cp "$JRL_BUILD"/bin/jrl-{sample,update} gpu/bin
+cp "$JRL_BUILD/tests/emulated/lib/jrl/libjrl-cuda.so" gpu/lib/jrl
+export JRL_EMULATOR_OPEN=1 # faster; some runs below keep device memory closed to the host
+
+learn=(--lr 1e-3 --warmup 0 --mini-batch 3)
+update() { jrl-update --device cpu "${learn[@]}" "$@" > /dev/null; }
+gpu_update() { gpu/bin/jrl-update --device cuda "${learn[@]}" "$@" > /dev/null; }
+weights() { sha256sum < "$1/model.safetensors"; }
+# same_policy A B: weights, all of the optimiser's state, and what the metrics say
+same_policy() {
+    local file
+    [ "$(weights "$1")" = "$(weights "$2")" ] || { echo "the weights differ"; return 1; }
+    for file in master m v; do cmp "$1/optimizer/$file.safetensors" "$2/optimizer/$file.safetensors" || return 1; done
+    diff <(without_times "$1/metrics.json" | jq 'del(.parent)') <(without_times "$2/metrics.json" | jq 'del(.parent)')
+}
+# both NAME POLICY BATCH [OPTION...]: one step on the CPU and on the GPU
+both() {
+    local name=$1 policy=$2 batch=$3
+    shift 3
+    update --policy "$policy" --out "cpu-$name" "$@" "$batch" && gpu_update --policy "$policy" --out "gpu-$name" "$@" "$batch" &&
+        same_policy "cpu-$name" "gpu-$name"
+}
+nothing_left() { [ ! -e "$1" ] && [ -z "$(find . -maxdepth 1 -name ".$1.*")" ]; }
+
+# Heads of 64 for the tensor cores, one table; and biases, a head of its own, small heads.
+jrl-model make -q -o p --dtype f32 --shape dim=128,layers=2,heads=2,kv-heads=1,mlp=96,positions=256 || exit 1
+jrl-model make -q -o q --dtype f32 --arch qwen2 --shape dim=48,layers=2,heads=4,kv-heads=2,mlp=40,positions=256,tied=0
+for policy in p q; do batch $policy 1 --dtype f32 --max-tokens 9 > $policy.jrl; done
+batch p 1 --dtype bf16 --max-tokens 9 > p-bf16.jrl
+
+# The bits of the CPU.
+ok 'f32: the policy of the CPU' env -u JRL_EMULATOR_OPEN bash -c "$(declare -f both update gpu_update same_policy weights without_times); $(declare -p learn); both f32 p p.jrl --recompute-old"
+ok '... state.json says what computed it' test "$(jq -r '.numerics | "\(.device) \(.path)"' gpu-f32/state.json)" = 'cuda cuda-tensor'
+jrl-logprob --device cpu --policy q --as ref q.jrl > q-ref.jrl
+ok '... with biases, a reference and an entropy term' both biases q q-ref.jrl --kl-coef 0.1 --entropy-coef 0.01
+export JRL_DISABLE=tensor
+ok 'bf16 without tensor cores: the policy of the CPU' both bf16 p p-bf16.jrl --dtype bf16
+batch q 1 --dtype bf16 --max-tokens 9 > q-bf16.jrl
+ok '... of f32 weights with biases' both biases-bf16 q q-bf16.jrl --dtype bf16
+unset JRL_DISABLE
+
+# bf16 on tensor cores: bits of its own, but the same however it is run.
+problems 1 6 | jrl-pack --kind problem | gpu/bin/jrl-sample --device cuda --policy p --dtype bf16 --samples 4 --max-tokens 9 |
+    rewrite '.correct = (.sample % 2 == 0) | .reward = (if .correct then 1 else -1 end)' | jrl-advantage > tensor.jrl
+tensor() { local name=$1; shift; gpu_update --policy p --dtype bf16 --out "$name" "$@" tensor.jrl; }
+ok 'tensor cores: the logprobs of the sampler' env -u JRL_EMULATOR_OPEN bash -c "$(declare -f tensor gpu_update); $(declare -p learn); tensor t --recompute-old"
+ok '... the first ratio is exactly 1, no old logprob differs' test "$(metric t '[.ratio_first_min, .ratio_first_max, .old_different, .old_compared > 0] | @csv')" = 1,1,0,true
+ok '... with passes of one sequence' tensor micro --micro-tokens 1 --recompute-old
+ok '... the same policy' same_policy t micro
+ok '... with small passes and activations computed again' tensor layer --micro-tokens 100 --recompute layer --recompute-old
+ok '... the same policy' same_policy t layer
+# With beta1 0 the first moment is the gradient.
+gradient=(--beta1 0 --grad-clip 0 --mini-batch 6)
+gradients_near() {
+    update --policy p --dtype bf16 --allow-off-policy --out grad-cpu "${gradient[@]}" tensor.jrl && tensor grad-gpu "${gradient[@]}" &&
+        /usr/bin/python3 -c 'import sys, numpy
+def read(path):
+    with open(path, "rb") as f:
+        f.seek(8 + int.from_bytes(f.read(8), "little"))
+        return numpy.frombuffer(f.read(), dtype="<f4").astype("f8")
+a, b = (read(f"{d}/optimizer/m.safetensors") for d in sys.argv[1:])
+off = numpy.linalg.norm(a - b) / numpy.linalg.norm(a)
+print(off)
+sys.exit(not 0 < off <= 2e-2)' grad-cpu grad-gpu
+}
+ok '... gradients within 2e-2 of those of the CPU' gradients_near
+
+# Going on: on the GPU, and from there on the CPU.
+examples() { problems "$1" 4 | jq -c 'if .jrl then . else .text = "the answer is \(.uid * 7)" end'; }
+for k in 1 2; do examples $k | jrl-pack --kind rollout > e$k.jrl; done
+{ examples 1; examples 2; } | jrl-pack --kind rollout > e12.jrl
+learn=(--objective nll --lr 1e-2 --warmup 4 --mini-batch 2)
+ok 'two steps in one process' gpu_update --policy p --dtype bf16 --out s12 e12.jrl
+ok '... the first' gpu_update --policy p --dtype bf16 --out s1 e1.jrl
+ok '... and the second of a process of its own' gpu_update --policy s1 --out s2 e2.jrl
+ok '... the same policy' same_policy s12 s2
+ok 'f32: the first step on the GPU' gpu_update --policy p --out f1 e1.jrl
+ok '... and the second on the CPU' update --policy f1 --out f2 e2.jrl
+ok '... both on the CPU' update --policy p --out f12 e12.jrl
+ok '... the same policy' same_policy f12 f2
+goes_on() { jrl-update --device cpu "${learn[@]}" --policy s1 --out mixed e2.jrl 2>&1 > /dev/null | grep -q "warning: 's1' was trained on cuda-tensor"; }
+ok 'bf16 from tensor cores to the CPU: goes on and warns' goes_on
+
+# Memory
+plan() { gpu/bin/jrl-update --device cuda --policy p --out never --micro-tokens 128 "${learn[@]}" "$@"; }
+total() { plan --plan "$@" | sed -n 's/^total *\([0-9]*\) .*/\1/p'; }
+in_plan() { plan --plan "${@:2}" | grep -q "^$1"; }
+ok 'the plan has what lies on the GPU' in_plan optimiser
+ok '... and not what does not' exits 1 in_plan 'weights, mapped'
+with_memory() { JRL_EMULATOR_MEMORY=$1 gpu_update --policy p --memory 1G --micro-tokens 128 "${@:2}" e1.jrl; }
+for how in none layer; do
+    n=$(total --recompute $how)
+    ok "it is enough with --recompute $how" with_memory $((n + 65536)) --recompute $how --out "enough-$how"
+    ok '... and not much too much' fails_with 1 'GPU 0: no memory for .*: [0-9]+ bytes, [0-9]+ are free' with_memory $((n / 10 * 8)) --recompute $how --out "little-$how"
+    ok '... nothing is left' nothing_left "little-$how"
+done
+ok 'memory that is not enough is refused before it is taken' fails_with 2 'takes [0-9]+ bytes of memory, [0-9]+ more than the [0-9]+ it may use: --micro-tokens [0-9]+ fits' \
+    plan --memory 6M --micro-tokens 16384 e1.jrl
+ok '... keeping activations' fails_with 2 '[0-9]+ more than .*: --recompute layer fits' plan --memory "$(total --recompute layer)" --recompute none e1.jrl
+ok 'activations are kept' in_plan 'kept activations'
+export JRL_EMULATOR_MEMORY=$(($(total --recompute layer) / 9 * 10 + 1000))
+ok '... as far as the memory of the GPU goes' in_plan 'kept layer inputs'
+unset JRL_EMULATOR_MEMORY
+
+# A GPU that fails
+fails() { local how=$1; shift; fails_with 1 "jrl-update: error: .*GPU 0: .*: unspecified launch failure" env JRL_EMULATOR_FAIL="$how" gpu/bin/jrl-update --device cuda "${learn[@]}" "$@"; }
+for how in swiglu_all_back adamw:2 adamw:2:late embedding_columns_back:2:late; do
+    ok "a GPU that fails: $how" fails $how --policy s1 --out failed e2.jrl
+    ok '... nothing is left' nothing_left failed
+done
+ok 'the run goes on from the last policy' gpu_update --policy s1 --out failed e2.jrl
+ok '... the same policy' same_policy failed s2
+done_testing
