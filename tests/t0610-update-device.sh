@@ -104,14 +104,14 @@ with_memory() { JRL_EMULATOR_MEMORY=$1 gpu_update --policy p --memory 1G --micro
 for how in none layer; do
     n=$(total --recompute $how)
     ok "it is enough with --recompute $how" with_memory $((n + 65536)) --recompute $how --out "enough-$how"
-    ok '... and not much too much' fails_with 1 'GPU 0: no memory for .*: [0-9]+ bytes, [0-9]+ are free' with_memory $((n / 10 * 8)) --recompute $how --out "little-$how"
+    ok '... and not much too much' fails_with 1 'GPU 0: no memory for .*: [0-9]+ bytes, [0-9]+ are free' with_memory $((n * 8 / 10)) --recompute $how --out "little-$how"
     ok '... nothing is left' nothing_left "little-$how"
 done
 ok 'memory that is not enough is refused before it is taken' fails_with 2 'takes [0-9]+ bytes of memory, [0-9]+ more than the [0-9]+ it may use: --micro-tokens [0-9]+ fits' \
     plan --memory 6M --micro-tokens 16384 e1.jrl
 ok '... keeping activations' fails_with 2 '[0-9]+ more than .*: --recompute layer fits' plan --memory "$(total --recompute layer)" --recompute none e1.jrl
 ok 'activations are kept' in_plan 'kept activations'
-export JRL_EMULATOR_MEMORY=$(($(total --recompute layer) / 9 * 10 + 1000))
+export JRL_EMULATOR_MEMORY=$(($(total --recompute layer) * 10 / 9 + 1000))
 ok '... as far as the memory of the GPU goes' in_plan 'kept layer inputs'
 unset JRL_EMULATOR_MEMORY
 
