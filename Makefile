@@ -188,15 +188,15 @@ check: all units
 reference:
 	tests/reference/get.sh
 
-# The kernel table on a GPU of this machine; says that it was skipped where there is none.
+# The kernel table and training runs on a GPU of this machine; says that it was skipped where there is none.
 native := $(out)/tests/native
 # Beside the real plug-in, not the emulated one of $(out)/tests.
 define with_plugin
 @$(if $(NVCC),mkdir -p $(native)/$(1) $(native)/lib/jrl && ln -f $(out)/tests/$(1)/$(2) $(native)/$(1)/ && ln -f $(out)/$(plugin) $(native)/lib/jrl/,true)
 endef
-check-gpu: $(if $(NVCC),$(out)/tests/cuda/test_kernels $(out)/$(plugin))
+check-gpu: $(if $(NVCC),$(tools) $(out)/tests/cuda/test_kernels $(out)/$(plugin))
 	$(call with_plugin,cuda,test_kernels)
-	@tests/check-gpu.sh $(native)/cuda/test_kernels
+	@tests/check-gpu.sh $(native)/cuda/test_kernels $(out)
 
 # What a training step's work takes on a GPU of this machine, and in torch where that is there: some six minutes, or
 # ROWS='decode update'. Says that it was skipped where there is no GPU.

@@ -320,7 +320,7 @@ int main(int argc, char **argv)
     jrl_io_open_filter(&io, &tool, n_args ? args[0] : NULL, NULL);
     jrl_io_note(&io, "policy", s.id);
     rc = run(&s);
-    jrl_memory_report(&s.plan);
+    jrl_memory_report(&s.plan, !jrl_device_is_host(s.dev));
     rc = jrl_io_finish(&io, rc);
     close_all(&s);
     return rc;

@@ -349,7 +349,7 @@ int main(int argc, char **argv)
         rc = report(&r, &io, metrics_fd);
     if (jrl_trace_close(r.trace, &io.err) < 0 && rc >= 0)
         rc = jrl_fail_prefix(&io.err, "the policy '%s' is whole, but its trace is not", cfg.out);
-    jrl_memory_report(&r.plan);
+    jrl_memory_report(&r.plan, !jrl_device_is_host(r.dev));
     jrl_log_warn_summary();
     status = jrl_io_finish(&io, rc);
     if (rc == JRL_OK && status == 0 && jrl_stop_signal()) {

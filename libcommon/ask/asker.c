@@ -136,7 +136,7 @@ void jrl_asker_report(const struct jrl_asker *a)
                  e.prompt_tokens, e.tokens, seconds > 0 ? (double)e.tokens / seconds : 0, e.longest, a->most_items, a->calls->what);
     jrl_log_info("%" PRId64 " steps: %.2f s with prompts in them, %.2f s without; of these %.2f s choosing; %" PRId64 " preempted; %" PRId64
                  " tokens shared; %" PRId64 " cache pages", e.steps, e.prefill_s, e.decode_s, e.choose_s, e.preempted, e.shared_tokens, e.pages);
-    jrl_memory_report(&a->plan);
+    jrl_memory_report(&a->plan, !jrl_device_is_host(a->policy.dev));
 }
 
 /* ---- the loop ---- */

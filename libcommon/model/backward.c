@@ -9,6 +9,7 @@
 /* Elements of act (and of dgate, dup) held at a time: more rows at once amortise the pass over the weight
  * gradients, which are read and written for each group of rows, until the groups leave the last cache. */
 #define MLP_ELEMENTS ((int64_t)6 << 20)
+#define MLP_ELEMENTS_GPU ((int64_t)64 << 20)
 
 static int weight_gradient(struct jrl_pass *pass, float *dweight, const void *dy, int64_t lddy, int64_t out_dim, const void *x, int64_t in_dim,
                            int64_t n_rows, struct jrl_error *err)
@@ -87,9 +88,9 @@ static int mlp_rows_backward(struct jrl_pass *pass, const struct jrl_layer *laye
     return jrl_rmsnorm_backward(m->dev, dx, g->mlp_norm, s->dnormed, x, layer->mlp_norm, m->dtype, m->config.norm_eps, n_rows, dim, err);
 }
 
-int64_t jrl_mlp_backward_rows(const struct jrl_model_config *config, int64_t n_rows)
+int64_t jrl_mlp_backward_rows(const struct jrl_model_config *config, const struct jrl_device *dev, int64_t n_rows)
 {
-    const int64_t most = MLP_ELEMENTS / config->mlp_dim / 32 * 32;
+    const int64_t most = (jrl_device_is_host(dev) ? MLP_ELEMENTS : MLP_ELEMENTS_GPU) / config->mlp_dim / 32 * 32;
 
     return most < 32 ? 32 : most < n_rows ? most : n_rows;
 }
@@ -98,7 +99,7 @@ static int mlp_backward(struct jrl_pass *pass, const struct jrl_layer *layer, st
                         struct jrl_error *err)
 {
     const int64_t dim = pass->model->config.dim;
-    const int64_t most = jrl_mlp_backward_rows(&pass->model->config, pass->n_rows);
+    const int64_t most = jrl_mlp_backward_rows(&pass->model->config, pass->model->dev, pass->n_rows);
     struct mlp_scratch scratch;
     int rc;
 

@@ -9,6 +9,7 @@
 #define ROW_BLOCK 32
 /* Logits of one chunk. More rows amortise the pass over the head's gradient, fewer take less memory. */
 #define CHUNK_LOGITS ((int64_t)64 << 20)
+#define CHUNK_LOGITS_GPU ((int64_t)128 << 20)
 #define CHUNK_MAX_ROWS 1024
 #define CHUNK_MIN_ROWS 64
 
@@ -110,7 +111,7 @@ int jrl_pack_init(struct jrl_pack *pack, const struct jrl_model *model, struct j
 
 int64_t jrl_head_chunk_rows(const struct jrl_model *model)
 {
-    const int64_t rows = CHUNK_LOGITS / model->config.vocab / ROW_BLOCK * ROW_BLOCK;
+    const int64_t rows = (jrl_device_is_host(model->dev) ? CHUNK_LOGITS : CHUNK_LOGITS_GPU) / model->config.vocab / ROW_BLOCK * ROW_BLOCK;
 
     return rows < CHUNK_MIN_ROWS ? CHUNK_MIN_ROWS : min64(rows, CHUNK_MAX_ROWS);
 }

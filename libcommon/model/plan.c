@@ -65,7 +65,7 @@ static void need_backward(struct jrl_scratch_needs *s, const struct jrl_pass_pla
     const struct jrl_model_config *c = p->config;
     const int64_t bytes = jrl_dtype_bytes(p->dtype), rounded = p->dtype == JRL_F32 ? 0 : bytes;
     const int64_t q_dim = c->n_heads * c->head_dim, width = q_dim + 2 * c->n_kv_heads * c->head_dim;
-    const int64_t mlp = jrl_mlp_backward_rows(c, n), widest = max64(mlp, jrl_mlp_rows(c, n));
+    const int64_t mlp = jrl_mlp_backward_rows(c, p->dev, n), widest = max64(mlp, jrl_mlp_rows(c, n));
 
     set(s, JRL_WS_DLOGITS, JRL_NEED_HEAD, chunk, c->vocab * rounded);
     set(s, JRL_WS_DHEAD_NORMED, JRL_NEED_HEAD, chunk, c->dim * 4);
@@ -106,7 +106,7 @@ static int64_t whole_blocks(int64_t n)
 
 void jrl_scratch_plan(struct jrl_scratch_needs *needs, const struct jrl_pass_plan *p)
 {
-    const struct jrl_model model = { .config = *p->config, .dtype = p->dtype };
+    const struct jrl_model model = { .config = *p->config, .dtype = p->dtype, .dev = p->dev };
     const int64_t n = p->kind == JRL_PASS_SAMPLE ? p->n_rows : whole_blocks(p->n_rows);
     const int64_t chunk = p->kind == JRL_PASS_SAMPLE ? p->n_logits : min64(n, jrl_head_chunk_rows(&model));
 
@@ -139,7 +139,7 @@ void jrl_workspace_expect(struct jrl_workspace *ws, const struct jrl_pass_plan *
 static int64_t gpu_kernel_bytes(const struct jrl_pass_plan *p, int64_t n_rows)
 {
     const struct jrl_model_config *c = p->config;
-    const struct jrl_model model = { .config = *c, .dtype = p->dtype };
+    const struct jrl_model model = { .config = *c, .dtype = p->dtype, .dev = p->dev };
     const int64_t n_wide = p->kind == JRL_PASS_TRAIN ? 3 : 2;
     const int64_t n_logits = p->kind == JRL_PASS_SAMPLE ? 0 : min64(n_rows, jrl_head_chunk_rows(&model));
 

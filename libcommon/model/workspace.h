@@ -39,7 +39,7 @@ void jrl_scratch_plan(struct jrl_scratch_needs *needs, const struct jrl_pass_pla
 
 /* Rows of the MLP computed together, forward and backward, in a pass over n_rows rows. */
 int64_t jrl_mlp_rows(const struct jrl_model_config *config, int64_t n_rows);
-int64_t jrl_mlp_backward_rows(const struct jrl_model_config *config, int64_t n_rows);
+int64_t jrl_mlp_backward_rows(const struct jrl_model_config *config, const struct jrl_device *dev, int64_t n_rows);
 
 /* *out: memory of n elements of SIZE bytes, 64-byte aligned, contents anything; valid until the next
  * request for the same purpose. */

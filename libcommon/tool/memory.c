@@ -75,9 +75,9 @@ int jrl_plan_report(const struct jrl_memory_plan *plan, int64_t memory, int rc, 
     exit(0);
 }
 
-void jrl_memory_report(const struct jrl_memory_plan *plan)
+void jrl_memory_report(const struct jrl_memory_plan *plan, bool of_gpu)
 {
     char used[32], total[32];
 
-    jrl_log_info("memory: %s at most used, %s planned", people(used, jrl_memory_peak()), people(total, jrl_plan_bytes(plan)));
+    jrl_log_info("memory: %s at most used, %s planned%s", people(used, jrl_memory_peak()), people(total, jrl_plan_bytes(plan)), of_gpu ? " on the GPU" : "");
 }
