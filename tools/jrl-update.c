@@ -195,17 +195,21 @@ static int report(struct run *r, struct jrl_io *io, int metrics_fd)
     return rc;
 }
 
-/* Devices have one and the same bits, but for bf16 on the tensor cores of a GPU. */
+/* Whose bits a path has: all have the same, but for bf16 on the tensor cores of a GPU. */
+static const char *bits_of(const char *path, bool bf16)
+{
+    return bf16 && strncmp(path, "cuda-", 5) == 0 && strcmp(path, "cuda-exact") != 0 ? path : "";
+}
+
 static void warn_mixed(struct run *r)
 {
-    static const char tensor[] = "cuda-tensor";
     const struct jrl_train_state *s = &r->trainer.state;
     const char *path = jrl_device_path(r->dev);
     const bool bf16 = r->trainer.model.dtype == JRL_BF16;
 
     if (strcmp(s->dtype, bf16 ? "bf16" : "f32") != 0)
         jrl_log_warn("'%s' was trained in %s: the run goes on, but its bits are not those of a run in one type", r->cfg->policy, s->dtype);
-    else if (bf16 && (strcmp(s->path, tensor) == 0) != (strcmp(path, tensor) == 0))
+    else if (strcmp(bits_of(s->path, bf16), bits_of(path, bf16)) != 0)
         jrl_log_warn("'%s' was trained on %s, and this is %s: the run goes on, but its bits are not those of a run on one", r->cfg->policy, s->path, path);
 }
 

@@ -17,6 +17,7 @@
 
 #include "base/machine.h"
 #include "kernels/matmul.h"
+#include "model/plan.h"
 #include "model/train.h"
 #include "rollout/engine.h"
 #include "tests/bench/bench.h"
@@ -47,7 +48,7 @@ struct bench {
     struct jrl_model model;
     double bandwidth, rate;              /* measured: bytes and operations a second */
     double prompt_token, trained_token;  /* seconds; 0: not measured */
-    struct jrl_error refusal;            /* why training is not there */
+    struct jrl_error refusal;            /* why there is no update */
 };
 
 /* The median seconds of WORK once it has run twice; it waits for the device itself or is waited for. */
@@ -318,11 +319,14 @@ static void measure_update(struct bench *b)
     for (size_t i = 0; i < sizeof b->sizes.sequences / sizeof *b->sizes.sequences; i++) {
         const int64_t n = b->sizes.sequences[i];
         struct update u = { .model = &b->model, .ws = jrl_workspace_new(), .n_seqs = b->sizes.packed / n };
+        const struct jrl_pass_plan pass = { .config = &b->model.config, .dtype = b->model.dtype, .dev = b->dev, .kind = JRL_PASS_TRAIN,
+                                            .n_rows = u.n_seqs * jrl_sequence_rows(n + 1), .keep = true };
         char work[64];
 
         u.seqs = jrl_xcalloc((size_t)u.n_seqs, sizeof *u.seqs);
         for (int64_t j = 0; j < u.n_seqs; j++)
             u.seqs[j] = (struct jrl_sequence){ tokens, n + 1, 1 };
+        jrl_workspace_expect(u.ws, &pass);
         snprintf(work, sizeof work, "update, %lld x %lld", (long long)u.n_seqs, (long long)n);
         measure_update_of(b, &u, work, n);
         jrl_workspace_free(u.ws);
