@@ -5,7 +5,7 @@
 #   BUILD=fuzz  what tests/fuzz/run.sh needs, with CC=clang
 #   BUILD=tiles AMX's tile instructions in AVX-512 (tests/tiles), for processors without
 #   DEV=1       our warnings are errors
-#   PEERS=OPTIONS  of tests/bench/peers.py, for bench-peers
+#   PEERS=OPTIONS  of tests/bench/peers.py, for bench-peers; PEERS_FOLDER=DIR keeps what it fetches (~/.cache/jrl-peers, 7 GB)
 #   ROWS=NAMES     of tests/bench/bench_gpu.c, for bench-gpu: all
 
 CFLAGS ?= -O2 -g
@@ -216,11 +216,12 @@ check-slow: all units
 bench: all $(benches)
 	@for b in $(benches); do "$$b" || exit 1; done
 
-# Beside llama.cpp, Transformers and torch (fetched and compiled under build/peers): the section 'Peers' of performance.md.
-# PEERS='--short' does little of each and only prints; the other options are those of tests/bench/peers.py.
+# Beside llama.cpp, Transformers and torch, fetched and compiled into a folder of the user: this machine's part of the section 'Peers'
+# of performance.md. PEERS='--short' does little of each and only prints; the other options are those of tests/bench/peers.py.
+peers := $(or $(PEERS_FOLDER),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/jrl-peers)
 bench-peers: all $(addprefix $(out)/tests/bench/,bench_sampling bench_train bench_update)
-	tests/bench/get-peers.sh
-	build/peers/python tests/bench/peers.py --build $(out) $(or $(PEERS),--keep tests/bench/performance.md)
+	tests/bench/get-peers.sh '$(peers)'
+	'$(peers)/python' tests/bench/peers.py --build $(out) --peers '$(peers)' $(or $(PEERS),--keep tests/bench/performance.md)
 
 install: all
 	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/share/man/man1' '$(DESTDIR)$(PREFIX)/share/man/man5' '$(DESTDIR)$(PREFIX)/share/man/man7' '$(DESTDIR)$(PREFIX)/share/jrl/pipelines'

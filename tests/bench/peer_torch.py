@@ -3,6 +3,7 @@
 
     peer_torch.py THREADS versions
     peer_torch.py THREADS generate POLICY BATCH PROMPT RESPONSE
+    peer_torch.py THREADS score POLICY bfloat16|float32 PROMPT TOKEN,... [TOKEN,...]   PROMPT: how many of the tokens are the prompt
     peer_torch.py THREADS train POLICY SEQUENCES TOKENS WAY       WAY = words joined by +, see train()
     peer_torch.py THREADS matmul M N K
 """
@@ -52,6 +53,18 @@ def generate(policy, batch, n_prompt, n_response):
     return {"all": batch * n_response / seconds, "decode": batch * (n_response - 1) / decode, "prefill": batch * n_prompt / prefill}
 
 
+def score(policy, dtype, n_prompt, sequences):
+    """Of each sequence: the log-probability of each token of the response and of the likeliest one there, and how far logits spread."""
+    model, results = load(policy, dtype).eval(), []
+    for tokens in sequences:
+        with torch.inference_mode():
+            logits = model(torch.tensor([tokens])).logits[0, n_prompt - 1:-1].double()
+        logprobs = logits.log_softmax(-1)
+        results.append({"logprobs": logprobs.gather(-1, torch.tensor(tokens[n_prompt:])[:, None])[:, 0].tolist(), "best": logprobs.amax(-1).tolist(),
+                        "spread": logits.std(-1).mean().item()})
+    return results
+
+
 def train(policy, n_sequences, n_tokens, way):
     """WAY: `autocast` (f32 weights, bf16 autocast) or `bf16` (bf16 weights); `checkpoint` recomputes layers; `compile`;
     without `own` the loss is the model's, with it a cross-entropy of bf16 logits, which needs less memory."""
@@ -97,6 +110,8 @@ def main():
     torch.manual_seed(0)
     if job == "generate":
         result = generate(rest[0], *map(int, rest[1:]))
+    elif job == "score":
+        result = score(rest[0], getattr(torch, rest[1]), int(rest[2]), [list(map(int, r.split(","))) for r in rest[3:]])
     elif job == "train":
         result = train(rest[0], *map(int, rest[1:3]), rest[3])
     elif job == "matmul":
