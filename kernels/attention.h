@@ -32,6 +32,8 @@ struct jrl_attention {
     int64_t n_seqs;
     const struct jrl_attention_rows *seqs;
     const float *rope_cos, *rope_sin;      /* [max_position, head_dim/2]; jrl_rope_table */
+    int64_t most_positions;                /* not 0: every sequence has one row and fewer positions, and what the device is asked for depends
+                                            * on this and n_rows alone, so that it can be recorded (device.h) */
     const void *bound;                     /* what jrl_attention_bind left */
 };
 

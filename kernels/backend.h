@@ -19,7 +19,7 @@
 /* What inference takes, and what training takes besides. */
 #define JRL_FORWARD_KERNELS(X) \
     X(embedding) X(rmsnorm) X(swiglu) X(gated) X(mlp_forward) X(matmul_nt) X(matmul_nt_group) X(attention_bind) X(qkv_rope) \
-    X(attention_forward) X(attention_memory) X(logprob) X(logits_sums) X(choose_tokens) X(choose_memory) X(gather_rows) X(convert_from_f32) \
+    X(attention_forward) X(attention_memory) X(logprob) X(logits_sums) X(choose_tokens) X(choose_memory) X(gather_rows) X(feed_tokens) X(convert_from_f32) \
     X(convert_to_f32) X(add)
 #define JRL_TRAINING_KERNELS(X) \
     X(embedding_backward) X(rmsnorm_backward) X(swiglu_backward) X(gated_backward) X(matmul_nn) X(matmul_tn) X(attention_backward) \
@@ -27,6 +27,7 @@
 
 /* Functions of memory, as their public namesakes in device.h. */
 #define JRL_MEMORY_FUNCTIONS(X) X(alloc) X(free) X(upload) X(download) X(copy) X(zero) X(synchronise) X(memory_available)
+#define JRL_RECORDING_FUNCTIONS(X) X(record_begin) X(record_end) X(replay) X(recording_free) X(fetch) X(fetched)
 
 struct jrl_backend {
     bool host_memory; /* the device's memory is the program's own */
@@ -34,6 +35,7 @@ struct jrl_backend {
     const char *(*path)(const struct jrl_device *dev);
 #define JRL_FIELD(name) __typeof__(jrl_device_##name) *name;
     JRL_MEMORY_FUNCTIONS(JRL_FIELD)
+    JRL_RECORDING_FUNCTIONS(JRL_FIELD) /* NULL where the backend cannot record */
 #undef JRL_FIELD
 #define JRL_FIELD(name) __typeof__(jrl_##name) *name;
     JRL_FORWARD_KERNELS(JRL_FIELD)
@@ -61,6 +63,7 @@ struct jrl_device {
     struct jrl_pool *pool;   /* of the host */
     char note[256];          /* "" or why "auto" is the CPU */
     bool note_warns;
+    bool records;            /* kernels can be recorded */
     void *state;             /* the plug-in's own */
     /* of a CPU */
     enum jrl_isa isa;
@@ -94,7 +97,7 @@ struct jrl_plugin_request {
     char text[256];
 };
 typedef enum jrl_plugin_result jrl_plugin_open_fn(struct jrl_device *dev, struct jrl_plugin_request *request);
-#define JRL_BACKEND_VERSION 1 /* raised when a contract changes without a change of size */
+#define JRL_BACKEND_VERSION 2 /* raised when a contract changes without a change of size */
 #define JRL_BACKEND_LAYOUT \
     ((uint64_t)JRL_BACKEND_VERSION << 48 ^ (uint64_t)sizeof(struct jrl_backend) << 32 ^ (uint64_t)sizeof(struct jrl_device) << 16 ^ \
      sizeof(struct jrl_attention) << 8 ^ sizeof(struct jrl_choose))

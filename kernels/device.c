@@ -112,6 +112,43 @@ int jrl_device_synchronise(struct jrl_device *dev, struct jrl_error *err)
     return dev->backend->synchronise(dev, err);
 }
 
+bool jrl_device_can_record(const struct jrl_device *dev)
+{
+    return dev->records;
+}
+
+int jrl_device_record_begin(struct jrl_device *dev, struct jrl_error *err)
+{
+    return dev->backend->record_begin(dev, err);
+}
+
+int jrl_device_record_end(struct jrl_device *dev, struct jrl_recording **out, struct jrl_error *err)
+{
+    *out = NULL;
+    return dev->backend->record_end(dev, out, err);
+}
+
+int jrl_device_replay(struct jrl_device *dev, const struct jrl_recording *recording, struct jrl_error *err)
+{
+    return dev->backend->replay(dev, recording, err);
+}
+
+void jrl_device_recording_free(struct jrl_device *dev, struct jrl_recording *recording)
+{
+    if (recording)
+        dev->backend->recording_free(dev, recording);
+}
+
+int jrl_device_fetch(struct jrl_device *dev, int slot, const void *from, size_t n_bytes, struct jrl_error *err)
+{
+    return dev->backend->fetch(dev, slot, from, n_bytes, err);
+}
+
+int jrl_device_fetched(struct jrl_device *dev, int slot, const void **data, struct jrl_error *err)
+{
+    return dev->backend->fetched(dev, slot, data, err);
+}
+
 int64_t jrl_device_memory_available(const struct jrl_device *dev)
 {
     return dev->backend->memory_available(dev);

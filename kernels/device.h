@@ -51,4 +51,20 @@ int jrl_device_synchronise(struct jrl_device *dev, struct jrl_error *err) JRL_MU
 /* Bytes that can still be taken. */
 int64_t jrl_device_memory_available(const struct jrl_device *dev);
 
+/* ---- work that is asked for again and again, on a device that can record it; the CPU cannot, and needs not ---- */
+
+bool jrl_device_can_record(const struct jrl_device *dev);
+/* Kernels and copies inside the device that are called in between are noted, not run. All have been called with these sizes before:
+ * no kernel takes memory meanwhile. end follows begin also when a call between them has failed. */
+struct jrl_recording;
+int jrl_device_record_begin(struct jrl_device *dev, struct jrl_error *err) JRL_MUST_CHECK;
+int jrl_device_record_end(struct jrl_device *dev, struct jrl_recording **out, struct jrl_error *err) JRL_MUST_CHECK;
+/* Asks for all of it at once, with the arguments of then. JRL_EOF, and nothing is asked for: the device's memory has been
+ * freed since, so its addresses may be others'. */
+int jrl_device_replay(struct jrl_device *dev, const struct jrl_recording *recording, struct jrl_error *err) JRL_MUST_CHECK;
+void jrl_device_recording_free(struct jrl_device *dev, struct jrl_recording *recording); /* accepts NULL */
+/* A download that nobody waits for yet, in SLOT 0 or 1; *data: what came, until the slot is used again. */
+int jrl_device_fetch(struct jrl_device *dev, int slot, const void *from, size_t n_bytes, struct jrl_error *err) JRL_MUST_CHECK;
+int jrl_device_fetched(struct jrl_device *dev, int slot, const void **data, struct jrl_error *err) JRL_MUST_CHECK;
+
 #endif

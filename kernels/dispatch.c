@@ -153,6 +153,12 @@ int jrl_gather_rows(struct jrl_device *dev, float *y, const float *x, const int6
     return dev->backend->gather_rows(dev, y, x, rows, n, dim, err);
 }
 
+int jrl_feed_tokens(struct jrl_device *dev, uint32_t *ids, const uint32_t *tokens, const int64_t *sources, const uint32_t *chosen, int64_t n,
+                    struct jrl_error *err)
+{
+    return dev->backend->feed_tokens(dev, ids, tokens, sources, chosen, n, err);
+}
+
 int jrl_adamw_step(struct jrl_device *dev, const struct jrl_adamw *p, float *master, float *m, float *v, const float *grad,
                    void *weights, enum jrl_dtype dtype, int64_t n, struct jrl_error *err)
 {

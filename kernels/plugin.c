@@ -79,6 +79,7 @@ int jrl_plugin_open(struct jrl_device **out, struct jrl_device *cpu, int index, 
     dev->pool = cpu->pool;
     result = try_plugin(dev, &request);
     if (result == JRL_PLUGIN_READY) {
+        dev->records = !word_in(getenv("JRL_DISABLE"), "graphs");
         *out = dev;
         return JRL_OK;
     }

@@ -64,6 +64,34 @@ for batch in 1 3; do
 done
 ok 'near the logprobs of the CPU' jq -e -n '[inputs.logprobs["$f32"][0]] as $x | range(8) as $i | ($x[$i] - $x[$i + 8]) | fabs < 2e-2' <(jrl-view bf16.jrl) <(jrl-view cpu-bf16.jrl)
 
+# A step of decoding is one launch, whose tokens come while the next step runs. Sequences that end on a token, or by their length, among others.
+ends=(--samples 5 --max-tokens 30 --entropies)
+for stop in a b c 0 1 X Y '('; do ends+=(--stop "$stop"); done
+for dtype in f32 bf16; do
+    alone/bin/jrl-sample --policy policy --device cuda --dtype $dtype "${ends[@]}" --batch 9 --prefill-tokens 9 problems.jrl -o "graphs-$dtype.jrl"
+    ok "$dtype: step by step the same records as kernel by kernel" same <(records "graphs-$dtype.jrl") \
+        <(records <(JRL_DISABLE=graphs alone/bin/jrl-sample --policy policy --device cuda --dtype $dtype "${ends[@]}" problems.jrl))
+done
+ok '... and in f32 those of the CPU' same <(records graphs-f32.jrl) <(records <(jrl-sample --policy policy --device cpu --dtype f32 "${ends[@]}" problems.jrl))
+ok '... some ended on a token, some by their length' jq -e -s 'map(.finish) | index("stop") and index("length")' <(jrl-view graphs-f32.jrl)
+# count FILE TOKENS [WORD]: what a response of so many tokens asks the GPU for
+count() {
+    JRL_DISABLE=${3-} JRL_EMULATOR_COUNTS=$1 alone/bin/jrl-sample --policy policy --device cuda --samples 4 --max-tokens "$2" --dtype bf16 one.jrl > /dev/null
+}
+# more COUNT N: 10 more tokens ask for so many more
+more() { [ $(($(awk "/^$1 /"'{print $2}' long.txt) - $(awk "/^$1 /"'{print $2}' short.txt))) = "$2" ] || { paste short.txt long.txt; return 1; }; }
+jrl-view problems.jrl | sed -n 2p | jrl-pack -o one.jrl
+count short.txt 20
+count long.txt 30
+ok 'a token of some sequences: one launch of a graph' more graphs 10
+ok '... and of no kernel' more kernels 0
+ok '... two copies of lists up' more up 20
+ok '... one of results down' more down 10
+ok '... one wait' more waits 10
+count short.txt 20 graphs
+count long.txt 30 graphs
+ok 'JRL_DISABLE=graphs: no graph' more graphs 0
+
 # Zero mismatch: sampled token by token, scored in one pass; on a sequence long enough for its positions to be cut in parts.
 # no_mismatch DTYPE [OPTION...] [FILE]; device memory closed to the host
 no_mismatch() {
@@ -87,5 +115,6 @@ ok 'bf16 weights converted on the way: the records of the CPU' same <(records <(
 few=(--dtype f32 --samples 6 --max-tokens 40)
 alone/bin/jrl-sample --policy policy --device cuda "${few[@]}" --batch 12 --prefill-tokens 32 --memory 2M -v problems.jrl -o few.jrl 2> few.err
 ok 'memory for 18 pages: sequences were preempted' grep -Eq ' [1-9][0-9]* preempted' few.err
+ok '... kernel by kernel the same records' same <(records few.jrl) <(records <(JRL_DISABLE=graphs alone/bin/jrl-sample --policy policy --device cuda "${few[@]}" problems.jrl))
 ok '... and the records are those of the CPU' same <(records few.jrl) <(records <(jrl-sample --policy policy --device cpu "${few[@]}" problems.jrl))
 done_testing

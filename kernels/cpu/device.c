@@ -59,6 +59,12 @@ static enum jrl_isa best_isa(void)
 
 static const char *const isa_names[] = { "portable", "avx2", "avx512", "amx" };
 
+/* Those that are GPUs': kernels/plugin.c. */
+static bool word_of_gpus(const char *word, size_t len)
+{
+    return len == 6 && (!memcmp(word, "tensor", 6) || !memcmp(word, "graphs", 6));
+}
+
 /* The words of JRL_DISABLE, separated by commas or spaces. A path also needs those below it. */
 static int apply_disable(enum jrl_isa *isa, const char *words, struct jrl_error *err)
 {
@@ -68,8 +74,8 @@ static int apply_disable(enum jrl_isa *isa, const char *words, struct jrl_error 
         for (int i = JRL_ISA_AVX2; i <= JRL_ISA_AMX; i++)
             if (strlen(isa_names[i]) == len && !memcmp(isa_names[i], words, len))
                 which = i;
-        if (len && !which && !(len == 6 && !memcmp(words, "tensor", 6))) /* of GPUs: kernels/plugin.c */
-            return jrl_fail(err, JRL_ERR_USAGE, "unknown word '%.*s' in JRL_DISABLE: it takes amx, avx512, avx2 and tensor", (int)len, words);
+        if (len && !which && !word_of_gpus(words, len))
+            return jrl_fail(err, JRL_ERR_USAGE, "unknown word '%.*s' in JRL_DISABLE: it takes amx, avx512, avx2, tensor and graphs", (int)len, words);
         if (which && *isa >= (enum jrl_isa)which)
             *isa = (enum jrl_isa)(which - 1);
         words += len;

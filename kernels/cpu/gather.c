@@ -1,4 +1,4 @@
-/* gather.c - rows of a matrix picked by their index. */
+/* gather.c - rows of a matrix, and tokens, picked by their index. */
 #include <string.h>
 
 #include "kernels/cpu/cpu.h"
@@ -33,5 +33,14 @@ int jrl_cpu_gather_rows(struct jrl_device *dev, float *y, const float *x, const 
     if (n < 0 || dim < 0)
         return jrl_fail(err, JRL_ERR_RUN, "gather_rows: negative size %lld x %lld", (long long)n, (long long)dim);
     jrl_device_ranges(dev, n, GRAIN, gather, &p);
+    return JRL_OK;
+}
+
+int jrl_cpu_feed_tokens(struct jrl_device *dev, uint32_t *ids, const uint32_t *tokens, const int64_t *sources, const uint32_t *chosen, int64_t n,
+                        struct jrl_error *err)
+{
+    (void)dev, (void)err;
+    for (int64_t i = 0; i < n; i++)
+        ids[i] = sources[i] < 0 ? tokens[i] : chosen[sources[i]];
     return JRL_OK;
 }

@@ -35,6 +35,9 @@ static int check_rows(struct jrl_device *dev, const struct jrl_attention *p, str
 
         if (s->n_rows < 0 || s->first_row < 0 || s->first_position < 0 || s->first_row > p->n_rows - s->n_rows)
             return gpu_fail(dev, err, "attention_bind: sequence %lld does not lie in %lld rows", (long long)i, (long long)p->n_rows);
+        if (p->most_positions && (s->n_rows != 1 || s->first_position >= p->most_positions))
+            return gpu_fail(dev, err, "attention_bind: sequence %lld has %lld rows from position %lld, where one below %lld is wanted", (long long)i,
+                            (long long)s->n_rows, (long long)s->first_position, (long long)p->most_positions);
     }
     return JRL_OK;
 }
@@ -51,6 +54,28 @@ static bool is_narrow(const struct jrl_attention_rows *s, int64_t group) { retur
 
 /* Only sequences from their first position have a gradient; decoding has none of them. */
 static int64_t back_tiles_of(const struct jrl_attention_rows *s) { return s->first_position == 0 ? divide_up(s->n_rows, GPU_BACK_ROWS) : 0; }
+
+/* Enough sequences keep the GPU busy without any being cut; the bits are the same. */
+static bool may_split(const struct jrl_attention *p, int64_t n_slots) { return n_slots * p->n_kv_heads <= GPU_MOST_SLOTS; }
+
+/* The most that any pass with so many rows and positions has. */
+static struct counts count_most(const struct jrl_attention *p, int64_t group)
+{
+    const int64_t splits = divide_up(divide_up(p->most_positions, JRL_PAGE_TOKENS), GPU_SPLIT_PAGES);
+    struct counts n = {};
+
+    n.n_pages = p->n_rows * divide_up(p->most_positions, JRL_PAGE_TOKENS);
+    n.n_back = p->n_rows;
+    if (group > GPU_TILE_ROWS) {
+        n.n_wide = p->n_rows * divide_up(group, WIDE_ROWS);
+        return n;
+    }
+    n.split = splits > 1 && may_split(p, p->n_rows * splits);
+    n.n_joins = n.split ? p->n_rows : 0;
+    n.n_slots = n.n_joins * splits;
+    n.n_narrow = n.split ? n.n_slots : p->n_rows;
+    return n;
+}
 
 static struct counts count(const struct jrl_attention *p, int64_t group)
 {
@@ -74,12 +99,18 @@ static struct counts count(const struct jrl_attention *p, int64_t group)
             n.n_joins++;
         }
     }
-    /* enough sequences keep the GPU busy without cutting any; the bits are the same */
-    n.split = n.n_slots * p->n_kv_heads <= GPU_MOST_SLOTS;
+    n.split = p->most_positions ? count_most(p, group).split : may_split(p, n.n_slots);
     if (!n.split)
         n.n_slots = n.n_joins = 0;
     n.n_narrow = n.split ? n_narrow - n.n_joins + n.n_slots : n_narrow;
     return n;
+}
+
+static size_t image_bytes(const struct jrl_attention *p, struct counts n)
+{
+    return sizeof(struct gpu_lists) + (size_t)(p->n_rows + 1) * sizeof(struct gpu_row) + (size_t)(n.n_pages + 2) * sizeof(uint8_t *) +
+           (size_t)(n.n_wide + n.n_narrow + 2) * sizeof(struct gpu_tile) + (size_t)(n.n_joins + 1) * sizeof(struct gpu_join) +
+           (size_t)(2 * n.n_back) * sizeof(struct gpu_back_tile) + 8 * 16;
 }
 
 /* The next N elements of SIZE of the image. */
@@ -147,11 +178,25 @@ static int reserve_image(struct jrl_device *dev, struct gpu_bound *b, size_t byt
     return b->image ? JRL_OK : gpu_fail(dev, err, "no memory for the rows of attention: %zu bytes", bytes);
 }
 
+/* What is launched for. */
+static void set_sizes(struct gpu_bound *b, const struct jrl_attention *p, struct counts n)
+{
+    b->n_rows = p->n_rows;
+    b->n_wide = n.n_wide;
+    b->n_narrow = n.n_narrow;
+    b->n_joins = n.n_joins;
+    b->n_slots = n.n_slots;
+    if (p->most_positions) {
+        b->n_positions = p->most_positions;
+        b->padded = true;
+    }
+}
+
 int jrl_cuda_attention_bind(struct jrl_device *dev, struct jrl_attention *p, struct jrl_error *err)
 {
     struct gpu *g = gpu_of(dev);
     int64_t n_used = 0, at_page = 0, n_back = 0, group;
-    struct counts n;
+    struct counts n, most;
     void *memory;
     char *at, *base;
     int rc = check_sizes(dev, p, "attention_bind", err);
@@ -163,12 +208,11 @@ int jrl_cuda_attention_bind(struct jrl_device *dev, struct jrl_attention *p, str
         return gpu_fail(dev, err, "no memory for the rows of attention");
     struct gpu_bound *b = g->bound;
     n = count(p, group);
-    const size_t bytes = (size_t)(p->n_rows + 1) * sizeof(struct gpu_row) + (size_t)(n.n_pages + 2) * sizeof(uint8_t *) +
-                         (size_t)(n.n_wide + n.n_narrow + 2) * sizeof(struct gpu_tile) + (size_t)(n.n_joins + 1) * sizeof(struct gpu_join) +
-                         (size_t)(2 * n.n_back) * sizeof(struct gpu_back_tile) + 7 * 16;
-    if ((rc = reserve_image(dev, b, bytes, err)) < 0 || (rc = gpu_scratch(dev, &memory, GPU_BOUND, bytes, err)) < 0)
+    most = p->most_positions ? count_most(p, group) : n;
+    if ((rc = reserve_image(dev, b, image_bytes(p, n), err)) < 0 || (rc = gpu_scratch(dev, &memory, GPU_BOUND, image_bytes(p, most), err)) < 0)
         return rc;
     base = at = b->image;
+    struct gpu_lists *lists = reinterpret_cast<struct gpu_lists *>(part(&at, 1, sizeof *lists));
     struct gpu_row *rows = reinterpret_cast<struct gpu_row *>(part(&at, p->n_rows, sizeof *rows));
     uint8_t **pages = reinterpret_cast<uint8_t **>(part(&at, n.n_pages, sizeof *pages));
     struct tile_lists l = {};
@@ -199,22 +243,22 @@ int jrl_cuda_attention_bind(struct jrl_device *dev, struct jrl_attention *p, str
     memcpy(queries_back, keys_back, (size_t)n_back * sizeof *queries_back);
     qsort(keys_back, (size_t)n_back, sizeof *keys_back, longer_keys_first);
     qsort(queries_back, (size_t)n_back, sizeof *queries_back, longer_queries_first);
+    lists->wide = reinterpret_cast<const struct gpu_tile *>(there(l.wide));
+    lists->narrow = reinterpret_cast<const struct gpu_tile *>(there(l.narrow));
+    lists->joins = reinterpret_cast<const struct gpu_join *>(there(l.joins));
+    lists->n_wide = l.n_wide;
+    lists->n_narrow = l.n_narrow;
+    lists->n_joins = l.n_joins;
+    b->lists = reinterpret_cast<const struct gpu_lists *>(there(lists));
     b->rows = reinterpret_cast<const struct gpu_row *>(there(rows));
-    b->wide = reinterpret_cast<const struct gpu_tile *>(there(l.wide));
-    b->narrow = reinterpret_cast<const struct gpu_tile *>(there(l.narrow));
-    b->joins = reinterpret_cast<const struct gpu_join *>(there(l.joins));
     b->keys_back = reinterpret_cast<const struct gpu_back_tile *>(there(keys_back));
     b->queries_back = reinterpret_cast<const struct gpu_back_tile *>(there(queries_back));
-    b->n_rows = p->n_rows;
     b->n_back = n_back;
-    b->n_wide = l.n_wide;
-    b->n_narrow = l.n_narrow;
-    b->n_joins = l.n_joins;
-    b->n_slots = l.n_slots;
     b->group = group;
     b->padded = n_used < p->n_rows;
+    set_sizes(b, p, most);
     p->bound = b;
-    return at == base ? JRL_OK : dev->backend->upload(dev, memory, base, (size_t)(at - base), err);
+    return dev->backend->upload(dev, memory, base, (size_t)(at - base), err);
 }
 
 int jrl_cuda_attention_forward(struct jrl_device *dev, const struct jrl_attention *p, void *out, float *lse, const void *q, struct jrl_error *err)

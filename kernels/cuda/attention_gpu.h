@@ -31,12 +31,20 @@ struct gpu_back_tile {
     int64_t row, n, first;
 };
 
-struct gpu_bound {
-    const struct gpu_row *rows;
+/* What the tiles of a pass are, in the device's memory: a recorded launch finds those of the pass it runs for. */
+struct gpu_lists {
     const struct gpu_tile *wide, *narrow; /* of four warps; of one */
     const struct gpu_join *joins;
+    int64_t n_wide, n_narrow, n_joins;
+};
+
+struct gpu_bound {
+    const struct gpu_lists *lists;
+    const struct gpu_row *rows;
+    int64_t n_wide, n_narrow, n_joins, n_slots; /* to launch for: with most_positions upper bounds */
+    int64_t n_rows, n_positions; /* of the longest sequence */
     const struct gpu_back_tile *keys_back, *queries_back; /* n_back each, those with most work first; of sequences from position 0 */
-    int64_t n_rows, n_wide, n_narrow, n_joins, n_back, n_slots, n_positions; /* of the longest sequence */
+    int64_t n_back;
     int64_t group;
     bool padded; /* there are rows of nobody */
     /* the same as it is sent */

@@ -208,7 +208,7 @@ template <int D> static __device__ void write_slot(float *slot, const struct run
 
 /* Tiles by key-value heads. WARPS_TOGETHER: warps that share a tile and the pages in shared memory. */
 template <int D, int WARPS_TOGETHER>
-static __global__ void __launch_bounds__(32 * WARPS) attention_tiles(struct gpu_attention_call c, const struct gpu_tile *tiles, int64_t n_tiles, float *slots)
+static __global__ void __launch_bounds__(32 * WARPS) attention_tiles(struct gpu_attention_call c, const struct gpu_lists *lists, float *slots)
 {
     struct groups_of_pages {
         struct page_tiles<D> of[WARPS / WARPS_TOGETHER];
@@ -222,9 +222,9 @@ static __global__ void __launch_bounds__(32 * WARPS) attention_tiles(struct gpu_
     struct query queries[2];
     int64_t positions[2];
 
-    if (at >= n_tiles) /* a whole warp that no other waits for */
+    if (at >= (WARPS_TOGETHER == 1 ? lists->n_narrow : lists->n_wide)) /* whole warps that no other waits for */
         return;
-    const struct gpu_tile tile = tiles[at];
+    const struct gpu_tile tile = (WARPS_TOGETHER == 1 ? lists->narrow : lists->wide)[at];
     const int64_t first = tile.first + GPU_TILE_ROWS * (warp % WARPS_TOGETHER);
     for (int i = 0; i < 2; i++) {
         queries[i] = query_of(c, tile.row, tile.end, first + g + 8 * i, kv);
@@ -268,9 +268,11 @@ static __global__ void __launch_bounds__(32 * WARPS) attention_tiles(struct gpu_
 }
 
 /* Parts that lie in slots, joined as join_part does. A block a tile and key-value head. */
-static __global__ void attention_joins(struct gpu_attention_call c, const struct gpu_join *joins, const float *slots)
+static __global__ void attention_joins(struct gpu_attention_call c, const struct gpu_lists *lists, const float *slots)
 {
-    const struct gpu_join join = joins[blockIdx.x];
+    if (blockIdx.x >= lists->n_joins)
+        return;
+    const struct gpu_join join = lists->joins[blockIdx.x];
     const int64_t kv = blockIdx.y, dim = c.dim, slot_floats = GPU_TILE_ROWS * (dim + 2);
 
     for (int64_t i = threadIdx.x; i < join.end * dim; i += blockDim.x) {
@@ -299,12 +301,12 @@ template <int D> static int run(struct jrl_device *dev, const struct gpu_attenti
     int rc = JRL_OK;
 
     if (b->n_wide)
-        rc = LAUNCH((attention_tiles<D, WARPS>), dim3((unsigned)b->n_wide, kv_heads), 32 * WARPS, sizeof(struct page_tiles<D>), *c, b->wide, b->n_wide, slots);
+        rc = LAUNCH((attention_tiles<D, WARPS>), dim3((unsigned)b->n_wide, kv_heads), 32 * WARPS, sizeof(struct page_tiles<D>), *c, b->lists, slots);
     if (rc == JRL_OK && b->n_narrow)
         rc = LAUNCH((attention_tiles<D, 1>), dim3((unsigned)divide_up(b->n_narrow, WARPS), kv_heads), 32 * WARPS, WARPS * sizeof(struct page_tiles<D>), *c,
-                    b->narrow, b->n_narrow, slots);
+                    b->lists, slots);
     if (rc == JRL_OK && b->n_joins)
-        rc = LAUNCH(attention_joins, dim3((unsigned)b->n_joins, kv_heads), 128, 0, *c, b->joins, static_cast<const float *>(slots));
+        rc = LAUNCH(attention_joins, dim3((unsigned)b->n_joins, kv_heads), 128, 0, *c, b->lists, static_cast<const float *>(slots));
     return rc;
 }
 

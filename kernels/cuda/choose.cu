@@ -322,31 +322,24 @@ int64_t jrl_cuda_choose_memory(const struct jrl_device *dev, int64_t vocab, int6
 
 int jrl_cuda_choose_tokens(struct jrl_device *dev, const struct jrl_choose *p, struct jrl_error *err)
 {
-    const size_t n = (size_t)p->n;
     struct choose_call c = {};
-    void *memory, *keys = NULL;
+    void *keys = NULL;
     int rc = p->vocab < 1 || p->n < 0 ? gpu_fail(dev, err, "choose_tokens: a vocabulary of %lld", (long long)p->vocab) : JRL_OK;
 
-    if (rc < 0 || n == 0 || (rc = gpu_scratch(dev, &memory, GPU_CHOICES, n * (sizeof *p->rows + sizeof *p->draws + 8), err)) < 0 ||
+    if (rc < 0 || p->n == 0 ||
         (needs_sort(p) && (rc = gpu_scratch(dev, &keys, GPU_SORT, (size_t)(smaller(p->n, SORT_BLOCKS) * keys_for(p->vocab)) * sizeof(uint64_t), err)) < 0))
         return rc;
-    struct jrl_draw *draws = static_cast<struct jrl_draw *>(memory);
-    int64_t *rows = reinterpret_cast<int64_t *>(draws + n);
     c.rule = { p->rule.inv_temperature, p->rule.greedy, p->rule.top_k, p->rule.top_p, p->rule.seed };
     c.logits = p->logits;
     c.row_sums = p->row_sums;
     c.block_sums = p->block_sums;
-    c.rows = rows;
-    c.draws = draws;
-    c.tokens = reinterpret_cast<uint32_t *>(rows + n);
-    c.logprobs = reinterpret_cast<float *>(c.tokens + n);
+    c.rows = p->rows;
+    c.draws = p->draws;
+    c.tokens = p->tokens;
+    c.logprobs = p->logprobs;
     c.keys = static_cast<uint64_t *>(keys);
     c.vocab = p->vocab;
     c.n = p->n;
     c.n_keys = keys_for(p->vocab);
-    if ((rc = dev->backend->upload(dev, draws, p->draws, n * sizeof *draws, err)) < 0 || (rc = dev->backend->upload(dev, rows, p->rows, n * sizeof *rows, err)) < 0 ||
-        (rc = LAUNCH(choose, dim3((unsigned)(needs_sort(p) ? smaller(p->n, SORT_BLOCKS) : p->n)), THREADS, sizeof(struct choose_room), c)) < 0 ||
-        (rc = dev->backend->download(dev, p->tokens, c.tokens, n * sizeof *p->tokens, err)) < 0)
-        return rc;
-    return dev->backend->download(dev, p->logprobs, c.logprobs, n * sizeof *p->logprobs, err);
+    return LAUNCH(choose, dim3((unsigned)(needs_sort(p) ? smaller(p->n, SORT_BLOCKS) : p->n)), THREADS, sizeof(struct choose_room), c);
 }

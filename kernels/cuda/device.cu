@@ -13,10 +13,20 @@ int gpu_check(const struct jrl_device *dev, cudaError_t error, const char *what,
     return gpu_fail(dev, err, "GPU %d: %s: %s", gpu_of(dev)->index, what, cudaGetErrorString(error));
 }
 
+/* A recording would repeat it with the memory of today. */
+static int not_recording(const struct jrl_device *dev, const char *what, struct jrl_error *err)
+{
+    return gpu_of(dev)->recording ? gpu_fail(dev, err, "GPU %d: %s: not while kernels are recorded", gpu_of(dev)->index, what) : JRL_OK;
+}
+
 static int gpu_alloc(struct jrl_device *dev, void **out, size_t n_bytes, const char *what, struct jrl_error *err)
 {
-    const cudaError_t error = cudaMalloc(out, n_bytes ? n_bytes : 1);
     size_t available = 0, total = 0;
+    cudaError_t error;
+
+    if (not_recording(dev, what, err) < 0)
+        return JRL_ERR_RUN;
+    error = cudaMalloc(out, n_bytes ? n_bytes : 1);
 
     if (error != cudaErrorMemoryAllocation)
         return gpu_check(dev, error, what, err);
@@ -28,7 +38,7 @@ static int gpu_alloc(struct jrl_device *dev, void **out, size_t n_bytes, const c
 
 static void gpu_free(struct jrl_device *dev, void *p)
 {
-    (void)dev;
+    gpu_of(dev)->n_freed++;
     (void)cudaFree(p); /* waits for kernels that may use it */
 }
 
@@ -37,7 +47,10 @@ int gpu_scratch(struct jrl_device *dev, void **out, enum gpu_slot slot, size_t n
     struct gpu *g = gpu_of(dev);
 
     if (g->scratch[slot].n_bytes < n_bytes || !g->scratch[slot].memory) {
-        (void)cudaFree(g->scratch[slot].memory);
+        if (not_recording(dev, "scratch memory of the kernels", err) < 0)
+            return JRL_ERR_RUN;
+        if (g->scratch[slot].memory)
+            gpu_free(dev, g->scratch[slot].memory);
         g->scratch[slot].memory = NULL;
         g->scratch[slot].n_bytes = 0;
         const int rc = gpu_alloc(dev, &g->scratch[slot].memory, n_bytes + n_bytes / 4, "scratch memory of the kernels", err);
@@ -53,7 +66,7 @@ int gpu_scratch(struct jrl_device *dev, void **out, enum gpu_slot slot, size_t n
 static int gpu_upload(struct jrl_device *dev, void *to, const void *from, size_t n_bytes, struct jrl_error *err)
 {
     struct gpu *g = gpu_of(dev);
-    int rc = JRL_OK;
+    int rc = not_recording(dev, "upload", err);
 
     for (size_t at = 0; at < n_bytes && rc == JRL_OK; at += STAGING_BYTES) {
         const size_t n = n_bytes - at < STAGING_BYTES ? n_bytes - at : STAGING_BYTES;
@@ -72,13 +85,17 @@ static int gpu_upload(struct jrl_device *dev, void *to, const void *from, size_t
 
 static int gpu_synchronise(struct jrl_device *dev, struct jrl_error *err)
 {
+    if (not_recording(dev, "waiting", err) < 0)
+        return JRL_ERR_RUN;
     return gpu_check(dev, cudaStreamSynchronize(gpu_of(dev)->stream), "kernels", err);
 }
 
 static int gpu_download(struct jrl_device *dev, void *to, const void *from, size_t n_bytes, struct jrl_error *err)
 {
-    const int rc = gpu_check(dev, cudaMemcpyAsync(to, from, n_bytes, cudaMemcpyDeviceToHost, gpu_of(dev)->stream), "download", err);
+    int rc = not_recording(dev, "download", err);
 
+    if (rc == JRL_OK)
+        rc = gpu_check(dev, cudaMemcpyAsync(to, from, n_bytes, cudaMemcpyDeviceToHost, gpu_of(dev)->stream), "download", err);
     return rc < 0 ? rc : gpu_synchronise(dev, err);
 }
 
@@ -90,6 +107,84 @@ static int gpu_copy(struct jrl_device *dev, void *to, const void *from, size_t n
 static int gpu_zero(struct jrl_device *dev, void *to, size_t n_bytes, struct jrl_error *err)
 {
     return gpu_check(dev, cudaMemsetAsync(to, 0, n_bytes, gpu_of(dev)->stream), "zeros", err);
+}
+
+/* ---- recording: a CUDA graph ---- */
+
+struct jrl_recording {
+    cudaGraphExec_t graph;
+    uint64_t n_freed;
+};
+
+static int gpu_record_begin(struct jrl_device *dev, struct jrl_error *err)
+{
+    const int rc = gpu_check(dev, cudaStreamBeginCapture(gpu_of(dev)->stream, cudaStreamCaptureModeThreadLocal), "recording", err);
+
+    gpu_of(dev)->recording = rc == JRL_OK;
+    return rc;
+}
+
+static int gpu_record_end(struct jrl_device *dev, struct jrl_recording **out, struct jrl_error *err)
+{
+    struct gpu *g = gpu_of(dev);
+    struct jrl_recording *r = static_cast<struct jrl_recording *>(calloc(1, sizeof *r));
+    cudaGraph_t graph = NULL;
+    int rc;
+
+    g->recording = false;
+    rc = gpu_check(dev, cudaStreamEndCapture(g->stream, &graph), "recording", err);
+    if (rc == JRL_OK && !r)
+        rc = gpu_fail(dev, err, "no memory for a recording");
+    if (rc == JRL_OK)
+        rc = gpu_check(dev, cudaGraphInstantiate(&r->graph, graph, 0), "recording", err);
+    if (graph)
+        (void)cudaGraphDestroy(graph);
+    if (rc < 0) {
+        free(r);
+        return rc;
+    }
+    r->n_freed = g->n_freed;
+    *out = r;
+    return JRL_OK;
+}
+
+static int gpu_replay(struct jrl_device *dev, const struct jrl_recording *r, struct jrl_error *err)
+{
+    if (r->n_freed != gpu_of(dev)->n_freed)
+        return JRL_EOF;
+    return gpu_check(dev, cudaGraphLaunch(r->graph, gpu_of(dev)->stream), "recorded kernels", err);
+}
+
+static void gpu_recording_free(struct jrl_device *dev, struct jrl_recording *r)
+{
+    (void)dev;
+    (void)cudaGraphExecDestroy(r->graph); /* one that runs is freed when it is through */
+    free(r);
+}
+
+static int gpu_fetch(struct jrl_device *dev, int slot, const void *from, size_t n_bytes, struct jrl_error *err)
+{
+    auto &f = gpu_of(dev)->fetched[slot];
+    int rc = not_recording(dev, "download", err);
+
+    if (rc == JRL_OK && !f.there)
+        rc = gpu_check(dev, cudaEventCreateWithFlags(&f.there, cudaEventDisableTiming), "download", err);
+    if (rc == JRL_OK && f.n_bytes < n_bytes) {
+        (void)cudaFreeHost(f.memory);
+        f.n_bytes = 0;
+        f.memory = NULL;
+        if ((rc = gpu_check(dev, cudaMallocHost(&f.memory, n_bytes), "memory for downloads", err)) == JRL_OK)
+            f.n_bytes = n_bytes;
+    }
+    if (rc == JRL_OK)
+        rc = gpu_check(dev, cudaMemcpyAsync(f.memory, from, n_bytes, cudaMemcpyDeviceToHost, gpu_of(dev)->stream), "download", err);
+    return rc < 0 ? rc : gpu_check(dev, cudaEventRecord(f.there, gpu_of(dev)->stream), "download", err);
+}
+
+static int gpu_fetched(struct jrl_device *dev, int slot, const void **data, struct jrl_error *err)
+{
+    *data = gpu_of(dev)->fetched[slot].memory;
+    return gpu_check(dev, cudaEventSynchronize(gpu_of(dev)->fetched[slot].there), "kernels", err);
 }
 
 static int64_t gpu_memory_available(const struct jrl_device *dev)
@@ -113,6 +208,10 @@ static void release(struct gpu *g)
         (void)cudaEventDestroy(g->staging[i].sent);
         (void)cudaFreeHost(g->staging[i].memory);
     }
+    for (int i = 0; i < GPU_FETCHES && g->fetched[i].there; i++) {
+        (void)cudaEventDestroy(g->fetched[i].there);
+        (void)cudaFreeHost(g->fetched[i].memory);
+    }
     gpu_bound_free(g->bound);
     (void)cudaStreamDestroy(g->stream);
     free(g);
@@ -131,6 +230,8 @@ static void gpu_close(struct jrl_device *dev)
 static const struct jrl_backend cuda_backend = {
     .host_memory = false, .close = gpu_close, .path = gpu_path, .alloc = gpu_alloc, .free = gpu_free, .upload = gpu_upload,
     .download = gpu_download, .copy = gpu_copy, .zero = gpu_zero, .synchronise = gpu_synchronise, .memory_available = gpu_memory_available,
+    .record_begin = gpu_record_begin, .record_end = gpu_record_end, .replay = gpu_replay, .recording_free = gpu_recording_free,
+    .fetch = gpu_fetch, .fetched = gpu_fetched,
 #define ENTRY(name) .name = jrl_cuda_##name,
     JRL_FORWARD_KERNELS(ENTRY) JRL_TRAINING_KERNELS(ENTRY)
 #undef ENTRY

@@ -1,4 +1,4 @@
-/* embedding.cu - rows of the embedding, their gradient, and rows picked by index. */
+/* embedding.cu - rows of the embedding, their gradient, and rows and tokens picked by index. */
 #include "kernels/cuda/gpu.h"
 
 #define THREADS 128
@@ -31,6 +31,14 @@ static __global__ void gather(float *y, const float *x, const int64_t *rows, int
         y[row * dim + i] = from >= 0 ? x[from * dim + i] : 0.0f;
 }
 
+static __global__ void feed(uint32_t *ids, const uint32_t *tokens, const int64_t *sources, const uint32_t *chosen, int64_t n)
+{
+    const int64_t i = first_index();
+
+    if (i < n)
+        ids[i] = sources[i] < 0 ? tokens[i] : chosen[sources[i]];
+}
+
 int jrl_cuda_embedding(struct jrl_device *dev, float *x, const void *table, enum jrl_dtype dtype, const uint32_t *ids, int64_t rows,
                        int64_t dim, struct jrl_error *err)
 {
@@ -58,4 +66,10 @@ int jrl_cuda_gather_rows(struct jrl_device *dev, float *y, const float *x, const
     const int rc = gpu_check_sizes(dev, "gather_rows", n, dim, err);
 
     return rc < 0 || n == 0 || dim == 0 ? rc : LAUNCH(gather, dim3((unsigned)n), THREADS, 0, y, x, rows, dim);
+}
+
+int jrl_cuda_feed_tokens(struct jrl_device *dev, uint32_t *ids, const uint32_t *tokens, const int64_t *sources, const uint32_t *chosen, int64_t n,
+                         struct jrl_error *err)
+{
+    return n == 0 ? JRL_OK : LAUNCH(feed, dim3((unsigned)divide_up(n, THREADS)), THREADS, 0, ids, tokens, sources, chosen, n);
 }

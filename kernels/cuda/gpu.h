@@ -6,8 +6,10 @@
 #include "kernels/cuda/cuda.cuh"
 
 /* Scratch memory, as on the CPU: a slot belongs to one kernel family. */
-enum gpu_slot { GPU_BOUND, GPU_SCORES, GPU_GATED, GPU_LOGITS, GPU_CHOICES, GPU_SORT, GPU_ROWS, GPU_SLOTS };
+enum gpu_slot { GPU_BOUND, GPU_SCORES, GPU_GATED, GPU_LOGITS, GPU_SORT, GPU_ROWS, GPU_SLOTS };
 #define GPU_STAGING 4 /* pinned buffers through which uploads go, in turn */
+
+#define GPU_FETCHES 2
 
 /* What jrl_attention_bind made of a pass (attention.cu). */
 struct gpu_bound;
@@ -26,6 +28,13 @@ struct gpu {
         cudaEvent_t sent; /* its last copy has left it */
     } staging[GPU_STAGING];
     int next_staging;
+    bool recording;
+    uint64_t n_freed; /* pieces of device memory so far: what was recorded before is of no use */
+    struct {
+        void *memory;
+        size_t n_bytes;
+        cudaEvent_t there;
+    } fetched[GPU_FETCHES];
     struct gpu_bound *bound;
 };
 
@@ -55,7 +64,7 @@ static int gpu_launch(struct jrl_device *dev, struct jrl_error *err, const char 
     }
 #else
     (emulator::check_argument(name, &arguments, sizeof arguments), ...);
-    error = emulator::launch(name, grid, block, shared_bytes, [&] { kernel(arguments...); });
+    error = emulator::launch(name, grid, block, shared_bytes, [=] { kernel(arguments...); });
 #endif
     return gpu_check(dev, error, name, err);
 }

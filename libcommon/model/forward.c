@@ -100,6 +100,14 @@ int jrl_workspace_on_device(struct jrl_workspace *ws, enum jrl_scratch which, si
 int jrl_pass_init(struct jrl_pass *pass, const struct jrl_model *model, struct jrl_workspace *ws, int64_t n_rows,
                   const struct jrl_attention_rows *seqs, int64_t n_seqs, struct jrl_error *err)
 {
+    const int rc = jrl_pass_buffers(pass, model, ws, n_rows, seqs, n_seqs, err);
+
+    return rc < 0 ? rc : jrl_attention_bind(model->dev, &pass->attention, err);
+}
+
+int jrl_pass_buffers(struct jrl_pass *pass, const struct jrl_model *model, struct jrl_workspace *ws, int64_t n_rows,
+                     const struct jrl_attention_rows *seqs, int64_t n_seqs, struct jrl_error *err)
+{
     const struct jrl_model_config *c = &model->config;
     const int64_t bytes = jrl_dtype_bytes(model->dtype), q_dim = c->n_heads * c->head_dim, qkv_dim = q_dim + 2 * c->n_kv_heads * c->head_dim;
     int rc;
@@ -111,8 +119,7 @@ int jrl_pass_init(struct jrl_pass *pass, const struct jrl_model *model, struct j
     if ((rc = jrl_workspace_need(ws, JRL_WS_NORMED, n_rows * c->dim, bytes, &pass->normed, err)) < 0 ||
         (rc = jrl_workspace_need(ws, JRL_WS_QKV, n_rows * qkv_dim, 4, &pass->qkv, err)) < 0 ||
         (rc = jrl_workspace_need(ws, JRL_WS_Q, n_rows * q_dim, bytes, &pass->q, err)) < 0 ||
-        (rc = jrl_workspace_need(ws, JRL_WS_MIXED, n_rows * q_dim, bytes, &pass->mixed, err)) < 0 ||
-        (rc = jrl_attention_bind(model->dev, &pass->attention, err)) < 0)
+        (rc = jrl_workspace_need(ws, JRL_WS_MIXED, n_rows * q_dim, bytes, &pass->mixed, err)) < 0)
         return rc;
     return jrl_workspace_need(ws, JRL_WS_BIAS, qkv_dim, bytes, &pass->bias, err);
 }
@@ -247,6 +254,20 @@ int jrl_head_block(const struct jrl_model *m, const float *x, void *normed, floa
     return rc < 0 ? rc : jrl_matmul_nt(m->dev, &head, err);
 }
 
+int jrl_pass_layers(struct jrl_pass *pass, float *x, struct jrl_error *err)
+{
+    const struct jrl_model *m = pass->model;
+    const int64_t layer_page_bytes = jrl_page_bytes(m->dtype, m->config.n_kv_heads, m->config.head_dim);
+    int rc;
+
+    for (int64_t i = 0; i < m->config.n_layers; i++) {
+        pass->attention.page_offset = i * layer_page_bytes;
+        if ((rc = jrl_attention_block(pass, &m->layers[i], x, NULL, err)) < 0 || (rc = jrl_mlp_block(pass, &m->layers[i], x, err)) < 0)
+            return rc;
+    }
+    return JRL_OK;
+}
+
 int64_t jrl_model_page_bytes(const struct jrl_model *model)
 {
     return model->config.n_layers * jrl_page_bytes(model->dtype, model->config.n_kv_heads, model->config.head_dim);
@@ -313,7 +334,6 @@ int jrl_model_forward(const struct jrl_model *model, struct jrl_workspace *ws, c
                       const int64_t *logits_rows, int64_t n_logits_rows, float **logits, struct jrl_error *err)
 {
     const int64_t dim = model->config.dim;
-    const int64_t layer_page_bytes = jrl_page_bytes(model->dtype, model->config.n_kv_heads, model->config.head_dim);
     struct jrl_attention_rows *seqs = NULL;
     struct jrl_pass pass;
     uint32_t *ids = NULL;
@@ -326,11 +346,7 @@ int jrl_model_forward(const struct jrl_model *model, struct jrl_workspace *ws, c
         (rc = jrl_workspace_need(ws, JRL_WS_X, n_rows * dim, 4, &x, err)) < 0 ||
         (rc = jrl_embedding(model->dev, x, model->embedding, model->dtype, ids, n_rows, dim, err)) < 0)
         return rc;
-    for (int64_t i = 0; i < model->config.n_layers; i++) {
-        pass.attention.page_offset = i * layer_page_bytes;
-        if ((rc = jrl_attention_block(&pass, &model->layers[i], x, NULL, err)) < 0 ||
-            (rc = jrl_mlp_block(&pass, &model->layers[i], x, err)) < 0)
-            return rc;
-    }
+    if ((rc = jrl_pass_layers(&pass, x, err)) < 0)
+        return rc;
     return wanted_logits(model, ws, x, n_rows, logits_rows, n_logits_rows, logits, err);
 }

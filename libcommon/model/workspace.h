@@ -64,6 +64,9 @@ struct jrl_pass {
      * attention's lse. NULL: they are scratch memory and computed again. */
     float *x_mid, *lse;
 };
+/* init: buffers, and attention bound to them. */
+int jrl_pass_buffers(struct jrl_pass *pass, const struct jrl_model *model, struct jrl_workspace *ws, int64_t n_rows,
+                     const struct jrl_attention_rows *seqs, int64_t n_seqs, struct jrl_error *err) JRL_MUST_CHECK;
 int jrl_pass_init(struct jrl_pass *pass, const struct jrl_model *model, struct jrl_workspace *ws, int64_t n_rows,
                   const struct jrl_attention_rows *seqs, int64_t n_seqs, struct jrl_error *err) JRL_MUST_CHECK;
 
@@ -74,6 +77,8 @@ void jrl_workspace_drop_kept(struct jrl_workspace *ws);
 int jrl_attention_block(struct jrl_pass *pass, const struct jrl_layer *layer, float *x, float *lse, struct jrl_error *err) JRL_MUST_CHECK;
 /* x += mlp(norm(x)) */
 int jrl_mlp_block(struct jrl_pass *pass, const struct jrl_layer *layer, float *x, struct jrl_error *err) JRL_MUST_CHECK;
+/* Both of every layer, whose pages hold all of them. */
+int jrl_pass_layers(struct jrl_pass *pass, float *x, struct jrl_error *err) JRL_MUST_CHECK;
 /* logits[n_rows, vocab] of residual rows x[n_rows, dim]; normed is left for the backward. */
 int jrl_head_block(const struct jrl_model *model, const float *x, void *normed, float *logits, int64_t n_rows, struct jrl_error *err) JRL_MUST_CHECK;
 

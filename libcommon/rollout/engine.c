@@ -51,6 +51,20 @@ static int make_sums(struct jrl_engine *e, struct jrl_error *err)
     return rc;
 }
 
+/* Where the device can record. */
+static int make_decoder(struct jrl_engine *e, struct jrl_error *err)
+{
+    const struct jrl_choice_rule rule = jrl_sampling_rule(&e->sampling);
+    const size_t n = (size_t)e->limits.max_seqs;
+
+    if (!jrl_device_can_record(e->model->dev))
+        return JRL_OK;
+    e->decode_rows = jrl_xcalloc(n, sizeof *e->decode_rows);
+    for (int i = 0; i < 2; i++)
+        e->begun[i].choices = jrl_xcalloc(n, sizeof *e->begun[i].choices);
+    return jrl_decoder_new(&e->decoder, e->model, e->workspace, &rule, e->limits.max_seqs, err);
+}
+
 static void expect_steps(struct jrl_engine *e)
 {
     const struct jrl_engine_plan plan = { .config = &e->model->config, .dtype = e->model->dtype, .dev = e->model->dev, .limits = e->limits,
@@ -79,6 +93,8 @@ int jrl_engine_new(struct jrl_engine **out, const struct jrl_model *model, const
         rc = make_sums(e, err);
     e->workspace = jrl_workspace_new();
     expect_steps(e);
+    if (rc == JRL_OK)
+        rc = make_decoder(e, err);
     e->spans = jrl_xcalloc(n, sizeof *e->spans);
     e->fed = jrl_xcalloc(n, sizeof *e->fed);
     e->fed_group = jrl_xcalloc(n, sizeof *e->fed_group);
@@ -111,6 +127,7 @@ void jrl_engine_free(struct jrl_engine *e)
 {
     if (!e)
         return;
+    jrl_decoder_free(e->decoder); /* nothing is under way after that */
     while (e->head) {
         struct jrl_sequence_group *next = e->head->next;
 
@@ -127,6 +144,10 @@ void jrl_engine_free(struct jrl_engine *e)
     if (!jrl_device_is_host(e->model->dev))
         free(e->row_sums);
     jrl_device_free(e->model->dev, e->sums);
+    jrl_device_free(e->model->dev, e->choice_lists);
+    for (int i = 0; i < 2; i++)
+        free(e->begun[i].choices);
+    free(e->decode_rows);
     free(e->choices);
     free(e->choice_rows);
     free(e->draws);
@@ -184,6 +205,12 @@ static void start_samples(struct jrl_engine *e, struct jrl_sequence_group *g)
     jrl_sequence_release(e, &g->prompt);
 }
 
+/* What the next token of the sample is drawn with. */
+static struct jrl_draw draw_of(const struct jrl_sequence_group *g, const struct jrl_sequence *s)
+{
+    return (struct jrl_draw){ g->uid, g->draw, (uint32_t)(g->first_sample + s->sample), (uint32_t)(s->n_tokens + s->n_promised - g->n_prompt) };
+}
+
 static void add_choice(struct jrl_engine *e, struct jrl_sequence_group *g, struct jrl_sequence *s, int64_t row)
 {
     if (e->n_choices == e->cap_choices) {
@@ -196,7 +223,7 @@ static void add_choice(struct jrl_engine *e, struct jrl_sequence_group *g, struc
     }
     e->choices[e->n_choices] = (struct jrl_choice){ .group = g, .sample = s };
     e->choice_rows[e->n_choices] = row;
-    e->draws[e->n_choices++] = (struct jrl_draw){ g->uid, g->draw, (uint32_t)(g->first_sample + s->sample), (uint32_t)(s->n_tokens - g->n_prompt) };
+    e->draws[e->n_choices++] = draw_of(g, s);
 }
 
 /* What the fed rows lead to: a row of a prompt gives the first token of all its samples. */
@@ -231,13 +258,42 @@ static int sum_logits(struct jrl_engine *e, const float *logits, struct jrl_erro
     return jrl_device_download(dev, e->row_sums, e->sums, (size_t)e->n_logits * sizeof *e->row_sums, err);
 }
 
+/* The lists of *C, which are the program's, with their twins on the device around choosing. */
+static int choose_on_device(struct jrl_engine *e, struct jrl_choose c, struct jrl_error *err)
+{
+    struct jrl_device *dev = e->model->dev;
+    const size_t n = (size_t)c.n, bytes = n * (sizeof *c.draws + sizeof *c.rows + sizeof *c.tokens + sizeof *c.logprobs);
+    struct jrl_draw *draws;
+    int64_t *rows;
+    int rc = JRL_OK;
+
+    if (e->choice_lists_bytes < bytes) {
+        jrl_device_free(dev, e->choice_lists);
+        e->choice_lists_bytes = 0;
+        if ((rc = jrl_device_alloc(dev, &e->choice_lists, bytes + bytes / 4, "choices", err)) < 0)
+            return rc;
+        e->choice_lists_bytes = bytes + bytes / 4;
+    }
+    draws = e->choice_lists;
+    rows = (int64_t *)(draws + n);
+    if ((rc = jrl_device_upload(dev, draws, c.draws, n * sizeof *draws, err)) < 0 || (rc = jrl_device_upload(dev, rows, c.rows, n * sizeof *rows, err)) < 0)
+        return rc;
+    c.draws = draws;
+    c.rows = rows;
+    c.tokens = (uint32_t *)(rows + n);
+    c.logprobs = (float *)(c.tokens + n);
+    if ((rc = jrl_choose_tokens(dev, &c, err)) < 0 || (rc = jrl_device_download(dev, e->tokens, c.tokens, n * sizeof *c.tokens, err)) < 0)
+        return rc;
+    return jrl_device_download(dev, e->logprobs, c.logprobs, n * sizeof *c.logprobs, err);
+}
+
 static int choose(struct jrl_engine *e, const float *logits, struct jrl_error *err)
 {
     const struct jrl_choose c = { .rule = jrl_sampling_rule(&e->sampling), .logits = logits, .vocab = e->model->config.vocab, .row_sums = e->sums,
                                   .block_sums = block_sums(e), .n = e->n_choices, .rows = e->choice_rows, .draws = e->draws,
                                   .tokens = e->tokens, .logprobs = e->logprobs };
 
-    return jrl_choose_tokens(e->model->dev, &c, err);
+    return jrl_device_is_host(e->model->dev) ? jrl_choose_tokens(e->model->dev, &c, err) : choose_on_device(e, c, err);
 }
 
 static bool is_stop(const struct jrl_sampling *s, uint32_t token)
@@ -248,23 +304,15 @@ static bool is_stop(const struct jrl_sampling *s, uint32_t token)
     return false;
 }
 
-/* Append the chosen token; a finished sample gives its pages back and becomes a response. */
-static void apply_choice(struct jrl_engine *e, int64_t i)
+/* A finished sample gives its pages back and becomes a response. */
+static void finish_sample(struct jrl_engine *e, struct jrl_sequence_group *g, struct jrl_sequence *s, bool stop)
 {
-    struct jrl_sequence *s = e->choices[i].sample;
-    struct jrl_sequence_group *g = e->choices[i].group;
-    int64_t n_prompt = g->n_prompt, n;
-    bool stop = is_stop(&e->sampling, e->tokens[i]);
+    const int64_t n = s->n_tokens - g->n_prompt;
 
-    jrl_sequence_append(s, n_prompt, e->tokens[i], e->logprobs[i], e->row_sums[e->choice_rows[i]].entropy, e->sampling.entropies);
-    e->stats.tokens++;
-    n = s->n_tokens - n_prompt;
-    if (!stop && n < e->sampling.max_tokens)
-        return;
     s->state = JRL_SEQ_DONE;
     jrl_sequence_drop_pages(e, s);
     g->responses[s->sample] = (struct jrl_response){
-        .tokens = s->tokens + n_prompt, .logprobs = s->logprobs, .entropies = s->entropies, .entropy_sum = s->entropy_sum,
+        .tokens = s->tokens + g->n_prompt, .logprobs = s->logprobs, .entropies = s->entropies, .entropy_sum = s->entropy_sum,
         .n = n, .finish = stop ? JRL_FINISH_STOP : JRL_FINISH_LENGTH,
     };
     g->n_done++;
@@ -272,45 +320,149 @@ static void apply_choice(struct jrl_engine *e, int64_t i)
     e->stats.longest = n > e->stats.longest ? n : e->stats.longest;
 }
 
-static int check_finite(const struct jrl_engine *e, struct jrl_error *err)
+/* Append the chosen token. False: it was the sample's last. */
+static bool apply_choice(struct jrl_engine *e, const struct jrl_choice *choice, uint32_t token, float logprob, float entropy)
 {
-    for (int64_t row = 0; row < e->n_logits; row++)
-        if (!isfinite(e->row_sums[row].lse))
-            return jrl_fail(err, JRL_ERR_INPUT, "the logits after %lld tokens of the sequence with uid %llu are not finite: the policy's"
-                            " weights are damaged or too large", (long long)e->fed[e->logits_span[row]]->n_tokens,
-                            (unsigned long long)e->fed_group[e->logits_span[row]]->uid);
-    return JRL_OK;
+    struct jrl_sequence *s = choice->sample;
+    const bool stop = is_stop(&e->sampling, token);
+
+    jrl_sequence_append(s, choice->group->n_prompt, token, logprob, entropy, e->sampling.entropies);
+    e->stats.tokens++;
+    if (!stop && s->n_tokens - choice->group->n_prompt < e->sampling.max_tokens)
+        return true;
+    finish_sample(e, choice->group, s, stop);
+    return false;
 }
 
-int jrl_engine_step(struct jrl_engine *e, struct jrl_error *err)
+static int check_finite(const struct jrl_sequence_group *g, const struct jrl_sequence *s, const struct jrl_row_sums *sums, struct jrl_error *err)
+{
+    if (isfinite(sums->lse))
+        return JRL_OK;
+    return jrl_fail(err, JRL_ERR_INPUT, "the logits after %lld tokens of the sequence with uid %llu are not finite: the policy's"
+                    " weights are damaged or too large", (long long)s->n_tokens, (unsigned long long)g->uid);
+}
+
+/* ---- steps of the decoder: the tokens of one come while the next is computed ---- */
+
+/* Whether the plan is one token of each of some responses. */
+static bool can_decode(const struct jrl_engine *e)
+{
+    bool can = e->decoder && e->n_spans > 0 && e->n_logits == e->n_spans && e->n_rows == e->n_spans;
+
+    for (int64_t i = 0; i < e->n_spans && can; i++)
+        can = e->fed[i]->sample >= 0;
+    return can;
+}
+
+static int begin_decode(struct jrl_engine *e, struct jrl_error *err)
+{
+    struct jrl_begun *now = &e->begun[0];
+    const struct jrl_begun before = e->begun[0];
+
+    e->begun[0] = e->begun[1];
+    e->begun[1] = before;
+    now->n = e->n_spans;
+    for (int64_t i = 0; i < e->n_spans; i++) {
+        struct jrl_sequence *s = e->fed[i];
+
+        now->choices[i] = (struct jrl_choice){ e->fed_group[i], s };
+        e->decode_rows[i] = (struct jrl_decode_row){ .source = s->n_promised ? s->row : -1, .token = s->n_promised ? 0 : s->tokens[s->n_cached],
+                                                     .position = s->n_cached, .pages = s->pages, .draw = draw_of(e->fed_group[i], s) };
+        s->n_cached++;
+        s->n_promised++;
+        s->row = i;
+    }
+    return jrl_decoder_begin(e->decoder, e->decode_rows, e->n_spans, err);
+}
+
+/* The tokens of the oldest step under way, STEP. A sample that they end has a row in the step after it, if that is under way too: LATER. */
+static int end_decode(struct jrl_engine *e, const struct jrl_begun *step, struct jrl_begun *later, struct jrl_error *err)
+{
+    struct jrl_decoded got;
+    int rc = jrl_decoder_end(e->decoder, &got, err);
+
+    for (int64_t i = 0; i < step->n && rc == JRL_OK; i++) {
+        const struct jrl_choice *c = &step->choices[i];
+
+        if (!c->sample)
+            continue;
+        rc = check_finite(c->group, c->sample, &got.sums[i], err);
+        c->sample->n_promised--;
+        if (rc < 0 || apply_choice(e, c, got.tokens[i], got.logprobs[i], got.sums[i].entropy))
+            continue;
+        if (c->sample->n_promised > 0 && later)
+            later->choices[c->sample->row].sample = NULL;
+        c->sample->n_promised = 0;
+    }
+    return rc;
+}
+
+/* Begins the planned step, then takes the tokens of the one before. */
+static int decode_step(struct jrl_engine *e, struct jrl_error *err)
+{
+    const double start = jrl_clock();
+    const bool before = e->under_way;
+    int rc = begin_decode(e, err);
+
+    e->under_way = rc == JRL_OK;
+    if (rc == JRL_OK && before)
+        rc = end_decode(e, &e->begun[1], &e->begun[0], err);
+    jrl_trace_part(e->trace, "decode", start, "rows", e->n_rows);
+    e->stats.steps++;
+    e->stats.decode_s += jrl_clock() - start;
+    return rc;
+}
+
+/* ---- steps of any kind ---- */
+
+static int check_rows(const struct jrl_engine *e, struct jrl_error *err)
+{
+    int rc = JRL_OK;
+
+    for (int64_t row = 0; row < e->n_logits && rc == JRL_OK; row++)
+        rc = check_finite(e->fed_group[e->logits_span[row]], e->fed[e->logits_span[row]], &e->row_sums[row], err);
+    return rc;
+}
+
+static int plain_step(struct jrl_engine *e, struct jrl_error *err)
 {
     double start = jrl_clock(), chosen;
     float *logits = NULL;
     int rc;
 
-    jrl_schedule(e);
-    if (e->pages.failure.status < 0)
-        return jrl_fail(err, e->pages.failure.status, "%s", e->pages.failure.text);
-    if (e->n_spans == 0)
-        return JRL_EOF;
     rc = jrl_model_forward(e->model, e->workspace, e->spans, e->n_spans, e->logits_rows, e->n_logits, &logits, err);
     chosen = jrl_clock();
     jrl_trace_part(e->trace, e->prefilling ? "prefill" : "decode", start, "rows", e->n_rows);
-    if (rc < 0)
-        return rc;
-    rc = sum_logits(e, logits, err);
-    if (rc < 0 || (rc = check_finite(e, err)) < 0)
+    if (rc < 0 || (rc = sum_logits(e, logits, err)) < 0 || (rc = check_rows(e, err)) < 0)
         return rc;
     list_choices(e);
     if ((rc = choose(e, logits, err)) < 0)
         return rc;
     for (int64_t i = 0; i < e->n_choices; i++)
-        apply_choice(e, i);
+        (void)apply_choice(e, &e->choices[i], e->tokens[i], e->logprobs[i], e->row_sums[e->choice_rows[i]].entropy);
     jrl_trace_part(e->trace, "choose", chosen, "tokens", e->n_choices);
     e->stats.steps++;
     e->stats.choose_s += jrl_clock() - chosen;
     *(e->prefilling ? &e->stats.prefill_s : &e->stats.decode_s) += jrl_clock() - start;
     return JRL_OK;
+}
+
+int jrl_engine_step(struct jrl_engine *e, struct jrl_error *err)
+{
+    int ended = JRL_EOF;
+
+    jrl_schedule(e);
+    if (e->under_way && !can_decode(e)) { /* the plan may need tokens that have not come, or places that they make free */
+        e->under_way = false;
+        if ((ended = end_decode(e, &e->begun[0], NULL, err)) < 0)
+            return ended;
+        jrl_schedule(e);
+    }
+    if (e->pages.failure.status < 0)
+        return jrl_fail(err, e->pages.failure.status, "%s", e->pages.failure.text);
+    if (e->n_spans == 0)
+        return ended;
+    return can_decode(e) ? decode_step(e, err) : plain_step(e, err);
 }
 
 const struct jrl_response *jrl_engine_finished(struct jrl_engine *e, void **tag, int64_t *n_samples)

@@ -45,7 +45,7 @@ struct jrl_engine_limits { int64_t max_seqs, prefill_tokens, cache_bytes, max_pr
 int jrl_engine_new(struct jrl_engine **out, const struct jrl_model *model, const struct jrl_sampling *sampling,
                    const struct jrl_engine_limits *limits, struct jrl_error *err) JRL_MUST_CHECK;
 void jrl_engine_free(struct jrl_engine *e); /* accepts NULL */
-/* Steps leave their parts in TRACE (borrowed, may be NULL): prefill or decode, choose. */
+/* Steps leave their parts in TRACE (borrowed, may be NULL): prefill or decode, choose; decode alone where a step is one launch. */
 void jrl_engine_trace(struct jrl_engine *e, struct jrl_trace *trace);
 
 /* Queue a prompt (copied) to be answered n_samples times, starting at sample number first_sample. uid and draw key the
@@ -54,7 +54,7 @@ void jrl_engine_trace(struct jrl_engine *e, struct jrl_trace *trace);
 int jrl_engine_add(struct jrl_engine *e, uint64_t uid, uint64_t draw, const uint32_t *prompt, int64_t n_prompt,
                    int64_t first_sample, int64_t n_samples, void *tag, struct jrl_error *err) JRL_MUST_CHECK;
 
-/* One step: prefill some, decode one token of every running sequence. JRL_EOF when every group is finished;
+/* One step: prefill some, decode one token of every running sequence; on a GPU these may come with the next step. JRL_EOF when every group is finished;
  * JRL_ERR_INPUT when the policy's logits are not finite. */
 int jrl_engine_step(struct jrl_engine *e, struct jrl_error *err) JRL_MUST_CHECK;
 

@@ -29,7 +29,9 @@ static void add_choosing(struct jrl_memory_plan *plan, const struct jrl_engine_p
     const int64_t row_bytes = (int64_t)sizeof(struct jrl_row_sums) + jrl_logits_blocks(p->config->vocab) * (int64_t)sizeof(struct jrl_block_sums);
     const int64_t n_rows = 2 * p->limits.max_seqs;
 
-    jrl_plan_add(plan, "choice of tokens", row_bytes, n_rows, jrl_choose_memory(p->dev, p->config->vocab, n_rows));
+    const int64_t decoder = jrl_device_can_record(p->dev) ? jrl_decoder_bytes(p->config, p->limits.max_seqs) : 0;
+
+    jrl_plan_add(plan, "choice of tokens", row_bytes, n_rows, jrl_choose_memory(p->dev, p->config->vocab, n_rows) + decoder);
 }
 
 void jrl_engine_plan(struct jrl_memory_plan *plan, struct jrl_engine_plan *p, int64_t memory)

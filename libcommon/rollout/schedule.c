@@ -140,7 +140,7 @@ static struct occupancy count_places(const struct jrl_engine *e)
  * sequence may always start. */
 static bool fits(const struct jrl_engine *e, const struct jrl_sequence *s, int64_t active)
 {
-    int64_t need = jrl_pages_for(s->n_tokens + 1) - s->n_pages + 1;
+    int64_t need = jrl_pages_for(s->n_tokens + s->n_promised + 1) - s->n_pages + 1;
 
     return active == 0 || e->pages.n_pages - e->pages.n_used >= need + active;
 }
@@ -175,15 +175,15 @@ static void admit(struct jrl_engine *e)
 /* Put the next tokens of one running sequence into the plan: one token of a response, a chunk of what is longer. */
 static void plan_sequence(struct jrl_engine *e, struct jrl_sequence_group *g, struct jrl_sequence *s, int64_t *prefill_left)
 {
-    int64_t pending = s->n_tokens - s->n_cached, n = 1;
+    int64_t pending = s->n_tokens + s->n_promised - s->n_cached, n = 1;
 
-    if (s->state != JRL_SEQ_RUNNING)
-        return;
+    if (s->state != JRL_SEQ_RUNNING || (s->sample >= 0 && s->n_tokens + s->n_promised - g->n_prompt == e->sampling.max_tokens))
+        return; /* its last token is under way */
     if (pending > 1) {
         if (*prefill_left == 0)
             return;
         share_prefix(e, s);
-        pending = s->n_tokens - s->n_cached;
+        pending = s->n_tokens + s->n_promised - s->n_cached;
         n = pending < *prefill_left ? pending : *prefill_left;
     }
     if (!make_room(e, g, s, n)) {

@@ -4,6 +4,7 @@
 #define JRL_ROLLOUT_SEQUENCE_H
 
 #include "kernels/logprob.h"
+#include "model/decode.h"
 #include "rollout/engine.h"
 #include "rollout/pages.h"
 
@@ -16,6 +17,8 @@ struct jrl_sequence {
     enum jrl_sequence_state state;
     uint32_t *tokens;
     int64_t n_tokens, n_cached;
+    int64_t n_promised;    /* tokens behind the last that steps under way will give */
+    int64_t row;           /* in the step that was begun last, when there are some */
     uint8_t **pages;       /* room for a sequence of full length */
     int64_t n_pages;
     float *logprobs, *entropies;
@@ -34,10 +37,16 @@ struct jrl_sequence_group {
     void *tag;
 };
 
-/* Whose token is chosen. */
+/* Whose token is chosen; sample NULL: nobody's any more. */
 struct jrl_choice {
     struct jrl_sequence_group *group;
     struct jrl_sequence *sample;
+};
+
+/* A step of the decoder that was begun: its rows. */
+struct jrl_begun {
+    struct jrl_choice *choices;
+    int64_t n;
 };
 
 struct jrl_engine {
@@ -64,6 +73,13 @@ struct jrl_engine {
     struct jrl_draw *draws;
     uint32_t *tokens;
     float *logprobs;
+    void *choice_lists;             /* of the device, where its memory is its own: what choosing reads and writes */
+    size_t choice_lists_bytes;
+    /* steps of one token each, where the device can record them: at most one of them has not been waited for when a step ends */
+    struct jrl_decoder *decoder;    /* or NULL */
+    struct jrl_decode_row *decode_rows;
+    struct jrl_begun begun[2];      /* the last, and the one before */
+    bool under_way;                 /* the last one's tokens have not come */
     struct jrl_engine_stats stats;
     struct jrl_trace *trace;
 };

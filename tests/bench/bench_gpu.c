@@ -2,6 +2,7 @@
  * product, measured in the same run. Prints a table in Markdown for performance.md.
  * Usage: bench_gpu [--device NAME] [--shape LIST] [--quick] [decode] [prefill] [update] [start] [step]; all rows without a name.
  * --quick: small numbers, for a look or an emulated GPU. Without a GPU it says so and ends with 0. The weights are random.
+ * JRL_DISABLE=graphs times steps of decoding that are asked for kernel by kernel.
  *
  * decode   one step of N sequences with 2.5k positions each: bytes are the weights of layers and head and the keys and values
  * prefill  a prompt in one pass: 2 FLOPs a weight of the layers and token, and attention's
@@ -28,6 +29,7 @@
 #define DEFAULT_SHAPE "deepseek-r1-distill-qwen-1.5b"
 #define PROMPT_TOKENS 200
 #define MOST_REPETITIONS 50
+#define STEPS_TOGETHER 4 /* of decoding, so that each is asked for while the one before is computed */
 
 /* What is measured: as published, and small. */
 struct sizes {
@@ -181,7 +183,13 @@ static int decode_once(void *ctx, struct jrl_error *err)
 {
     struct decode *d = ctx;
 
-    return gpu_cache_decode(&d->cache, d->n_positions, d->n, err);
+    return gpu_cache_decode(&d->cache, d->n_positions, d->n, STEPS_TOGETHER, err);
+}
+
+/* Of one step. */
+static double decode_step_seconds(const struct bench *b, int repetitions, struct decode *d)
+{
+    return seconds_of(b, repetitions, decode_once, d) / STEPS_TOGETHER;
 }
 
 /* Bytes that a step must read: weights once, keys and values of all positions. */
@@ -228,7 +236,7 @@ static void measure_decode(struct bench *b)
             continue;
         for (int64_t j = 0; j < n; j++)
             d.n_positions[j] = b->sizes.context;
-        row_bytes(b, work, seconds_of(b, b->sizes.repetitions, decode_once, &d), step_bytes(b, &d), (double)n);
+        row_bytes(b, work, decode_step_seconds(b, b->sizes.repetitions / 2, &d), step_bytes(b, &d), (double)n);
         close_decode(&d);
     }
 }
@@ -403,7 +411,7 @@ static double seconds_at(struct bench *b, struct decode *d, int64_t n, int64_t a
     d->n = n;
     for (int64_t i = 0; i < n; i++)
         d->n_positions[i] = PROMPT_TOKENS + at + 1;
-    return seconds_of(b, b->sizes.repetitions / 2, decode_once, d);
+    return decode_step_seconds(b, b->sizes.repetitions / 4 + 1, d);
 }
 
 /* Decoding of all, the time of a step taken as a straight line between points. */
@@ -541,6 +549,8 @@ int main(int argc, char **argv)
     b.sizes = o.quick ? small : whole;
     must(jrl_device_open(&b.dev, o.device, 0, &error));
     note = jrl_device_note(b.dev, &warn);
+    if (!note && jrl_device_is_host(b.dev))
+        note = "that is no GPU";
     if (note)
         printf("bench-gpu: skipped: %s\n", note);
     else

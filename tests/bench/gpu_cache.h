@@ -7,22 +7,18 @@
 
 #include "base/memory.h"
 #include "base/random.h"
-#include "kernels/choose.h"
 #include "kernels/vmath.h"
-#include "model/model.h"
+#include "model/decode.h"
 
 /* Every sequence has pages of its own; all pages hold the same made-up numbers. */
 struct gpu_cache {
     const struct jrl_model *model;
     struct jrl_workspace *ws;
+    struct jrl_decoder *decoder;
     uint8_t *memory, **pages;
-    int64_t n_pages, n_seqs;
-    struct jrl_span *spans;
-    struct jrl_draw *draws;
-    int64_t *rows;
-    uint32_t *tokens;
-    float *logprobs;
-    void *sums;
+    int64_t n_pages;
+    struct jrl_decode_row *rows;
+    bool under_way;
 };
 
 static inline int64_t gpu_cache_pages(int64_t n_positions)
@@ -58,63 +54,63 @@ static inline int gpu_cache_fill(struct gpu_cache *c, struct jrl_error *err)
 /* Room for N_PAGES pages in all and steps of up to N_SEQS sequences. */
 static inline int gpu_cache_open(struct gpu_cache *c, const struct jrl_model *model, int64_t n_pages, int64_t n_seqs, struct jrl_error *err)
 {
-    const size_t row_bytes = sizeof(struct jrl_row_sums) + (size_t)jrl_logits_blocks(model->config.vocab) * sizeof(struct jrl_block_sums);
+    const struct jrl_choice_rule rule = { .inv_temperature = 1, .top_p = 1, .seed = 1 };
     void *memory;
     int rc;
 
-    *c = (struct gpu_cache){ .model = model, .ws = jrl_workspace_new(), .n_pages = n_pages, .n_seqs = n_seqs };
+    *c = (struct gpu_cache){ .model = model, .ws = jrl_workspace_new(), .n_pages = n_pages };
     c->pages = jrl_xcalloc((size_t)n_pages, sizeof *c->pages);
-    c->spans = jrl_xcalloc((size_t)n_seqs, sizeof *c->spans);
-    c->draws = jrl_xcalloc((size_t)n_seqs, sizeof *c->draws);
     c->rows = jrl_xcalloc((size_t)n_seqs, sizeof *c->rows);
-    c->tokens = jrl_xcalloc((size_t)n_seqs, sizeof *c->tokens);
-    c->logprobs = jrl_xcalloc((size_t)n_seqs, sizeof *c->logprobs);
     if ((rc = jrl_device_alloc(model->dev, &memory, (size_t)(n_pages * jrl_model_page_bytes(model)), "the benchmark's cache", err)) < 0)
         return rc;
     c->memory = memory;
     for (int64_t i = 0; i < n_pages; i++)
         c->pages[i] = c->memory + i * jrl_model_page_bytes(model);
-    if ((rc = jrl_device_alloc(model->dev, &c->sums, (size_t)n_seqs * row_bytes, "sums of logits", err)) < 0)
+    if ((rc = jrl_decoder_new(&c->decoder, model, c->ws, &rule, n_seqs, err)) < 0)
         return rc;
     return gpu_cache_fill(c, err);
 }
 
 static inline void gpu_cache_close(struct gpu_cache *c)
 {
-    jrl_device_free(c->model->dev, c->sums);
+    jrl_decoder_free(c->decoder);
     jrl_device_free(c->model->dev, c->memory);
     jrl_workspace_free(c->ws);
     free(c->pages);
-    free(c->spans);
-    free(c->draws);
     free(c->rows);
-    free(c->tokens);
-    free(c->logprobs);
 }
 
-/* One step of decoding: the token at position n_positions[i] - 1 of each of N sequences goes in, the next one is drawn. Their pages
- * together are at most the cache's. */
-static inline int gpu_cache_decode(struct gpu_cache *c, const int64_t *n_positions, int64_t n, struct jrl_error *err)
+/* The tokens of the last step, as an engine takes them. */
+static inline int gpu_cache_end(struct gpu_cache *c, struct jrl_error *err)
 {
-    const int64_t vocab = c->model->config.vocab;
-    struct jrl_block_sums *blocks = (struct jrl_block_sums *)((struct jrl_row_sums *)c->sums + c->n_seqs);
-    struct jrl_choose choose = { .rule = { .inv_temperature = 1, .top_p = 1, .seed = 1 }, .vocab = vocab, .row_sums = c->sums, .block_sums = blocks,
-                                 .n = n, .rows = c->rows, .draws = c->draws, .tokens = c->tokens, .logprobs = c->logprobs };
-    float *logits;
-    int64_t page = 0;
-    int rc;
+    struct jrl_decoded got;
 
-    for (int64_t i = 0; i < n; i++) {
-        c->spans[i] = (struct jrl_span){ &c->tokens[i], 1, n_positions[i] - 1, c->pages + page };
-        c->draws[i] = (struct jrl_draw){ (uint64_t)i, 0, 0, (uint32_t)n_positions[i] };
-        c->rows[i] = i;
-        page += gpu_cache_pages(n_positions[i]);
+    c->under_way = false;
+    return jrl_decoder_end(c->decoder, &got, err);
+}
+
+/* STEPS steps of decoding, each asked for before the tokens of the one before are looked at: the token at position n_positions[i] - 1
+ * of each of N sequences goes in, the next one is drawn, and goes in at the same position. Their pages together are at most the cache's. */
+static inline int gpu_cache_decode(struct gpu_cache *c, const int64_t *n_positions, int64_t n, int steps, struct jrl_error *err)
+{
+    int rc = JRL_OK;
+
+    for (int step = 0; step < steps && rc == JRL_OK; step++) {
+        const bool before = c->under_way;
+        int64_t page = 0;
+
+        for (int64_t i = 0; i < n; i++) {
+            c->rows[i] = (struct jrl_decode_row){ .source = before ? i : -1, .position = n_positions[i] - 1, .pages = c->pages + page,
+                                                  .draw = { (uint64_t)i, 0, 0, (uint32_t)step } };
+            page += gpu_cache_pages(n_positions[i]);
+        }
+        if ((rc = jrl_decoder_begin(c->decoder, c->rows, n, err)) < 0)
+            break;
+        if (before)
+            rc = gpu_cache_end(c, err);
+        c->under_way = true;
     }
-    if ((rc = jrl_model_forward(c->model, c->ws, c->spans, n, c->rows, n, &logits, err)) < 0 ||
-        (rc = jrl_logits_sums(c->model->dev, c->sums, blocks, logits, vocab, 1, n, vocab, err)) < 0)
-        return rc;
-    choose.logits = logits;
-    return jrl_choose_tokens(c->model->dev, &choose, err);
+    return rc < 0 ? rc : gpu_cache_end(c, err);
 }
 
 /* A prompt of N tokens in the first pages, and the logits behind its last. */

@@ -101,38 +101,42 @@ static void check_choices(struct fixture *f, int64_t vocab, const struct jrl_cho
     struct both blocks = new_both(f, (size_t)(ROWS * n_blocks) * sizeof(struct jrl_block_sums));
     struct jrl_choose p = { .rule = *rule, .logits = (float *)logits.host, .vocab = vocab, .row_sums = (struct jrl_row_sums *)rows.host,
                             .block_sums = (struct jrl_block_sums *)blocks.host, .n = CHOICES };
-    struct jrl_draw draws[CHOICES];
-    uint32_t want[CHOICES], got[CHOICES];
-    float want_logprobs[CHOICES], got_logprobs[CHOICES];
-    int64_t from[CHOICES];
+    struct both draws = new_both(f, CHOICES * sizeof(struct jrl_draw)), from = new_both(f, CHOICES * 8), tokens = new_both(f, CHOICES * 4);
+    struct both logprobs = new_both(f, CHOICES * 4);
 
     for (int i = 0; i < 5 && i < vocab; i++) /* equal logits: ties are broken by id */
         ((float *)logits.host)[vocab - 1 - i] = ((float *)logits.host)[0];
     upload_all(&logits);
     for (int i = 0; i < CHOICES; i++) {
-        draws[i] = (struct jrl_draw){ 7 + (uint64_t)i / 3, (uint64_t)i / 2, (uint32_t)i, 2 };
-        from[i] = i % ROWS;
+        ((struct jrl_draw *)draws.host)[i] = (struct jrl_draw){ 7 + (uint64_t)i / 3, (uint64_t)i / 2, (uint32_t)i, 2 };
+        ((int64_t *)from.host)[i] = i % ROWS;
     }
-    p.rows = from;
-    p.draws = draws;
-    p.tokens = want;
-    p.logprobs = want_logprobs;
+    upload_all(&draws);
+    upload_all(&from);
+    p.rows = (int64_t *)from.host;
+    p.draws = (struct jrl_draw *)draws.host;
+    p.tokens = (uint32_t *)tokens.host;
+    p.logprobs = (float *)logprobs.host;
     MUST(jrl_logits_sums(f->cpu, (struct jrl_row_sums *)rows.host, (struct jrl_block_sums *)blocks.host, p.logits, vocab, rule->inv_temperature, ROWS, vocab, err));
     MUST(jrl_choose_tokens(f->cpu, &p, err));
     MUST(jrl_logits_sums(f->gpu, rows.gpu, blocks.gpu, logits.gpu, vocab, rule->inv_temperature, ROWS, vocab, err));
-    p.logits = logits.gpu;
-    p.row_sums = rows.gpu;
-    p.block_sums = blocks.gpu;
-    p.tokens = got;
-    p.logprobs = got_logprobs;
+    p = (struct jrl_choose){ .rule = *rule, .logits = logits.gpu, .vocab = vocab, .row_sums = rows.gpu, .block_sums = blocks.gpu, .n = CHOICES, .rows = from.gpu,
+                             .draws = draws.gpu, .tokens = tokens.gpu, .logprobs = logprobs.gpu };
     MUST(jrl_choose_tokens(f->gpu, &p, err));
+    uint32_t *got = (uint32_t *)downloaded(&tokens);
     for (int i = 0; i < CHOICES; i++)
-        if (want[i] != got[i])
-            fail_msg("choose_tokens: vocabulary %d, top_k %d, top_p %g, choice %d: token %u, wanted %u", (int)vocab, (int)rule->top_k, rule->top_p, i, got[i], want[i]);
-    expect_same_bits("choose_tokens, logprobs", got_logprobs, want_logprobs, CHOICES);
+        if (((uint32_t *)tokens.host)[i] != got[i])
+            fail_msg("choose_tokens: vocabulary %d, top_k %d, top_p %g, choice %d: token %u, wanted %u", (int)vocab, (int)rule->top_k, rule->top_p, i, got[i],
+                     ((uint32_t *)tokens.host)[i]);
+    free(got);
+    expect_equal("choose_tokens, logprobs", &logprobs, JRL_F32, CHOICES, SAME_BITS);
     free_both(&logits);
     free_both(&rows);
     free_both(&blocks);
+    free_both(&draws);
+    free_both(&from);
+    free_both(&tokens);
+    free_both(&logprobs);
 }
 
 void case_choose_tokens(struct fixture *f)

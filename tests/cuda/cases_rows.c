@@ -60,6 +60,30 @@ void case_gather_rows(struct fixture *f)
     }
 }
 
+void case_feed_tokens(struct fixture *f)
+{
+    enum { N = 300 };
+    struct both ids = new_both(f, N * 4), tokens = new_both(f, N * 4), chosen = new_both(f, N * 4), sources = new_both(f, N * 8);
+
+    for (int64_t i = 0; i < N; i++) {
+        ((uint32_t *)tokens.host)[i] = (uint32_t)(1000 + i);
+        ((uint32_t *)chosen.host)[i] = (uint32_t)(5000 + i);
+        ((int64_t *)sources.host)[i] = i % 3 ? -1 : (i * 7) % N;
+    }
+    upload_all(&tokens);
+    upload_all(&chosen);
+    upload_all(&sources);
+    MUST(jrl_feed_tokens(f->cpu, (uint32_t *)ids.host, (uint32_t *)tokens.host, (int64_t *)sources.host, (uint32_t *)chosen.host, N, err));
+    MUST(jrl_feed_tokens(f->gpu, ids.gpu, tokens.gpu, sources.gpu, chosen.gpu, N, err));
+    uint8_t *got = downloaded(&ids);
+    assert_memory_equal(got, ids.host, N * 4);
+    free(got);
+    free_both(&ids);
+    free_both(&tokens);
+    free_both(&chosen);
+    free_both(&sources);
+}
+
 void case_embedding(struct fixture *f)
 {
     const uint32_t ids[] = { 4, UINT32_MAX, 0, 4, 9 };

@@ -128,6 +128,45 @@ static void attend_rows(struct fixture *f, enum jrl_dtype dtype, int64_t dim, st
 
 /* A whole sequence at once, in two pieces, and its last rows one by one, as decoding takes them: the same bits, at and around the
  * ends of pages and of the parts of 256 positions. */
+/* One row of one sequence and a row of nobody, recorded at the first of these positions and launched again at the others. */
+static void attend_recorded(struct fixture *f, enum jrl_dtype dtype, int64_t dim, struct both *qkv, struct both *tables, uint8_t **pages, const int64_t *positions, int n, uint8_t *out)
+{
+    const int64_t q_bytes = HEADS * dim * jrl_dtype_bytes(dtype), width = (HEADS + 2 * KV_HEADS) * dim;
+    struct both x = new_both(f, (size_t)(2 * width * 4)), q = new_both(f, (size_t)(2 * q_bytes)), o = new_both(f, (size_t)(2 * q_bytes));
+    struct jrl_recording *recording = NULL;
+    struct jrl_error stale;
+    uint8_t *got;
+
+    for (int i = 0; i < n; i++) {
+        const struct jrl_attention_rows rows = { 0, 1, positions[i], pages };
+        struct jrl_attention p = { .dtype = dtype, .n_heads = HEADS, .n_kv_heads = KV_HEADS, .head_dim = dim, .n_rows = 2, .n_seqs = 1, .seqs = &rows,
+                                   .rope_cos = tables[0].gpu, .rope_sin = tables[1].gpu, .most_positions = 768 };
+
+        MUST(jrl_attention_bind(f->gpu, &p, err));
+        MUST(jrl_device_copy(f->gpu, x.gpu, (float *)qkv->gpu + positions[i] * width, (size_t)width * 4, err));
+        for (int pass = recording ? 2 : 0; pass < 2; pass++) { /* as it is, then noted */
+            if (pass)
+                MUST(jrl_device_record_begin(f->gpu, err));
+            MUST(jrl_qkv_rope(f->gpu, &p, q.gpu, x.gpu, NULL, err));
+            MUST(jrl_attention_forward(f->gpu, &p, o.gpu, NULL, q.gpu, err));
+            if (pass)
+                MUST(jrl_device_record_end(f->gpu, &recording, err));
+        }
+        if (i)
+            MUST(jrl_device_replay(f->gpu, recording, err));
+        got = downloaded(&o);
+        memcpy(out + positions[i] * q_bytes, got, (size_t)q_bytes);
+        for (int64_t j = q_bytes; j < 2 * q_bytes; j++)
+            assert_int_equal(got[j], 0);
+        free(got);
+    }
+    free_both(&x);
+    free_both(&q);
+    free_both(&o);
+    assert_int_equal(jrl_device_replay(f->gpu, recording, &stale), JRL_EOF); /* what it would write to is gone */
+    jrl_device_recording_free(f->gpu, recording);
+}
+
 static void check_attention_rows(struct fixture *f, enum jrl_dtype dtype, int64_t dim)
 {
     const int64_t bytes = jrl_page_bytes(dtype, KV_HEADS, dim), n_pages = (POSITIONS + 31) / 32, row_bytes = HEADS * dim * jrl_dtype_bytes(dtype);
@@ -136,6 +175,7 @@ static void check_attention_rows(struct fixture *f, enum jrl_dtype dtype, int64_
     uint8_t *pages[(POSITIONS + 31) / 32], *whole = malloc((size_t)(POSITIONS * row_bytes)), *pieces = malloc((size_t)(POSITIONS * row_bytes));
     /* descending: the first position of a page clears what was behind it */
     const int64_t singles[] = { 529, 512, 511, 288, 287, 257, 256, 255 };
+    static const int64_t recorded[] = { 40, 529, 300, 255 };
 
     jrl_rope_table((float *)tables[0].host, (float *)tables[1].host, POSITIONS, dim, 10000);
     upload_all(&tables[0]);
@@ -145,6 +185,9 @@ static void check_attention_rows(struct fixture *f, enum jrl_dtype dtype, int64_
     attend_rows(f, dtype, dim, &qkv, tables, pages, 0, POSITIONS, whole);
     memcpy(pieces, whole, (size_t)(POSITIONS * row_bytes));
     attend_rows(f, dtype, dim, &qkv, tables, pages, 200, 88, pieces);
+    for (size_t i = 0; i < sizeof recorded / sizeof *recorded; i++)
+        memset(pieces + recorded[i] * row_bytes, 0, (size_t)row_bytes);
+    attend_recorded(f, dtype, dim, &qkv, tables, pages, recorded, sizeof recorded / sizeof *recorded, pieces);
     for (size_t i = 0; i < sizeof singles / sizeof *singles; i++) {
         memset(pieces + singles[i] * row_bytes, 0, (size_t)row_bytes);
         attend_rows(f, dtype, dim, &qkv, tables, pages, singles[i], 1, pieces);
@@ -166,6 +209,7 @@ static void test_attention_rows(void **state)
     fixture.gpu = fixture.tensor;
     check_attention_rows(&fixture, JRL_BF16, 64);
     check_attention_rows(&fixture, JRL_BF16, 128);
+    check_attention_rows(&fixture, JRL_F32, 32);
     unsetenv("JRL_EMULATOR_OPEN");
 }
 

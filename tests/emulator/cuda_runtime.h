@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include <functional>
 #include <type_traits>
 
 #define __global__
@@ -39,13 +40,15 @@ struct __align__(16) uint4 {
 
 enum cudaError_t {
     cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorMemoryAllocation = 2, cudaErrorInsufficientDriver = 35, cudaErrorNoDevice = 100,
-    cudaErrorInvalidDevice = 101, cudaErrorSystemDriverMismatch = 803, cudaErrorLaunchFailure = 719
+    cudaErrorInvalidDevice = 101, cudaErrorSystemDriverMismatch = 803, cudaErrorLaunchFailure = 719, cudaErrorStreamCaptureUnsupported = 900
 };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3 };
 enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount = 16, cudaDevAttrComputeCapabilityMajor = 75, cudaDevAttrComputeCapabilityMinor = 76 };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
 typedef struct emulated_stream *cudaStream_t;
 typedef struct emulated_event *cudaEvent_t;
+typedef struct emulated_graph *cudaGraph_t, *cudaGraphExec_t;
+enum cudaStreamCaptureMode { cudaStreamCaptureModeThreadLocal = 1 };
 #define cudaStreamNonBlocking 1
 #define cudaEventDisableTiming 2
 
@@ -66,6 +69,12 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned flags);
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
 cudaError_t cudaEventSynchronize(cudaEvent_t event);
 cudaError_t cudaEventDestroy(cudaEvent_t event);
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *out);
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t graph, unsigned long long flags);
+cudaError_t cudaGraphDestroy(cudaGraph_t graph);
+cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream);
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t graph);
 cudaError_t cudaGetLastError(void);
 const char *cudaGetErrorString(cudaError_t error);
 
@@ -80,8 +89,8 @@ struct place { /* of the running thread */
 extern place here;
 extern bool strict_banks; /* JRL_EMULATOR_BANKS=strict */
 
-/* Runs a grid: BODY is the kernel with its arguments. */
-cudaError_t run(const char *name, dim3 grid, dim3 block, size_t shared_bytes, void (*body)(void *), void *arguments);
+/* Puts a grid into the stream: BODY is the kernel with its arguments. */
+cudaError_t launch(const char *name, dim3 grid, dim3 block, size_t shared_bytes, std::function<void()> body);
 /* A device would not find what it points to in an argument: the program ends when some word of it is an address of the host. */
 void check_argument(const char *kernel, const void *argument, size_t n_bytes);
 void *shared_memory();
@@ -94,12 +103,6 @@ unsigned lane();
 void copy_later(void *to, const void *from, int n_bytes, int n_zeros);
 void commit_copies();
 void wait_copies(int groups_left);
-
-
-template <class F> cudaError_t launch(const char *name, dim3 grid, dim3 block, size_t shared_bytes, F body)
-{
-    return run(name, grid, block, shared_bytes, [](void *f) { (*static_cast<F *>(f))(); }, &body);
-}
 
 template <class T> T from_lane(T value, unsigned source, int line)
 {

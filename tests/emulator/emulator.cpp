@@ -5,11 +5,15 @@
  * Shared memory is NaN when a block starts; asynchronous copies arrive as late as they may, so that a missing wait is seen, or with
  * JRL_EMULATOR_COPIES=early at once, so that it is seen when they overwrite what others still read. Threads that wait for each other
  * for ever, barriers and warp operations that only some threads reach, and addresses of the host in a kernel end the program
- * with the kernel and the line. Other variables: JRL_EMULATOR_DEVICES (number of GPUs, 1), JRL_EMULATOR_CAPABILITY (90),
+ * with the kernel and the line.
+ * What a stream is asked for happens when somebody waits for it, as late as it may: results that are read too early, and memory
+ * that is sent and changed before it has left, are found. A graph holds kernels with the arguments they were recorded with.
+ * Other variables: JRL_EMULATOR_DEVICES (number of GPUs, 1), JRL_EMULATOR_CAPABILITY (90),
  * JRL_EMULATOR_MEMORY (bytes of each), JRL_EMULATOR_DRIVER=none|broken, JRL_EMULATOR_FAIL=KERNEL[:N[:late]] (its launches
  * from the N-th on, 1 by default, fail at once or, as a fault inside a kernel would, where the host next waits),
  * JRL_EMULATOR_OPEN (device memory stays open to the host, which is faster), JRL_EMULATOR_BANKS=strict (an ldmatrix that meets the
- * same banks of shared memory twice ends the program). */
+ * same banks of shared memory twice ends the program), JRL_EMULATOR_COUNTS=FILE (what the stream was asked for is written there at
+ * the end: kernels, graphs, copies up, down and inside, and waits that found something to do). */
 #include <cuda_runtime.h>
 
 #include <immintrin.h>
@@ -18,7 +22,9 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <deque>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -70,8 +76,7 @@ struct warp {
 
 static struct {
     const char *kernel;
-    void (*body)(void *);
-    void *arguments;
+    const std::function<void()> *body;
     std::vector<fibre> fibres;
     std::vector<warp> warps;
     std::vector<unsigned> order, place_in_order;
@@ -240,7 +245,7 @@ static void fibre_main()
     else
         __sanitizer_finish_switch_fiber(nullptr, nullptr, nullptr);
 #endif
-    block.body(block.arguments);
+    (*block.body)();
     fibre *me = block.current, *next;
     if (block.warps[me->number / 32].arrived)
         stop("a thread ends where other lanes of its warp wait for it", 0);
@@ -385,27 +390,16 @@ static bool fails(const std::string &kernel, long launch, bool *late)
     return launch >= first;
 }
 
-cudaError_t run(const char *name, dim3 grid, dim3 block_size, size_t shared_bytes, void (*body)(void *), void *arguments)
+/* Runs a grid. */
+static void run(const char *name, dim3 grid, dim3 block_size, size_t shared_bytes, const std::function<void()> &body)
 {
     const unsigned n = block_size.x * block_size.y * block_size.z, mode = _mm_getcsr();
     const char *banks = getenv("JRL_EMULATOR_BANKS"), *copies = getenv("JRL_EMULATOR_COPIES");
-    const std::string base = std::string(name).substr(name[0] == '(', std::string(name).find('<') - (name[0] == '('));
-    bool late = false;
 
     block.kernel = name;
-    if (n == 0 || n > 1024 || n % 32 || grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 || grid.z > 65535 || shared_bytes > 227 << 10) {
-        fprintf(stderr, "emulator: kernel %s: a grid of %u x %u x %u blocks of %u threads with %zu bytes cannot be launched\n", name, grid.x,
-                grid.y, grid.z, n, shared_bytes);
-        abort();
-    }
-    if (fails(base, ++block.launches[base], &late)) {
-        memory.last = cudaErrorLaunchFailure;
-        return late ? cudaSuccess : memory.last;
-    }
+    block.body = &body;
     block.early_copies = copies && !strcmp(copies, "early");
     strict_banks = banks && !strcmp(banks, "strict");
-    block.body = body;
-    block.arguments = arguments;
     here.block_size = block_size;
     here.grid_size = grid;
     take_fibres(n);
@@ -419,6 +413,87 @@ cudaError_t run(const char *name, dim3 grid, dim3 block_size, size_t shared_byte
                 run_block(n, shared_bytes);
             }
     _mm_setcsr(mode);
+}
+
+/* ---- the stream: what it was asked for and has not done ---- */
+
+static struct {
+    std::deque<std::function<void()>> waiting;
+    long asked, done; /* since the beginning */
+    emulated_graph *recording;
+    struct {
+        long kernels, graphs, up, down, inside, waits;
+    } counts;
+} stream;
+
+static void write_counts()
+{
+    FILE *f = fopen(getenv("JRL_EMULATOR_COUNTS"), "w");
+
+    if (!f)
+        return;
+    fprintf(f, "kernels %ld\ngraphs %ld\nup %ld\ndown %ld\ninside %ld\nwaits %ld\n", stream.counts.kernels, stream.counts.graphs, stream.counts.up,
+            stream.counts.down, stream.counts.inside, stream.counts.waits);
+    fclose(f);
+}
+
+/* Until so much has been done. */
+static void wait_until(long asked)
+{
+    if (stream.done < asked)
+        stream.counts.waits++;
+    for (; stream.done < asked; stream.done++) {
+        const std::function<void()> work = std::move(stream.waiting.front());
+
+        stream.waiting.pop_front();
+        work();
+    }
+}
+
+static void ask(std::function<void()> work)
+{
+    stream.waiting.push_back(std::move(work));
+    stream.asked++;
+}
+
+} // namespace emulator
+
+struct emulated_event {
+    long asked; /* when it was recorded */
+};
+struct emulated_graph {
+    std::vector<std::function<void()>> work;
+};
+
+namespace emulator {
+
+/* Work that a graph may hold; counted by COUNT when it goes to the stream by itself. */
+static void ask_or_record(std::function<void()> work, long *count)
+{
+    if (stream.recording) {
+        stream.recording->work.push_back(std::move(work));
+        return;
+    }
+    ++*count;
+    ask(std::move(work));
+}
+
+cudaError_t launch(const char *name, dim3 grid, dim3 block_size, size_t shared_bytes, std::function<void()> body)
+{
+    const unsigned n = block_size.x * block_size.y * block_size.z;
+    const std::string base = std::string(name).substr(name[0] == '(', std::string(name).find('<') - (name[0] == '('));
+    bool late = false;
+
+    if (n == 0 || n > 1024 || n % 32 || grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 || grid.z > 65535 || shared_bytes > 227 << 10) {
+        fprintf(stderr, "emulator: kernel %s: a grid of %u x %u x %u blocks of %u threads with %zu bytes cannot be launched\n", name, grid.x,
+                grid.y, grid.z, n, shared_bytes);
+        abort();
+    }
+    if (fails(base, ++block.launches[base], &late)) {
+        memory.last = cudaErrorLaunchFailure;
+        return late ? cudaSuccess : memory.last;
+    }
+    ask_or_record([=] { run(name, grid, block_size, shared_bytes, body); }, &stream.counts.kernels);
     return cudaSuccess;
 }
 
@@ -483,6 +558,8 @@ cudaError_t cudaMalloc(void **out, size_t n_bytes)
     const size_t padded = (n_bytes + 255) / 256 * 256;
     char *p;
 
+    if (stream.recording)
+        return cudaErrorStreamCaptureUnsupported;
     if (memory.taken + padded > memory_bytes())
         return cudaErrorMemoryAllocation;
     if (!memory.mapped && mmap(arena, arena_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0) != arena)
@@ -511,8 +588,16 @@ cudaError_t cudaFree(void *p)
 {
     const auto found = memory.pieces.find(static_cast<char *>(p));
 
+    if (stream.recording)
+        return cudaErrorStreamCaptureUnsupported;
     if (found == memory.pieces.end())
-        return cudaErrorInvalidValue;
+        return p ? cudaErrorInvalidValue : cudaSuccess;
+    wait_until(stream.asked);
+    {
+        open_memory open;
+        ASAN_UNPOISON_MEMORY_REGION(p, found->second);
+        memset(p, 0xff, found->second); /* who still uses it finds NaN */
+    }
     ASAN_POISON_MEMORY_REGION(p, found->second);
     memory.taken -= found->second;
     memory.free.insert({ found->second, found->first });
@@ -520,52 +605,149 @@ cudaError_t cudaFree(void *p)
     return cudaSuccess;
 }
 
+static std::set<const char *> pinned; /* first bytes */
+static const size_t pinned_bytes = 64 << 20; /* more than any of it */
+
+static bool is_pinned(const void *p)
+{
+    const char *at = static_cast<const char *>(p);
+    auto next = pinned.upper_bound(at);
+
+    return next != pinned.begin() && at < *--next + pinned_bytes;
+}
+
 cudaError_t cudaMallocHost(void **out, size_t n_bytes)
 {
-    *out = malloc(n_bytes);
-    return *out ? cudaSuccess : cudaErrorMemoryAllocation;
+    if (n_bytes > pinned_bytes)
+        return cudaErrorMemoryAllocation;
+    *out = mmap(nullptr, pinned_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (*out == MAP_FAILED)
+        return cudaErrorMemoryAllocation;
+    pinned.insert(static_cast<char *>(*out));
+    return cudaSuccess;
 }
 
 cudaError_t cudaFreeHost(void *p)
 {
-    free(p);
+    wait_until(stream.asked);
+    pinned.erase(static_cast<char *>(p));
+    munmap(p, pinned_bytes);
     return cudaSuccess;
 }
 
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t n_bytes, cudaMemcpyKind kind, cudaStream_t)
 {
+    const auto copy = [=] {
+        open_memory open;
+        memcpy(to, from, n_bytes);
+    };
+
     if (on_device(to) != (kind != cudaMemcpyDeviceToHost) || on_device(from) != (kind != cudaMemcpyHostToDevice)) {
         fprintf(stderr, "emulator: a copy of %zu bytes from %p to %p is none of kind %d\n", n_bytes, from, to, (int)kind);
         abort();
     }
-    open_memory open;
-    memcpy(to, from, n_bytes);
+    if (kind == cudaMemcpyDeviceToDevice) {
+        ask_or_record(copy, &stream.counts.inside);
+        return cudaSuccess;
+    }
+    if (stream.recording) { /* CUDA would repeat it with the host's memory as it is then: nobody here wants that */
+        fprintf(stderr, "emulator: a copy of %zu bytes between device and host is recorded\n", n_bytes);
+        abort();
+    }
+    ++*(kind == cudaMemcpyHostToDevice ? &stream.counts.up : &stream.counts.down);
+    ask(copy);
+    if (!is_pinned(kind == cudaMemcpyHostToDevice ? from : to))
+        wait_until(stream.asked); /* as the library does with memory that can move */
     return cudaSuccess;
 }
 
 cudaError_t cudaMemsetAsync(void *to, int byte, size_t n_bytes, cudaStream_t)
 {
-    open_memory open;
-    memset(to, byte, n_bytes);
+    if (!on_device(to)) {
+        fprintf(stderr, "emulator: %p is set, an address of the host\n", to);
+        abort();
+    }
+    ask_or_record([=] {
+        open_memory open;
+        memset(to, byte, n_bytes);
+    }, &stream.counts.inside);
     return cudaSuccess;
 }
 
-/* Streams and events have nothing to wait for: everything has happened when its call returns. */
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned)
 {
     *out = nullptr;
+    if (getenv("JRL_EMULATOR_COUNTS"))
+        atexit(write_counts);
     return cudaSuccess;
 }
-cudaError_t cudaStreamSynchronize(cudaStream_t) { return memory.last; }
-cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaStreamSynchronize(cudaStream_t)
+{
+    if (stream.recording)
+        return cudaErrorStreamCaptureUnsupported;
+    wait_until(stream.asked);
+    return memory.last;
+}
+cudaError_t cudaStreamDestroy(cudaStream_t)
+{
+    wait_until(stream.asked);
+    return cudaSuccess;
+}
+
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned)
 {
-    *out = nullptr;
+    *out = new emulated_event();
     return cudaSuccess;
 }
-cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
-cudaError_t cudaEventSynchronize(cudaEvent_t) { return memory.last; }
-cudaError_t cudaEventDestroy(cudaEvent_t) { return cudaSuccess; }
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t)
+{
+    event->asked = stream.asked;
+    return cudaSuccess;
+}
+cudaError_t cudaEventSynchronize(cudaEvent_t event)
+{
+    wait_until(event->asked);
+    return memory.last;
+}
+cudaError_t cudaEventDestroy(cudaEvent_t event)
+{
+    delete event;
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t, cudaStreamCaptureMode)
+{
+    stream.recording = new emulated_graph();
+    return cudaSuccess;
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t *out)
+{
+    *out = stream.recording;
+    stream.recording = nullptr;
+    return cudaSuccess;
+}
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t graph, unsigned long long)
+{
+    *out = new emulated_graph(*graph);
+    return cudaSuccess;
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t graph)
+{
+    delete graph;
+    return cudaSuccess;
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t)
+{
+    stream.counts.graphs++;
+    for (const std::function<void()> &work : graph->work)
+        ask(work);
+    return cudaSuccess;
+}
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t graph)
+{
+    delete graph;
+    return cudaSuccess;
+}
 
 cudaError_t cudaGetLastError(void)
 {
@@ -582,6 +764,7 @@ const char *cudaGetErrorString(cudaError_t error)
     case cudaErrorInvalidDevice: return "invalid device ordinal";
     case cudaErrorSystemDriverMismatch: return "system has unsupported display driver / cuda driver combination";
     case cudaErrorLaunchFailure: return "unspecified launch failure";
+    case cudaErrorStreamCaptureUnsupported: return "operation not permitted when stream is capturing";
     default: return "invalid argument";
     }
 }
