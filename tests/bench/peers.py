@@ -21,8 +21,9 @@ import sys
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-# How far a log-probability may be from Transformers' in f32, in standard deviations of the logits.
-AGREES = 0.025
+# How far a log-probability may be from Transformers' in f32, in standard deviations of the logits. With random weights of SmolLM2-135M's
+# shape jrl is 0.01 away, llama.cpp at most 0.02, and Transformers in bf16, which rounds logits too, 0.04.
+AGREES, AGREES_BF16_LOGITS = 0.03, 0.1
 WANTED = {("llama.cpp", 1): 1.5, ("llama.cpp", 8): 3, ("llama.cpp", 32): 5, ("Transformers", 32): 5}
 LLAMA_WAYS = [f"{dtype}, attention {'fused' if fa == 'on' else 'plain'}" for dtype in ("bf16", "f16") for fa in ("on", "off")]
 TRAIN_WAYS = ["autocast+own", "autocast", "bf16+own", "autocast+own+checkpoint", "bf16+own+checkpoint", "autocast+own+compile"]
@@ -165,13 +166,12 @@ class Bench:
         if way in ("bfloat16", "float32"):
             return self.torch("score", policy, way, n_prompt, *tokens)
         dtype, attention = way.split(", attention ")
-        return json.loads(self.run(f"{self.o.peers}/peer_llama", ggufs[dtype], "on" if attention == "fused" else "off", self.o.threads, n_prompt, *tokens))
+        return json.loads(self.run(f"{self.o.peers}/peer_llama", ggufs[dtype], "on" if attention == "fused" else "off", 1, n_prompt, *tokens))
 
     def agree(self, name, policy, ggufs):
         """Everybody's log-probabilities of two responses of ours are those of Transformers in f32, and our greedy tokens the likeliest."""
         responses = [self.ours_sampled(policy, "--seed", "1"), self.ours_sampled(policy, "--greedy")]
         exact = self.scored("float32", policy, ggufs, responses)
-        limit = AGREES * exact[0]["spread"]
         for way in ("jrl", *LLAMA_WAYS, "bfloat16"):
             got = self.scored(way, policy, ggufs, responses)
             logprobs, wanted = [sum((r["logprobs"] for r in them), []) for them in (got, exact)]
@@ -180,6 +180,7 @@ class Bench:
                 fail(f"{name}: {way}: a log-probability is missing or not finite")
             difference = max(abs(a - b) for a, b in zip(logprobs, wanted))
             behind = max(b - a for a, b in zip(got[1]["logprobs"], likeliest))
+            limit = (AGREES_BF16_LOGITS if way == "bfloat16" else AGREES) * exact[0]["spread"]
             self.keep(way, {"part": "agreement", "shape": name}, {"difference": difference, "behind": behind, "limit": limit})
             if max(difference, behind) > limit:
                 fail(f"{name}: {way}: log-probabilities differ by up to {difference:.3g} and our likeliest tokens are up to {behind:.3g} behind, "
@@ -347,8 +348,8 @@ def agreement_notes(bench):
     for shape in sorted({r["shape"] for r in bench.records if r.get("part") == "agreement"}):
         of = {r["who"]: r for r in bench.records if r.get("part") == "agreement" and r["shape"] == shape}
         names = {"bfloat16": "Transformers bf16", **{way: f"llama.cpp {way}" for way in LLAMA_WAYS}}
-        differences = "; ".join(f"{names.get(who, who)} {r['difference']:.2g}" for who, r in of.items())
-        notes += [f"Largest difference of a log-probability from Transformers' in f32, {shape}: {differences} (at most {of['jrl']['limit']:.2g}).", ""]
+        differences = "; ".join(f"{names.get(who, who)} {r['difference']:.2g} (of {r['limit']:.2g})" for who, r in of.items())
+        notes += [f"Largest difference of a log-probability from Transformers' in f32, {shape}: {differences}.", ""]
     return notes
 
 
