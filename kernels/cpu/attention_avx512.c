@@ -17,11 +17,15 @@ static const char *block_read(const struct jrl_attention_call *c, const struct j
     return NULL;
 }
 
-/* LINES lines into the second cache. Blocks of one head lie apart, so the processor does not fetch them by itself. */
-static inline void fetch_lines(const char *at, int64_t lines)
+/* Eight lines from *AT on (unless it is NULL) into the second cache. Blocks of one head lie apart, so the processor does not fetch
+ * them by itself; and it drops what it is asked for beyond some misses in flight, so few at a time. */
+static inline __attribute__((always_inline)) void fetch_lines(const char **at)
 {
-    for (int64_t line = 0; at && line < lines; line++)
-        _mm_prefetch(at + line * 64, _MM_HINT_T1);
+    if (!*at)
+        return;
+    for (int64_t line = 0; line < 8; line++)
+        _mm_prefetch(*at + line * 64, _MM_HINT_T1);
+    *at += 8 * 64;
 }
 
 static bool takes_words(const struct jrl_attention_call *c)
@@ -78,12 +82,16 @@ static void score_prepared(const struct jrl_attention_call *c, const struct jrl_
             score_prepared_tile(s->scores + block * BLOCK + half * 16, s->stride, s->q, dim, prepared_keys(c, s, block) + half * dim * 32, u->n);
 }
 
-static __attribute__((noinline)) void score_tile(float *scores, int64_t stride, const float *q, int64_t dim, const char *keys, int64_t n)
+/* Sixteen keys. As many bytes are fetched from *NEXT on. */
+static __attribute__((noinline)) void score_tile(float *scores, int64_t stride, const float *q, int64_t dim, const char *keys, const char **next,
+                                                 int64_t n)
 {
     for (int64_t d = 0; d < dim; d += 32) {
         __m512i words[16];
 
+        fetch_lines(next);
         jrl_load_words(words, keys + 2 * d, 2 * dim);
+        fetch_lines(next);
         jrl_add_words(scores, stride, d == 0, q + d, dim, words, n);
     }
 }
@@ -95,23 +103,23 @@ static void score_pages(const struct jrl_attention_call *c, const struct jrl_att
     for (int64_t block = 0; block < u->n_blocks; block++) {
         const char *keys = block_read(c, u, block), *next = block_read(c, u, block + FETCHED_AHEAD);
 
-        for (int64_t half = 0; half < 2; half++) {
-            fetch_lines(next ? next + half * dim * 32 : NULL, dim / 2);
-            score_tile(s->scores + block * BLOCK + half * 16, s->stride, s->q, dim, keys + half * dim * 32, u->n);
-        }
+        for (int64_t half = 0; half < 2; half++)
+            score_tile(s->scores + block * BLOCK + half * 16, s->stride, s->q, dim, keys + half * dim * 32, &next, u->n);
     }
 }
 
-/* Sixteen columns of P V over one block. */
+/* Sixteen columns of P V over one block. As many bytes are fetched from *NEXT on. */
 static __attribute__((noinline)) void weigh_tile(float *out, int64_t dim, bool from_zero, const float *probs, int64_t stride, const char *values,
-                                                 int64_t n)
+                                                 const char **next, int64_t n)
 {
     __m512i words[16];
 
+    fetch_lines(next);
 #pragma GCC unroll 16
     for (int64_t i = 0; i < 16; i++)
         words[i] = _mm512_loadu_si512(values + i * dim * 4);
     jrl_add_words(out, dim, from_zero, probs, stride, words, n);
+    fetch_lines(next);
 }
 
 static void weigh_pages(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, const struct forward_scratch *s)
@@ -121,10 +129,8 @@ static void weigh_pages(const struct jrl_attention_call *c, const struct jrl_att
     for (int64_t block = 0; block < u->n_blocks; block++) {
         const char *values = block_read(c, u, u->n_blocks + block), *next = block_read(c, u, u->n_blocks + block + FETCHED_AHEAD);
 
-        for (int64_t d = 0; d < dim; d += 16) {
-            fetch_lines(next ? next + d * 64 : NULL, 16);
-            weigh_tile(s->out + d, dim, block == 0, s->scores + block * BLOCK, s->stride, values + 4 * d, u->n);
-        }
+        for (int64_t d = 0; d < dim; d += 16)
+            weigh_tile(s->out + d, dim, block == 0, s->scores + block * BLOCK, s->stride, values + 4 * d, &next, u->n);
     }
 }
 
