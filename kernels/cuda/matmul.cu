@@ -11,7 +11,7 @@ static int check(struct jrl_device *dev, const struct jrl_matmul *p, int64_t a_c
     return gpu_check_type(dev, "matmul", p->dtype, err);
 }
 
-static int run(struct jrl_device *dev, const struct jrl_matmul *p, bool a_transposed, bool b_transposed, struct jrl_error *err)
+static struct gpu_product product_of(const struct jrl_matmul *p, bool a_transposed, bool b_transposed)
 {
     struct gpu_product q = {};
 
@@ -27,10 +27,22 @@ static int run(struct jrl_device *dev, const struct jrl_matmul *p, bool a_transp
     q.a = p->a;
     q.b = p->b;
     q.c = p->c;
+    return q;
+}
+
+static bool on_tensor(const struct jrl_device *dev, const struct jrl_matmul *p, const struct gpu_product *q)
+{
+    return p->dtype == JRL_BF16 && !gpu_of(dev)->exact && gpu_product_aligned(q);
+}
+
+static int run(struct jrl_device *dev, const struct jrl_matmul *p, bool a_transposed, bool b_transposed, struct jrl_error *err)
+{
+    const struct gpu_product q = product_of(p, a_transposed, b_transposed);
+
     if (p->m == 0 || p->n == 0)
         return JRL_OK;
-    if (p->dtype == JRL_BF16 && !gpu_of(dev)->exact && gpu_product_aligned(&q))
-        return gpu_product_tensor(dev, &q, err);
+    if (on_tensor(dev, p, &q))
+        return gpu_product_tensor(dev, &q, 1, err);
     return gpu_product_exact(dev, p->dtype, &q, err);
 }
 
@@ -55,14 +67,26 @@ int jrl_cuda_matmul_tn(struct jrl_device *dev, const struct jrl_matmul *p, struc
     return rc < 0 ? rc : run(dev, p, true, false, err);
 }
 
+/* On tensor cores the products are one launch. */
 int jrl_cuda_matmul_nt_group(struct jrl_device *dev, const struct jrl_matmul_group *group, const struct jrl_matmul_group *then, struct jrl_error *err)
 {
+    struct gpu_product q[JRL_GROUP_PRODUCTS];
+    bool together = true;
     int rc = JRL_OK;
 
     (void)then;
     if (group->n < 1 || group->n > JRL_GROUP_PRODUCTS)
         return gpu_fail(dev, err, "matmul nt: a group of %d products", group->n);
+    for (int i = 0; i < group->n && rc == JRL_OK; i++) {
+        const struct jrl_matmul *p = &group->p[i];
+
+        rc = check(dev, p, p->k, p->k, "nt", err);
+        q[i] = product_of(p, false, true);
+        together = together && on_tensor(dev, p, &q[i]) && p->m == group->p[0].m && p->k == group->p[0].k && p->m > 0 && p->n > 0;
+    }
+    if (rc == JRL_OK && together)
+        return gpu_product_tensor(dev, q, group->n, err);
     for (int i = 0; i < group->n && rc == JRL_OK; i++)
-        rc = jrl_cuda_matmul_nt(dev, &group->p[i], err);
+        rc = run(dev, &group->p[i], false, true, err);
     return rc;
 }

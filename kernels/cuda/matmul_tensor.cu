@@ -1,18 +1,33 @@
-/* matmul_tensor.cu - products of bf16 on tensor cores. Every class of tiles adds an output's terms in the same order: one
- * accumulator, the contracted index in steps of 16 from its start, never split. So an output depends on its row and column
- * alone, and a row has the same bits whether it is multiplied alone or among thousands. */
+/* matmul_tensor.cu - products of bf16 on tensor cores. Every class of tiles adds an output's terms in the same order: one accumulator,
+ * the contracted index in steps of 16 from its start. The form of a layer forward, nt, cuts it into parts of 4096, whose sums are added in
+ * ascending order, so that few rows can have the parts side by side. An output depends on its row and column alone, and a row has the
+ * same bits whether it is multiplied alone or among thousands. */
 #include "kernels/cuda/product.h"
 
 #define STEP 16 /* of the contracted index: one instruction */
+#define PART 4096
 #define PAD 8   /* elements behind a row of a tile: the rows that one load touches fall into different banks */
+#define BAND 16 /* tiles of rows whose blocks follow one another: those that run together share rows and columns */
 
 /* A class: blocks of BM x BN outputs by WM x WN warps, BK of the contracted index at a time, STAGES of them on their way. */
 template <int BM_, int BN_, int BK_, int WM_, int WN_, int STAGES_> struct tile_class {
-    static const int BM = BM_, BN = BN_, BK = BK_, WM = WM_, WN = WN_, STAGES = STAGES_, THREADS = 32 * WM_ * WN_;
+    static const int BM = BM_, BN = BN_, BK = BK_, WM = WM_, WN = WN_, STAGES = STAGES_, THREADS = 32 * WM_ * WN_, TM = BM_ / WM_, TN = BN_ / WN_;
 };
-typedef tile_class<16, 32, 64, 1, 2, 6> few_rows;
-typedef tile_class<64, 32, 64, 2, 2, 4> some_rows;
-typedef tile_class<128, 128, 32, 2, 4, 4> many_rows;
+#define TILE_CLASS(bm, bn, ...) struct tiles_##bm##_##bn : tile_class<bm, bn, __VA_ARGS__> { static const char *name() { return "tensor_product<" #bm ", " #bn ">"; } }
+TILE_CLASS(16, 16, 128, 1, 1, 8);
+TILE_CLASS(32, 32, 64, 2, 2, 6);
+TILE_CLASS(64, 64, 64, 2, 2, 4);
+TILE_CLASS(128, 128, 32, 2, 2, 4);
+TILE_CLASS(128, 256, 32, 2, 4, 4);
+
+/* What a launch multiplies: blocks from FIRST[i] on are product i's. PARTS: the parts lie side by side, and all but the first of them go to
+ * SUMS[i], [part - 1][m][n]. */
+struct products {
+    struct gpu_product of[JRL_GROUP_PRODUCTS];
+    int64_t first[JRL_GROUP_PRODUCTS];
+    float *sums[JRL_GROUP_PRODUCTS];
+    int64_t n, parts;
+};
 
 /* Tiles lie as the matrices do: the index that is contiguous in memory is contiguous here. */
 template <class C, bool a_transposed, bool b_transposed> struct tensor_tiles {
@@ -52,71 +67,164 @@ static __device__ __forceinline__ void load_stage(tensor_tiles<C, a_transposed, 
         load_tile<tiles::B_ROWS, tiles::B_COLUMNS, C::THREADS>(s.b[stage], p.b, p.b_step, k, column, p.k, p.n);
 }
 
-template <class C, bool a_transposed, bool b_transposed> static __global__ void __launch_bounds__(C::THREADS) tensor_product(struct gpu_product p)
+/* A block's work: a tile of a product, and the contracted index from BEGIN to END. */
+struct block_work {
+    struct gpu_product p;
+    int64_t row, column, begin, end;
+};
+template <class C> static __device__ __forceinline__ struct block_work work_of(const struct products &all)
 {
-    typedef tensor_tiles<C, a_transposed, b_transposed> tiles;
-    const int TM = C::BM / C::WM, TN = C::BN / C::WN, MI = TM / 16, NI = TN / 8; /* of a warp, and its instructions */
-    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, t = lane % 4, q = lane / 8, r = lane % 8;
-    const int wm = warp / C::WN * TM, wn = warp % C::WN * TN;
-    const int64_t row = (int64_t)blockIdx.x * C::BM, column = (int64_t)blockIdx.y * C::BN, n_stages = (p.k + C::BK - 1) / C::BK;
-    float acc[MI][NI][4];
-    SHARED(tiles, s);
+    struct block_work w = { all.of[0], 0, 0, 0, all.of[0].k };
+    int64_t i = blockIdx.x, first = 0;
+    float *sums = all.sums[0];
 
 #pragma unroll
-    for (int i = 0; i < MI; i++)
+    for (int j = 1; j < JRL_GROUP_PRODUCTS; j++)
+        if (j < all.n && i >= all.first[j]) {
+            w.p = all.of[j];
+            first = all.first[j];
+            sums = all.sums[j];
+        }
+    i -= first;
+    const int64_t n_rows = (w.p.m + C::BM - 1) / C::BM, n_columns = (w.p.n + C::BN - 1) / C::BN, band = i / (BAND * n_columns), in_band = i % (BAND * n_columns);
+    const int64_t rows = n_rows - band * BAND < BAND ? n_rows - band * BAND : BAND;
+    w.row = (band * BAND + in_band % rows) * C::BM;
+    w.column = in_band / rows * C::BN;
+    if (all.parts > 1) {
+        w.begin = (int64_t)blockIdx.y * PART;
+        w.end = w.begin + PART < w.p.k ? w.begin + PART : w.p.k;
+    }
+    if (blockIdx.y > 0) {
+        w.p.c = sums + (blockIdx.y - 1) * w.p.m * w.p.n;
+        w.p.ldc = w.p.n;
+        w.p.accumulate = false;
+    }
+    return w;
+}
+
+template <class C> struct accumulators {
+    float of[C::TM / 16][C::TN / 8][4];
+};
+
+/* F(y, x, sums of columns x and x + 1): the thread's outputs. */
+template <class C, class F> static __device__ __forceinline__ void for_outputs(struct accumulators<C> &acc, int64_t row, int64_t column, F f)
+{
+    const int lane = threadIdx.x % 32;
+
 #pragma unroll
-        for (int j = 0; j < NI; j++)
+    for (int i = 0; i < C::TM / 16; i++)
 #pragma unroll
-            for (int e = 0; e < 4; e++) {
-                const int64_t y = row + wm + 16 * i + g + e / 2 * 8, x = column + wn + 8 * j + 2 * t + e % 2;
-                acc[i][j][e] = p.accumulate && y < p.m && x < p.n ? p.c[y * p.ldc + x] : 0.0f;
-            }
+        for (int j = 0; j < C::TN / 8; j++)
+#pragma unroll
+            for (int h = 0; h < 2; h++)
+                f(row + 16 * i + lane / 4 + 8 * h, column + 8 * j + lane % 4 * 2, &acc.of[i][j][2 * h]);
+}
+
+template <class C> static __device__ __forceinline__ void start(struct accumulators<C> &acc, const struct gpu_product &p, int64_t row, int64_t column, bool from_c)
+{
+    for_outputs<C>(acc, row, column, [&](int64_t y, int64_t x, float *sum) {
+        sum[0] = from_c && y < p.m && x < p.n ? p.c[y * p.ldc + x] : 0.0f;
+        sum[1] = from_c && y < p.m && x + 1 < p.n ? p.c[y * p.ldc + x + 1] : 0.0f;
+    });
+}
+
+/* ADD: to the parts before. */
+template <class C> static __device__ __forceinline__ void finish(struct accumulators<C> &acc, const struct gpu_product &p, int64_t row, int64_t column, bool add)
+{
+    const bool pairs = p.ldc % 2 == 0 && p.n % 2 == 0 && (uintptr_t)p.c % 8 == 0;
+
+    for_outputs<C>(acc, row, column, [&](int64_t y, int64_t x, float *sum) {
+        float *c = p.c + y * p.ldc + x;
+
+        if (y >= p.m || x >= p.n)
+            return;
+        if (pairs) {
+            const float2 before = add ? *reinterpret_cast<float2 *>(c) : float2();
+            *reinterpret_cast<float2 *>(c) = { add ? before.x + sum[0] : sum[0], add ? before.y + sum[1] : sum[1] };
+            return;
+        }
+        c[0] = add ? c[0] + sum[0] : sum[0];
+        if (x + 1 < p.n)
+            c[1] = add ? c[1] + sum[1] : sum[1];
+    });
+}
+
+/* A warp's tile += one stage; LEFT: what is left of the contracted index. Steps of zeros only are left out: other classes have fewer of them. */
+template <class C, bool a_transposed, bool b_transposed>
+static __device__ __forceinline__ void add_stage(struct accumulators<C> &acc, const tensor_tiles<C, a_transposed, b_transposed> &s, int stage, int64_t left)
+{
+    const int MI = C::TM / 16, NI = C::TN / 8, warp = threadIdx.x / 32, q = threadIdx.x % 32 / 8, r = threadIdx.x % 8;
+    const int wm = warp / C::WN * C::TM, wn = warp % C::WN * C::TN;
+
+#pragma unroll
+    for (int kk = 0; kk < C::BK; kk += STEP) {
+        uint32_t a[MI][4], b[NI / 2][4];
+
+        if (kk >= left)
+            break;
+#pragma unroll
+        for (int i = 0; i < MI; i++)
+            load_matrices<a_transposed>(a[i], a_transposed ? &s.a[stage][kk + q / 2 * 8 + r][wm + 16 * i + q % 2 * 8]
+                                                           : &s.a[stage][wm + 16 * i + q % 2 * 8 + r][kk + q / 2 * 8]);
+#pragma unroll
+        for (int j = 0; j < NI / 2; j++)
+            load_matrices<!b_transposed>(b[j], b_transposed ? &s.b[stage][wn + 16 * j + q / 2 * 8 + r][kk + q % 2 * 8]
+                                                            : &s.b[stage][kk + q % 2 * 8 + r][wn + 16 * j + q / 2 * 8]);
+#pragma unroll
+        for (int i = 0; i < MI; i++)
+#pragma unroll
+            for (int j = 0; j < NI; j++)
+                mma_bf16(acc.of[i][j], a[i], &b[j / 2][j % 2 * 2]);
+    }
+}
+
+template <class C, bool a_transposed, bool b_transposed> static __global__ void __launch_bounds__(C::THREADS) tensor_product(struct products all)
+{
+    typedef tensor_tiles<C, a_transposed, b_transposed> tiles;
+    const struct block_work w = work_of<C>(all);
+    const int warp = threadIdx.x / 32, part_stages = PART / C::BK, n_stages = (int)((w.end - w.begin + C::BK - 1) / C::BK);
+    const int64_t row = w.row + warp / C::WN * C::TM, column = w.column + warp % C::WN * C::TN;
+    const bool cut = b_transposed && n_stages > part_stages;
+    struct accumulators<C> acc;
+    SHARED(tiles, s);
+
+    start<C>(acc, w.p, row, column, w.p.accumulate);
     for (int stage = 0; stage < C::STAGES - 1; stage++) {
         if (stage < n_stages)
-            load_stage<C, a_transposed, b_transposed>(s, p, row, column, (int64_t)stage * C::BK, stage);
+            load_stage<C, a_transposed, b_transposed>(s, w.p, w.row, w.column, w.begin + (int64_t)stage * C::BK, stage);
         commit_copies();
     }
-    for (int64_t at = 0; at < n_stages; at++) {
-        const int stage = (int)(at % C::STAGES);
-        const int64_t next = at + C::STAGES - 1;
+    for (int at = 0; at < n_stages; at++) {
+        const int next = at + C::STAGES - 1;
 
         wait_copies<C::STAGES - 2>();
         __syncthreads(); /* this stage is there for all, and the one before has been used by all */
         if (next < n_stages)
-            load_stage<C, a_transposed, b_transposed>(s, p, row, column, next * C::BK, (int)(next % C::STAGES));
+            load_stage<C, a_transposed, b_transposed>(s, w.p, w.row, w.column, w.begin + (int64_t)next * C::BK, next % C::STAGES);
         commit_copies();
-#pragma unroll
-        for (int kk = 0; kk < C::BK; kk += STEP) {
-            uint32_t a[MI][4], b[NI / 2][4];
-
-            if (at * C::BK + kk >= p.k)
-                break; /* zeros only: other classes have fewer of them */
-#pragma unroll
-            for (int i = 0; i < MI; i++)
-                load_matrices<a_transposed>(a[i], a_transposed ? &s.a[stage][kk + q / 2 * 8 + r][wm + 16 * i + q % 2 * 8]
-                                                               : &s.a[stage][wm + 16 * i + q % 2 * 8 + r][kk + q / 2 * 8]);
-#pragma unroll
-            for (int j = 0; j < NI / 2; j++)
-                load_matrices<!b_transposed>(b[j], b_transposed ? &s.b[stage][wn + 16 * j + q / 2 * 8 + r][kk + q % 2 * 8]
-                                                                : &s.b[stage][kk + q % 2 * 8 + r][wn + 16 * j + q / 2 * 8]);
-#pragma unroll
-            for (int i = 0; i < MI; i++)
-#pragma unroll
-                for (int j = 0; j < NI; j++)
-                    mma_bf16(acc[i][j], a[i], &b[j / 2][j % 2 * 2]);
+        if (cut && at > 0 && at % part_stages == 0) {
+            finish<C>(acc, w.p, row, column, at > part_stages);
+            start<C>(acc, w.p, row, column, false);
         }
+        add_stage<C, a_transposed, b_transposed>(acc, s, at % C::STAGES, w.end - w.begin - (int64_t)at * C::BK);
     }
     wait_copies<0>();
-#pragma unroll
-    for (int i = 0; i < MI; i++)
-#pragma unroll
-        for (int j = 0; j < NI; j++)
-#pragma unroll
-            for (int e = 0; e < 4; e++) {
-                const int64_t y = row + wm + 16 * i + g + e / 2 * 8, x = column + wn + 8 * j + 2 * t + e % 2;
-                if (y < p.m && x < p.n)
-                    p.c[y * p.ldc + x] = acc[i][j][e];
-            }
+    finish<C>(acc, w.p, row, column, cut);
+}
+
+/* Parts that lay side by side, added as finish does. A row of blocks a product. */
+static __global__ void product_joins(struct products all)
+{
+    const struct gpu_product p = all.of[blockIdx.y];
+    const float *sums = all.sums[blockIdx.y];
+
+    for (int64_t i = first_index(); i < p.m * p.n; i += index_step()) {
+        float *c = p.c + i / p.n * p.ldc + i % p.n, sum = *c;
+
+        for (int64_t part = 1; part < all.parts; part++)
+            sum += sums[(part - 1) * p.m * p.n + i];
+        *c = sum;
+    }
 }
 
 bool gpu_product_aligned(const struct gpu_product *p)
@@ -127,24 +235,90 @@ bool gpu_product_aligned(const struct gpu_product *p)
     return lda % 8 == 0 && ldb % 8 == 0 && a_columns % 8 == 0 && b_columns % 8 == 0 && (uintptr_t)p->a % 16 == 0 && (uintptr_t)p->b % 16 == 0;
 }
 
-template <class C, bool a_transposed, bool b_transposed> static int run_form(struct jrl_device *dev, const struct gpu_product *p, struct jrl_error *err)
-{
-    const dim3 grid((unsigned)divide_up(p->m, C::BM), (unsigned)divide_up(p->n, C::BN));
-    const size_t bytes = sizeof(tensor_tiles<C, a_transposed, b_transposed>);
+/* ---- launching ---- */
 
-    return LAUNCH((tensor_product<C, a_transposed, b_transposed>), grid, C::THREADS, bytes, *p);
+static int64_t blocks_of(const struct gpu_product *p, int64_t bm, int64_t bn) { return divide_up(p->m, bm) * divide_up(p->n, bn); }
+
+/* Cycles of a processor for a step of the contracted index, by the slowest of: tensor cores at 62 % of the dense rate, shared memory (128 bytes a
+ * cycle, of which ldmatrix takes four a load), and 40 bytes a cycle from L2; times the blocks that each processor gets. */
+template <class C> static double cost(const struct jrl_device *dev, const struct gpu_product *p, int n)
+{
+    const double rows = p->m < C::BM ? (double)p->m : C::BM;
+    const double multiply = C::BM * C::BN * STEP / 1270.0, load = (rows + C::BN) * 2 * STEP / 40;
+    const double shared = C::WM * C::WN * (C::TM / 16 + C::TN / 16) * 4 + (C::BM + C::BN) * 2 * STEP / 128.0;
+    const double slowest = multiply > shared ? multiply : shared;
+    int64_t blocks = 0;
+
+    for (int i = 0; i < n; i++)
+        blocks += blocks_of(&p[i], C::BM, C::BN);
+    return (double)divide_up(blocks, gpu_of(dev)->n_processors) * (slowest > load ? slowest : load);
 }
 
-template <class C> static int run_class(struct jrl_device *dev, const struct gpu_product *p, struct jrl_error *err)
+/* Parts side by side where one after the other would leave processors without work. */
+static int set_parts(struct jrl_device *dev, struct products *all, int64_t n_blocks, struct jrl_error *err)
+{
+    const int64_t parts = divide_up(all->of[0].k, PART);
+    int64_t n_sums = 0;
+    void *memory;
+    int rc;
+
+    all->parts = 1;
+    if (parts <= 1 || n_blocks >= 2 * gpu_of(dev)->n_processors)
+        return JRL_OK;
+    for (int i = 0; i < all->n; i++)
+        n_sums += divide_up((parts - 1) * all->of[i].m * all->of[i].n, 2) * 2;
+    if ((rc = gpu_scratch(dev, &memory, GPU_PARTS, (size_t)n_sums * sizeof(float), err)) < 0)
+        return rc;
+    all->parts = parts;
+    all->sums[0] = static_cast<float *>(memory);
+    for (int i = 1; i < all->n; i++)
+        all->sums[i] = all->sums[i - 1] + divide_up((parts - 1) * all->of[i - 1].m * all->of[i - 1].n, 2) * 2;
+    return JRL_OK;
+}
+
+template <class C, bool a_transposed, bool b_transposed> static int run_form(struct jrl_device *dev, const struct gpu_product *p, int n, struct jrl_error *err)
+{
+    struct products all = {};
+    int64_t n_blocks = 0, most = 0;
+    int rc = JRL_OK;
+
+    all.n = n;
+    all.parts = 1;
+    for (int i = 0; i < n; i++) {
+        all.of[i] = p[i];
+        all.first[i] = n_blocks;
+        n_blocks += blocks_of(&p[i], C::BM, C::BN);
+        most = p[i].m * p[i].n > most ? p[i].m * p[i].n : most;
+    }
+    if (b_transposed && (rc = set_parts(dev, &all, n_blocks, err)) < 0)
+        return rc;
+    rc = gpu_launch(dev, err, C::name(), tensor_product<C, a_transposed, b_transposed>, dim3((unsigned)n_blocks, (unsigned)all.parts), C::THREADS,
+                    sizeof(tensor_tiles<C, a_transposed, b_transposed>), all);
+    if (rc == JRL_OK && all.parts > 1)
+        rc = LAUNCH(product_joins, dim3(gpu_blocks(dev, most, 256).x, (unsigned)n), 256, 0, all);
+    return rc;
+}
+
+template <class C> static int run_class(struct jrl_device *dev, const struct gpu_product *p, int n, struct jrl_error *err)
 {
     if (p->a_step != 1)
-        return run_form<C, true, false>(dev, p, err);
-    return p->b_step == 1 ? run_form<C, false, true>(dev, p, err) : run_form<C, false, false>(dev, p, err);
+        return run_form<C, true, false>(dev, p, n, err);
+    return p->b_step == 1 ? run_form<C, false, true>(dev, p, n, err) : run_form<C, false, false>(dev, p, n, err);
 }
 
-int gpu_product_tensor(struct jrl_device *dev, const struct gpu_product *p, struct jrl_error *err)
+int gpu_product_tensor(struct jrl_device *dev, const struct gpu_product *p, int n, struct jrl_error *err)
 {
-    if (p->m <= few_rows::BM)
-        return run_class<few_rows>(dev, p, err);
-    return p->m <= some_rows::BM ? run_class<some_rows>(dev, p, err) : run_class<many_rows>(dev, p, err);
+    const double costs[] = { cost<tiles_16_16>(dev, p, n), cost<tiles_32_32>(dev, p, n), cost<tiles_64_64>(dev, p, n), cost<tiles_128_128>(dev, p, n), cost<tiles_128_256>(dev, p, n) };
+    int best = 0;
+
+    for (int i = 1; i < 5; i++)
+        if (costs[i] <= costs[best])
+            best = i;
+    switch (best) {
+    case 0: return run_class<tiles_16_16>(dev, p, n, err);
+    case 1: return run_class<tiles_32_32>(dev, p, n, err);
+    case 2: return run_class<tiles_64_64>(dev, p, n, err);
+    case 3: return run_class<tiles_128_128>(dev, p, n, err);
+    default: return run_class<tiles_128_256>(dev, p, n, err);
+    }
 }

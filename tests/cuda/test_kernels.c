@@ -68,38 +68,83 @@ static void run_case(void **state)
     unsetenv("JRL_EMULATOR_COPIES");
 }
 
-/* A row multiplied alone, among 17, 65 and 200: the same bits from every class of tiles. */
+/* A function of the plug-in that is loaded; NULL when it has none of that name. */
+static void *plugin_symbol(const char *name)
+{
+    FILE *maps = fopen("/proc/self/maps", "r");
+    void *symbol = NULL;
+    char line[8192];
+
+    assert_non_null(maps);
+    while (!symbol && fgets(line, sizeof line, maps)) {
+        char *path = strchr(line, '/');
+
+        if (path && strstr(path, "libjrl-cuda.so")) {
+            path[strcspn(path, "\n")] = '\0';
+            symbol = dlsym(dlopen(path, RTLD_NOW | RTLD_NOLOAD), name);
+        }
+    }
+    fclose(maps);
+    return symbol;
+}
+
+/* The last rows of a product, as many as SIZES say, multiplied alone: the same bits. */
+static void check_product_rows(struct fixture *f, enum jrl_dtype dtype, int64_t most, int64_t n, int64_t k, const int64_t *sizes, size_t n_sizes)
+{
+    struct both a = new_numbers(f, dtype, most * k, 1), b = new_numbers(f, dtype, n * k, 1), all = new_both(f, (size_t)(most * n * 4)), some = new_both(f, (size_t)(most * n * 4));
+    struct jrl_matmul p = { .dtype = dtype, .m = most, .n = n, .k = k, .a = a.gpu, .b = b.gpu, .c = all.gpu, .lda = k, .ldb = k, .ldc = n };
+    float *want, *got;
+
+    MUST(jrl_matmul_nt(f->gpu, &p, err));
+    want = (float *)downloaded(&all);
+    for (size_t i = 0; i < n_sizes; i++) {
+        const int64_t first = most - sizes[i];
+
+        p.m = sizes[i];
+        p.a = (uint8_t *)a.gpu + first * k * jrl_dtype_bytes(dtype);
+        p.c = some.gpu;
+        MUST(jrl_matmul_nt(f->gpu, &p, err));
+        got = (float *)downloaded(&some);
+        expect_same_bits("rows of a product", got, want + first * n, sizes[i] * n);
+        free(got);
+    }
+    free(want);
+    free_both(&a);
+    free_both(&b);
+    free_both(&all);
+    free_both(&some);
+}
+
+/* How often a kernel ran in the emulator; -1 on a real GPU. */
+static long launches_of(const char *name)
+{
+    void *symbol = plugin_symbol("emulator_launches");
+    long (*launches)(const char *name);
+
+    memcpy(&launches, &symbol, sizeof launches);
+    return symbol ? launches(name) : -1;
+}
+
+/* Rows alone and among others: the same bits from every class of tiles, and where the contracted index has several parts, side by side
+ * or not. The emulator's GPU has 4 processors; sizes are such that on it, and with SCALE on one of 132, each class is the cheapest once. */
 static void test_product_rows(void **state)
 {
-    struct fixture *f = &fixture;
-    const int64_t most = 200, n = 40, k = 104, sizes[] = { 1, 16, 17, 64, 65, 200 };
+    static const char *const classes[] = { "tensor_product<16, 16>", "tensor_product<32, 32>", "tensor_product<64, 64>", "tensor_product<128, 128>", "tensor_product<128, 256>" };
+    static const int64_t sizes[] = { 1, 16, 17, 64, 65, 128, 200 };
+    const bool emulated = launches_of("tensor_product") >= 0;
+    const int64_t scale = emulated ? 1 : 33;
+    long before[5];
 
     (void)state;
-    f->gpu = f->tensor;
-    FOR_BOTH_TYPES(dtype) {
-        struct both a = new_numbers(f, dtype, most * k, 1), b = new_numbers(f, dtype, n * k, 1), all = new_both(f, (size_t)(most * n * 4)), some = new_both(f, (size_t)(most * n * 4));
-        struct jrl_matmul p = { .dtype = dtype, .m = most, .n = n, .k = k, .a = a.gpu, .b = b.gpu, .c = all.gpu, .lda = k, .ldb = k, .ldc = n };
-        float *want, *got;
-
-        MUST(jrl_matmul_nt(f->gpu, &p, err));
-        want = (float *)downloaded(&all);
-        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-            const int64_t first = most - sizes[i];
-
-            p.m = sizes[i];
-            p.a = (uint8_t *)a.gpu + first * k * jrl_dtype_bytes(dtype);
-            p.c = some.gpu;
-            MUST(jrl_matmul_nt(f->gpu, &p, err));
-            got = (float *)downloaded(&some);
-            expect_same_bits("rows of a product", got, want + first * n, sizes[i] * n);
-            free(got);
-        }
-        free(want);
-        free_both(&a);
-        free_both(&b);
-        free_both(&all);
-        free_both(&some);
-    }
+    fixture.gpu = fixture.tensor;
+    check_product_rows(&fixture, JRL_F32, 200, 40, 104, sizes, 7);
+    for (int i = 0; i < 5; i++)
+        before[i] = launches_of(classes[i]);
+    check_product_rows(&fixture, JRL_BF16, 200, 300 * scale, 104, sizes, 7);
+    for (int i = 0; i < 5 && emulated; i++)
+        if (launches_of(classes[i]) == before[i])
+            fail_msg("%s has not run", classes[i]);
+    check_product_rows(&fixture, JRL_BF16, 300 * scale, 24, 4200, sizes, 1);
 }
 
 #define POSITIONS 530
@@ -213,39 +258,15 @@ static void test_attention_rows(void **state)
     unsetenv("JRL_EMULATOR_OPEN");
 }
 
-/* A function of the plug-in that is loaded; NULL when it has none of that name. */
-static void *plugin_symbol(const char *name)
-{
-    FILE *maps = fopen("/proc/self/maps", "r");
-    void *symbol = NULL;
-    char line[8192];
-
-    assert_non_null(maps);
-    while (!symbol && fgets(line, sizeof line, maps)) {
-        char *path = strchr(line, '/');
-
-        if (path && strstr(path, "libjrl-cuda.so")) {
-            path[strcspn(path, "\n")] = '\0';
-            symbol = dlsym(dlopen(path, RTLD_NOW | RTLD_NOLOAD), name);
-        }
-    }
-    fclose(maps);
-    return symbol;
-}
-
 /* Every kernel of kernels/cuda has run in this process. */
 static void test_every_kernel_ran(void **state)
 {
-    void *symbol = plugin_symbol("emulator_launches");
-    long (*launches)(const char *name);
-
     (void)state;
-    if (!symbol)
-        skip(); /* a real GPU */
-    memcpy(&launches, &symbol, sizeof launches);
     for (size_t i = 0; i < sizeof kernel_names / sizeof *kernel_names; i++)
-        if (launches(kernel_names[i]) == 0)
+        if (launches_of(kernel_names[i]) == 0)
             fail_msg("kernel %s has not run", kernel_names[i]);
+    if (launches_of("") < 0)
+        skip(); /* a real GPU */
 }
 
 /* Whether a GPU can be opened: 0, 77 when there is none, 1 when one does not work. */

@@ -489,6 +489,8 @@ cudaError_t launch(const char *name, dim3 grid, dim3 block_size, size_t shared_b
                 grid.y, grid.z, n, shared_bytes);
         abort();
     }
+    if (base != name)
+        block.launches[name]++;
     if (fails(base, ++block.launches[base], &late)) {
         memory.last = cudaErrorLaunchFailure;
         return late ? cudaSuccess : memory.last;
@@ -501,7 +503,7 @@ cudaError_t launch(const char *name, dim3 grid, dim3 block_size, size_t shared_b
 
 using namespace emulator;
 
-/* Whether the kernel of this name has run in this process. */
+/* How often the kernel of this name has run in this process, with or without what its template was given. */
 extern "C" __attribute__((visibility("default"))) long emulator_launches(const char *name)
 {
     const auto found = emulator::block.launches.find(name);
