@@ -84,6 +84,7 @@ nvcc_flags := $(cuda_flags) -O3 -ftz=true -prec-div=true -prec-sqrt=true -fmad=f
     -gencode=arch=compute_80,code=sm_80 -gencode=arch=compute_90a,code=sm_90a -gencode=arch=compute_90,code=compute_90
 ifeq ($(machine),x86_64)
 emulated := $(out)/tests/$(plugin) $(out)/tests/emulated/$(plugin)
+emulated += $(patsubst %/$(notdir $(plugin)),%/libcublasLt-emulated.so,$(emulated)) # of cuBLASLt
 units += $(out)/tests/cuda/test_kernels $(out)/tests/cuda/planted $(out)/tests/bench/bench_gpu
 endif
 benches := $(patsubst %.c,$(out)/%,$(filter-out %/bench_gpu.c,$(sort $(wildcard tests/bench/*.c))))
@@ -131,13 +132,18 @@ $(out)/tests/$(plugin): $(call emulated_objects,checked)
 $(out)/tests/emulated/$(plugin): $(call emulated_objects,plain)
 	@mkdir -p $(@D)
 	$(CXX) $(if $(filter asan,$(BUILD)),$(sanitizers)) -shared -o $@ $^
+# The twins of libraries lie beside the plug-in, which opens them; they call the emulator in it.
+$(out)/tests/lib/jrl/lib%-emulated.so: $(out)/checked/lib%.o $(out)/tests/$(plugin)
+	$(CXX) $(sanitizers) -shared -Wl,-rpath,'$$ORIGIN' -o $@ $< -L$(@D) -l:$(notdir $(plugin))
+$(out)/tests/emulated/lib/jrl/lib%-emulated.so: $(out)/plain/lib%.o $(out)/tests/emulated/$(plugin)
+	$(CXX) $(if $(filter asan,$(BUILD)),$(sanitizers)) -shared -Wl,-rpath,'$$ORIGIN' -o $@ $< -L$(@D) -l:$(notdir $(plugin))
 $(out)/checked/%: private emulator_flags += $(sanitizers)
 $(out)/plain/%: private emulator_flags += $(if $(filter asan,$(BUILD)),$(sanitizers),-O2)
 define emulated_rules
 $(out)/$(1)/%.o: %.cu $(out)/flags
 	@mkdir -p $$(@D)
 	$(CXX) $$(emulator_flags) -MMD -MP -x c++ -c -o $$@ $$<
-$(out)/$(1)/emulator.o: tests/emulator/emulator.cpp $(out)/flags
+$(out)/$(1)/%.o: tests/emulator/%.cpp $(out)/flags
 	@mkdir -p $$(@D)
 	$(CXX) $$(emulator_flags) -MMD -MP -c -o $$@ $$<
 endef

@@ -33,6 +33,7 @@ struct jrl_backend {
     bool host_memory; /* the device's memory is the program's own */
     void (*close)(struct jrl_device *dev);
     const char *(*path)(const struct jrl_device *dev);
+    void (*set_fast)(struct jrl_device *dev); /* NULL: fast is strict; dev->note where it cannot be had */
 #define JRL_FIELD(name) __typeof__(jrl_device_##name) *name;
     JRL_MEMORY_FUNCTIONS(JRL_FIELD)
     JRL_RECORDING_FUNCTIONS(JRL_FIELD) /* NULL where the backend cannot record */
@@ -61,7 +62,7 @@ struct jrl_device {
     const struct jrl_backend *backend;
     struct jrl_device *host; /* the CPU beside it, or itself */
     struct jrl_pool *pool;   /* of the host */
-    char note[256];          /* "" or why "auto" is the CPU */
+    char note[256];          /* "" or what jrl_device_note says */
     bool note_warns;
     bool records;            /* kernels can be recorded */
     void *state;             /* the plug-in's own */

@@ -64,6 +64,12 @@ const char *jrl_device_path(const struct jrl_device *dev)
     return dev->backend->path(dev);
 }
 
+void jrl_device_set_numerics(struct jrl_device *dev, const char *numerics)
+{
+    if (strcmp(numerics, "fast") == 0 && dev->backend->set_fast)
+        dev->backend->set_fast(dev);
+}
+
 const char *jrl_device_note(const struct jrl_device *dev, bool *warn)
 {
     *warn = dev->note_warns;

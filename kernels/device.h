@@ -26,8 +26,12 @@ struct jrl_device;
 int jrl_device_open(struct jrl_device **out, const char *name, int n_threads, struct jrl_error *err) JRL_MUST_CHECK;
 void jrl_device_close(struct jrl_device *dev); /* accepts NULL */
 struct jrl_pool *jrl_device_pool(struct jrl_device *dev); /* threads of the CPU */
-const char *jrl_device_path(const struct jrl_device *dev); /* "amx", "avx512", "avx2", "portable"; "cuda-tensor", "cuda-exact" */
-/* Why "auto" took the CPU, NULL when there is nothing to say; *warn: it looks like a fault of the machine. */
+const char *jrl_device_path(const struct jrl_device *dev); /* "amx", "avx512", "avx2", "portable"; "cuda-tensor", "cuda-exact", "cuda-fast" */
+/* How a device trades bits for speed, to be said before its first kernel. "strict", as devices open: a result depends on its row
+ * alone, so that sampler and trainer agree to the last bit. "fast": a GPU's products of bf16 by its vendor's library; where
+ * that cannot be had they stay strict, and jrl_device_note says why. On the CPU both are the same. */
+void jrl_device_set_numerics(struct jrl_device *dev, const char *numerics);
+/* Why "auto" took the CPU, or numerics are not fast; NULL when there is nothing to say; *warn: it looks like a fault of the machine. */
 const char *jrl_device_note(const struct jrl_device *dev, bool *warn);
 /* The CPU beside the device, for what lies in the program's own memory; the CPU itself on the CPU. Borrowed. */
 struct jrl_device *jrl_device_host(struct jrl_device *dev);

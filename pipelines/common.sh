@@ -29,7 +29,7 @@ whole_number() { [[ ${opt[$1]} =~ ^[0-9]+$ ]] || fail 2 "option '--$1' wants a w
 
 # What tools that run a model share.
 set_compute() {
-    compute=(--dtype "${opt[dtype]}" --device "${opt[device]}" --threads "${opt[threads]}" ${opt[memory]:+--memory "${opt[memory]}"})
+    compute=(--dtype "${opt[dtype]}" ${opt[numerics]:+--numerics "${opt[numerics]}"} --device "${opt[device]}" --threads "${opt[threads]}" ${opt[memory]:+--memory "${opt[memory]}"})
 }
 
 # ---- files ----------------------------------------------------------------------------------------

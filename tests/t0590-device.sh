@@ -105,6 +105,25 @@ ok 'no mismatch in f32' no_mismatch f32 cpu-f32.jrl
 echo "{\"uid\":9,\"prompt\":\"$(head -c 300 /dev/zero | tr '\0' 'y')\"}" | jrl-pack -o long.jrl
 ok 'no mismatch behind 300 tokens' long_mismatch
 
+# Fast numerics: products of bf16 by a library, whose twin adds in another order for more than 16 rows.
+fast_says() { gpu_sample --dtype bf16 --numerics fast -o said.jrl --force 2>&1 | grep -Eq "$1"; }
+ok 'fast without the library: a warning' fast_says 'warning: numerics stay strict: .*libcublasLt'
+ok '... and the records of strict' same <(records said.jrl) <(records bf16.jrl)
+cp "$JRL_BUILD/tests/emulated/lib/jrl/libcublasLt-emulated.so" alone/lib/jrl/
+ok 'a library that does not work' env JRL_EMULATOR_CUBLASLT=broken bash -c "$(declare -f fast_says gpu_sample); sampling=(${sampling[*]}); fast_says 'warning: numerics stay strict: .* does not work: the library was not initialized'"
+ok 'tensor cores switched off' env JRL_DISABLE=tensor bash -c "$(declare -f fast_says gpu_sample); sampling=(${sampling[*]}); fast_says 'warning: numerics stay strict: tensor cores are switched off'"
+ok 'a product that fails' fails_with 1 'GPU 0: cublasLtMatmul: the GPU program failed to execute' \
+    env JRL_EMULATOR_FAIL=cublasLtMatmul alone/bin/jrl-sample --policy policy --device cuda --numerics fast --dtype bf16 problems.jrl
+ok '... is none of strict' env JRL_EMULATOR_FAIL=cublasLtMatmul alone/bin/jrl-sample --policy policy --device cuda --dtype bf16 --max-tokens 2 -o said.jrl --force problems.jrl
+env -u JRL_EMULATOR_OPEN alone/bin/jrl-sample --policy policy --device cuda --numerics fast --dtype bf16 "${sampling[@]}" problems.jrl > fast.jrl 2> fast.err
+ok 'fast with the library: nothing is said' test ! -s fast.err
+ok '... again: the same records' same <(records <(gpu_sample --dtype bf16 --numerics fast)) <(records fast.jrl)
+alone/bin/jrl-logprob --policy policy --device cuda --numerics fast --as old --dtype bf16 fast.jrl > scored.jrl
+ok '... sampler and trainer differ, and by little' jq -es '[.[] | [.logprobs["$f32"], .old_logprobs["$f32"]] | transpose[] | .[0] - .[1] | fabs] | max > 0 and max < 2e-2' <(jrl-view scored.jrl)
+ok '... f32 has the records of the CPU' same <(records <(gpu_sample --dtype f32 --numerics fast)) <(records cpu-f32.jrl)
+ok 'fast on the CPU is strict' same <(records <(jrl-sample --device cpu --numerics fast --policy policy --dtype bf16 "${sampling[@]}" problems.jrl)) <(records cpu-bf16.jrl)
+ok 'numerics that there are not' fails_with 2 "option '--numerics'" jrl-sample --numerics quick --policy policy problems.jrl
+
 # Models with biases, a head of their own, and heads of a size that tensor cores are not used for.
 jrl-model make -q -o qwen --arch qwen2 --dtype f32 --shape dim=48,layers=2,heads=4,kv-heads=2,mlp=40,positions=256,tied=0
 ok 'biases: the records of the CPU' same <(records <(alone/bin/jrl-sample --policy qwen --device cuda --dtype f32 --max-tokens 6 problems.jrl)) \

@@ -48,6 +48,7 @@ ok "are 1 where sampler and trainer are one" test "$(jq -c '[.is_weight_mean, .i
 ok "and give the same weights" same_weights whole weighted 2
 ok "they are part of the recipe" grep -qx 'is-cap 2' weighted/recipe
 ok "which has no word of them otherwise" exits 1 grep -q is-cap whole/recipe
+ok "--numerics goes to the tools that run a model" sh -c "'$justrl' --print --numerics fast ${new[*]} x | grep -o -- '--numerics fast' | wc -l | grep -qx 2"
 ok "and cannot be changed by the way" fails_with 2 'differ from the run' "$justrl" --is-cap 3 --steps 4 weighted
 
 ok "another learning rate is refused" fails_with 2 'differ from the run' "$justrl" --lr 2e-3 --steps 4 parts

@@ -257,6 +257,7 @@ static int open_policy(struct scorer *s, struct jrl_error *err)
     if ((rc = jrl_policy_open(&s->policy, s->cfg->policy, err)) < 0 ||
         (rc = jrl_device_open(&s->dev, jrl_common.device, (int)jrl_common.threads, err)) < 0)
         return rc;
+    jrl_device_set_numerics(s->dev, jrl_common.numerics);
     note = jrl_device_note(s->dev, &warn);
     jrl_log_note(note, warn);
     if ((rc = plan_memory(s, err)) < 0 || (rc = jrl_policy_id(s->policy, jrl_device_pool(s->dev), s->id, err)) < 0)

@@ -224,6 +224,7 @@ static int start(struct run *r, struct jrl_error *err)
     r->start = jrl_clock();
     if ((rc = jrl_device_open(&r->dev, jrl_common.device, (int)jrl_common.threads, err)) < 0)
         return rc;
+    jrl_device_set_numerics(r->dev, jrl_common.numerics);
     note = jrl_device_note(r->dev, &warn);
     jrl_log_note(note, warn);
     memory = jrl_memory_allowed(jrl_device_memory_available(r->dev));

@@ -197,7 +197,17 @@ static int64_t gpu_memory_available(const struct jrl_device *dev)
 
 static const char *gpu_path(const struct jrl_device *dev)
 {
-    return gpu_of(dev)->exact ? "cuda-exact" : "cuda-tensor";
+    return gpu_of(dev)->exact ? "cuda-exact" : gpu_of(dev)->library ? "cuda-fast" : "cuda-tensor";
+}
+
+static void gpu_set_fast(struct jrl_device *dev)
+{
+    char text[200] = "tensor cores are switched off";
+
+    if (gpu_of(dev)->library || (!gpu_of(dev)->exact && gpu_library_open(dev, text, sizeof text)))
+        return;
+    snprintf(dev->note, sizeof dev->note, "numerics stay strict: %s", text);
+    dev->note_warns = true;
 }
 
 static void release(struct gpu *g)
@@ -213,6 +223,7 @@ static void release(struct gpu *g)
         (void)cudaFreeHost(g->fetched[i].memory);
     }
     gpu_bound_free(g->bound);
+    gpu_library_close(g->library);
     (void)cudaStreamDestroy(g->stream);
     free(g);
 }
@@ -228,7 +239,7 @@ static void gpu_close(struct jrl_device *dev)
 }
 
 static const struct jrl_backend cuda_backend = {
-    .host_memory = false, .close = gpu_close, .path = gpu_path, .alloc = gpu_alloc, .free = gpu_free, .upload = gpu_upload,
+    .host_memory = false, .close = gpu_close, .path = gpu_path, .set_fast = gpu_set_fast, .alloc = gpu_alloc, .free = gpu_free, .upload = gpu_upload,
     .download = gpu_download, .copy = gpu_copy, .zero = gpu_zero, .synchronise = gpu_synchronise, .memory_available = gpu_memory_available,
     .record_begin = gpu_record_begin, .record_end = gpu_record_end, .replay = gpu_replay, .recording_free = gpu_recording_free,
     .fetch = gpu_fetch, .fetched = gpu_fetched,

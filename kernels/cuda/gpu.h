@@ -6,13 +6,15 @@
 #include "kernels/cuda/cuda.cuh"
 
 /* Scratch memory, as on the CPU: a slot belongs to one kernel family. */
-enum gpu_slot { GPU_BOUND, GPU_SCORES, GPU_GATED, GPU_LOGITS, GPU_SORT, GPU_ROWS, GPU_PARTS, GPU_SLOTS };
+enum gpu_slot { GPU_BOUND, GPU_SCORES, GPU_GATED, GPU_LOGITS, GPU_SORT, GPU_ROWS, GPU_PARTS, GPU_LIBRARY, GPU_SLOTS };
 #define GPU_STAGING 4 /* pinned buffers through which uploads go, in turn */
 
 #define GPU_FETCHES 2
 
 /* What jrl_attention_bind made of a pass (attention.cu). */
 struct gpu_bound;
+/* cuBLASLt (matmul_cublas.cu). */
+struct gpu_library;
 
 struct gpu {
     const struct jrl_plugin_host *host;
@@ -36,6 +38,7 @@ struct gpu {
         cudaEvent_t there;
     } fetched[GPU_FETCHES];
     struct gpu_bound *bound;
+    struct gpu_library *library; /* NULL: strict numerics */
 };
 
 static inline struct gpu *gpu_of(const struct jrl_device *dev) { return static_cast<struct gpu *>(dev->state); }
@@ -47,6 +50,9 @@ int gpu_check(const struct jrl_device *dev, cudaError_t error, const char *what,
 int gpu_scratch(struct jrl_device *dev, void **out, enum gpu_slot slot, size_t n_bytes, struct jrl_error *err) JRL_MUST_CHECK;
 
 void gpu_bound_free(struct gpu_bound *bound);
+/* Products of bf16 go to the library from now on. False: it cannot be had, TEXT says why. */
+bool gpu_library_open(struct jrl_device *dev, char *text, size_t n_text);
+void gpu_library_close(struct gpu_library *library); /* accepts NULL */
 
 /* A kernel of the stream. Shared memory above 48 KiB is asked for. */
 template <class... P, class... A>

@@ -1,4 +1,4 @@
-/* matmul.cu - matrix products: checks, and the choice between tensor cores and the contract's own order. */
+/* matmul.cu - matrix products: checks, and the choice between the library, tensor cores and the contract's own order. */
 #include "kernels/cuda/product.h"
 
 static int check(struct jrl_device *dev, const struct jrl_matmul *p, int64_t a_columns, int64_t b_columns, const char *form, struct jrl_error *err)
@@ -42,7 +42,7 @@ static int run(struct jrl_device *dev, const struct jrl_matmul *p, bool a_transp
     if (p->m == 0 || p->n == 0)
         return JRL_OK;
     if (on_tensor(dev, p, &q))
-        return gpu_product_tensor(dev, &q, 1, err);
+        return gpu_of(dev)->library ? gpu_product_library(dev, &q, err) : gpu_product_tensor(dev, &q, 1, err);
     return gpu_product_exact(dev, p->dtype, &q, err);
 }
 
@@ -71,7 +71,7 @@ int jrl_cuda_matmul_tn(struct jrl_device *dev, const struct jrl_matmul *p, struc
 int jrl_cuda_matmul_nt_group(struct jrl_device *dev, const struct jrl_matmul_group *group, const struct jrl_matmul_group *then, struct jrl_error *err)
 {
     struct gpu_product q[JRL_GROUP_PRODUCTS];
-    bool together = true;
+    bool together = !gpu_of(dev)->library;
     int rc = JRL_OK;
 
     (void)then;

@@ -17,5 +17,7 @@ int gpu_product_exact(struct jrl_device *dev, enum jrl_dtype dtype, const struct
  * the same contracted index, in one launch; at most JRL_GROUP_PRODUCTS. */
 bool gpu_product_aligned(const struct gpu_product *p);
 int gpu_product_tensor(struct jrl_device *dev, const struct gpu_product *p, int n, struct jrl_error *err) JRL_MUST_CHECK;
+/* One by cuBLASLt, on a device whose library is open; as gpu_product_tensor where that has no algorithm. */
+int gpu_product_library(struct jrl_device *dev, const struct gpu_product *p, struct jrl_error *err) JRL_MUST_CHECK;
 
 #endif

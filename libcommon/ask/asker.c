@@ -260,6 +260,7 @@ int jrl_asker_start(struct jrl_asker *a, struct jrl_error *err)
     a->sampling.n_stop = p->n_stop;
     if ((rc = jrl_chat_model_device(p, jrl_common.device, (int)jrl_common.threads, err)) < 0)
         return rc;
+    jrl_device_set_numerics(p->dev, jrl_common.numerics);
     note = jrl_device_note(p->dev, &warn);
     jrl_log_note(note, warn);
     if ((rc = plan_memory(a, err)) < 0 ||

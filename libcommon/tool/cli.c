@@ -24,7 +24,7 @@
 #define HELP_COLUMN 30
 
 struct jrl_common jrl_common = { .provenance = true, .max_record_bytes = JRL_MAX_RECORD_BYTES,
-                                 .threads = 1, .device = "auto", .dtype = "auto", .compress = "zstd" };
+                                 .threads = 1, .device = "auto", .numerics = "strict", .dtype = "auto", .compress = "zstd" };
 
 static const struct jrl_tool *current;
 static struct jrl_option all[MAX_OPTIONS]; /* the tool's own options, then the shared ones */
@@ -69,6 +69,8 @@ static void add_shared(int mask, bool threads, bool compute)
     has_threads = threads || compute;
     if (compute) {
         add((struct jrl_option)JRL_OPT_STR(0, "device", &c->device, "NAME", "where to compute: auto, cpu, cuda or cuda:N"));
+        add((struct jrl_option)JRL_OPT_CHOICE(0, "numerics", &c->numerics, "strict|fast",
+                                              "strict: the sampler's logprobs are the trainer's; fast: a GPU's quickest products (on the CPU the same)"));
         add((struct jrl_option)JRL_OPT_CHOICE(0, "dtype", &c->dtype, "auto|bf16|f32",
                                               "numbers to compute with; auto takes the policy's own"));
         add((struct jrl_option)JRL_OPT_SIZE(0, "memory", &c->memory, "SIZE", "memory to use, such as 24G; by default nine tenths of what is free"));

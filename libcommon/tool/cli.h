@@ -42,7 +42,7 @@ enum { JRL_SHARE_INPUT = 1, JRL_SHARE_OUTPUT = 2, JRL_SHARE_STREAM_OUTPUT = 4 };
 #define JRL_OPT_OUTPUT JRL_OPT_SHARED(2)
 /* -t/--threads N (0: all allowed; the default is 1 for filters, 0 with JRL_OPT_COMPUTE) */
 #define JRL_OPT_THREADS { JRL_TYPE_THREADS, 0, 0, 0, 0, 0, 0, 0 }
-/* --device NAME, --dtype auto|bf16|f32, --memory SIZE, --plan, --threads N: tools that run a model */
+/* --device NAME, --numerics strict|fast, --dtype auto|bf16|f32, --memory SIZE, --plan, --threads N: tools that run a model */
 #define JRL_OPT_COMPUTE { JRL_TYPE_COMPUTE, 0, 0, 0, 0, 0, 0, 0 }
 #define JRL_OPT_END { JRL_TYPE_END, 0, 0, 0, 0, 0, 0, 0 }
 
@@ -64,6 +64,7 @@ struct jrl_common {
     int64_t max_record_bytes;
     int64_t threads;      /* resolved: at least 1 */
     const char *device;   /* "auto" unless given; kernels/device.h */
+    const char *numerics; /* "strict", "fast"; kernels/device.h */
     const char *dtype;    /* "auto", "bf16", "f32" */
     int64_t memory;       /* bytes; 0: not given (tool/memory.h) */
     bool plan;            /* print the memory plan and do nothing */

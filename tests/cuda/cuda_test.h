@@ -6,9 +6,9 @@
 #include "kernels/backend.h"
 #include "tests/kernels/compare.h"
 
-/* The devices; gpu is the one under test: tensor first, then exact. */
+/* The devices; gpu is the one under test: tensor first, then exact and fast (NULL where the library is not there). */
 struct fixture {
-    struct jrl_device *cpu, *gpu, *tensor, *exact;
+    struct jrl_device *cpu, *gpu, *tensor, *exact, *fast;
     struct test_random random;
 };
 

@@ -1,4 +1,4 @@
-/* test_kernels.c - the kernel table: every kernel of the backend against the CPU, on tensor cores and in the exact order; that a row
+/* test_kernels.c - the kernel table: every kernel of the backend against the CPU, on tensor cores, in the exact order and by the library; that a row
  * does not depend on its batch; that each CUDA kernel has run. With the emulated plug-in (make check) under several orders of
  * threads, with a real one (make check-gpu) on a GPU. A kernel of the table without a case does not link. */
 #include "cuda_test.h"
@@ -24,50 +24,6 @@ static struct jrl_device *open_gpu(const char *disable)
     return dev;
 }
 
-static int open_devices(void **state)
-{
-    (void)state; /* each test has its own */
-    MUST(jrl_device_open(&fixture.cpu, "cpu", 1, err));
-    fixture.tensor = open_gpu("");
-    fixture.exact = open_gpu("tensor");
-    assert_string_equal(jrl_device_path(fixture.tensor), "cuda-tensor");
-    assert_string_equal(jrl_device_path(fixture.exact), "cuda-exact");
-    assert_false(jrl_device_is_host(fixture.tensor));
-    return 0;
-}
-
-static int close_devices(void **state)
-{
-    (void)state;
-    jrl_device_close(fixture.tensor);
-    jrl_device_close(fixture.exact);
-    jrl_device_close(fixture.cpu);
-    return 0;
-}
-
-/* Orders of threads in the emulator; a GPU has its own. */
-static const char *const schedules[] = { "greedy", "greedy-reverse", "forward", "reverse", "random" };
-
-static void run_case(void **state)
-{
-    void (*run)(struct fixture *f) = *(void (**)(struct fixture *))*state;
-
-    for (size_t i = 0; i < sizeof schedules / sizeof *schedules; i++) {
-        setenv("JRL_EMULATOR_SCHEDULE", schedules[i], 1);
-        setenv("JRL_EMULATOR_COPIES", strstr(schedules[i], "reverse") ? "early" : "late", 1);
-        if (i == 1)
-            setenv("JRL_EMULATOR_OPEN", "1", 1); /* what the host does is the same each time */
-        for (int exact = 0; exact < (i == 0 ? 2 : 1); exact++) { /* most kernels are the same on both */
-            fixture.gpu = exact ? fixture.exact : fixture.tensor;
-            fixture.random.state = 1;
-            run(&fixture);
-            MUST(jrl_device_synchronise(fixture.gpu, err));
-        }
-    }
-    unsetenv("JRL_EMULATOR_OPEN");
-    unsetenv("JRL_EMULATOR_COPIES");
-}
-
 /* A function of the plug-in that is loaded; NULL when it has none of that name. */
 static void *plugin_symbol(const char *name)
 {
@@ -86,6 +42,70 @@ static void *plugin_symbol(const char *name)
     }
     fclose(maps);
     return symbol;
+}
+
+/* Emulated, the library is always there. */
+static struct jrl_device *open_fast(void)
+{
+    struct jrl_device *dev = open_gpu("");
+    bool warn = false;
+
+    jrl_device_set_numerics(dev, "fast");
+    if (strcmp(jrl_device_path(dev), "cuda-fast") == 0)
+        return dev;
+    if (plugin_symbol("emulator_launches"))
+        fail_msg("%s", jrl_device_note(dev, &warn));
+    print_message("# fast numerics: skipped: %s\n", jrl_device_note(dev, &warn));
+    jrl_device_close(dev);
+    return NULL;
+}
+
+static int open_devices(void **state)
+{
+    (void)state; /* each test has its own */
+    MUST(jrl_device_open(&fixture.cpu, "cpu", 1, err));
+    fixture.tensor = open_gpu("");
+    fixture.exact = open_gpu("tensor");
+    fixture.fast = open_fast();
+    assert_string_equal(jrl_device_path(fixture.tensor), "cuda-tensor");
+    assert_string_equal(jrl_device_path(fixture.exact), "cuda-exact");
+    assert_false(jrl_device_is_host(fixture.tensor));
+    return 0;
+}
+
+static int close_devices(void **state)
+{
+    (void)state;
+    jrl_device_close(fixture.tensor);
+    jrl_device_close(fixture.exact);
+    jrl_device_close(fixture.fast);
+    jrl_device_close(fixture.cpu);
+    return 0;
+}
+
+/* Orders of threads in the emulator; a GPU has its own. */
+static const char *const schedules[] = { "greedy", "greedy-reverse", "forward", "reverse", "random" };
+
+static void run_case(void **state)
+{
+    void (*run)(struct fixture *f) = *(void (**)(struct fixture *))*state;
+
+    for (size_t i = 0; i < sizeof schedules / sizeof *schedules; i++) {
+        setenv("JRL_EMULATOR_SCHEDULE", schedules[i], 1);
+        setenv("JRL_EMULATOR_COPIES", strstr(schedules[i], "reverse") ? "early" : "late", 1);
+        if (i == 1)
+            setenv("JRL_EMULATOR_OPEN", "1", 1); /* what the host does is the same each time */
+        struct jrl_device *const devices[] = { fixture.tensor, fixture.exact, fixture.fast }; /* most kernels are the same on all */
+
+        for (int d = 0; d < (i == 0 ? 3 : 1) && devices[d]; d++) {
+            fixture.gpu = devices[d];
+            fixture.random.state = 1;
+            run(&fixture);
+            MUST(jrl_device_synchronise(fixture.gpu, err));
+        }
+    }
+    unsetenv("JRL_EMULATOR_OPEN");
+    unsetenv("JRL_EMULATOR_COPIES");
 }
 
 /* The last rows of a product, as many as SIZES say, multiplied alone: the same bits. */
@@ -267,6 +287,7 @@ static void test_every_kernel_ran(void **state)
             fail_msg("kernel %s has not run", kernel_names[i]);
     if (launches_of("") < 0)
         skip(); /* a real GPU */
+    assert_true(launches_of("cublasLtMatmul") > 0);
 }
 
 /* Whether a GPU can be opened: 0, 77 when there is none, 1 when one does not work. */

@@ -13,9 +13,11 @@
  * from the N-th on, 1 by default, fail at once or, as a fault inside a kernel would, where the host next waits),
  * JRL_EMULATOR_OPEN (device memory stays open to the host, which is faster), JRL_EMULATOR_BANKS=strict (an ldmatrix that meets the
  * same banks of shared memory twice ends the program), JRL_EMULATOR_COUNTS=FILE (what the stream was asked for is written there at
- * the end: kernels, graphs, copies up, down and inside, and waits that found something to do). */
-#include <cuda_runtime.h>
+ * the end: kernels, graphs, copies up, down and inside, and waits that found something to do), JRL_EMULATOR_CUBLASLT=broken (the
+ * library cannot be started). */
+#include "emulator.h"
 
+#include <dlfcn.h>
 #include <immintrin.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -496,6 +498,30 @@ cudaError_t launch(const char *name, dim3 grid, dim3 block_size, size_t shared_b
         return late ? cudaSuccess : memory.last;
     }
     ask_or_record([=] { run(name, grid, block_size, shared_bytes, body); }, &stream.counts.kernels);
+    return cudaSuccess;
+}
+
+const char *library_path(const char *name)
+{
+    static std::string path;
+    Dl_info info;
+
+    path = dladdr(reinterpret_cast<void *>(&library_path), &info) ? info.dli_fname : "";
+    path = path.substr(0, path.rfind('/') + 1) + name;
+    return path.c_str();
+}
+
+cudaError_t library_call(const char *name, std::function<void()> work)
+{
+    const char *fail = getenv("JRL_EMULATOR_FAIL");
+
+    block.launches[name]++;
+    if (fail && strcmp(name, fail) == 0)
+        return memory.last = cudaErrorLaunchFailure;
+    ask_or_record([=] {
+        open_memory open;
+        work();
+    }, &stream.counts.kernels);
     return cudaSuccess;
 }
 
