@@ -30,4 +30,6 @@ ok 'steps of the recipe' has 'step of [0-9]+ responses, mean [0-9]+, longest 90:
 ok 'five columns in every row' bash -c '! grep "^|" table.md | awk -F"|" "NF != 7" | grep .'
 "$gpu" at/bin/bench_gpu --quick --shape "$shape" prefill > table.md || exit 1
 ok 'one row by its name' bash -c 'grep -q "^| prefill" table.md && ! grep -Eq "^\| (decode|update|step|start)" table.md'
+cp "$JRL_BUILD/tests/emulated/lib/jrl/libcublasLt-emulated.so" at/lib/jrl
+ok 'with fast numerics' bash -c 'at/bin/bench_gpu --quick --fast --shape "$0" prefill | grep -q "^.bench_gpu., .*, cuda-fast"' "$shape"
 done_testing

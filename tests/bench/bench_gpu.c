@@ -1,7 +1,7 @@
 /* bench_gpu.c - the work of a training step on a GPU beside what that GPU can do: its own copy bandwidth and the rate of a large
  * product, measured in the same run. Prints a table in Markdown for performance.md.
- * Usage: bench_gpu [--device NAME] [--shape LIST] [--quick] [decode] [prefill] [update] [start] [step]; all rows without a name.
- * --quick: small numbers, for a look or an emulated GPU. Without a GPU it says so and ends with 0. The weights are random.
+ * Usage: bench_gpu [--device NAME] [--shape LIST] [--quick] [--fast] [decode] [prefill] [update] [start] [step]; all rows without a name.
+ * --quick: small numbers, for a look or an emulated GPU. --fast: products by cuBLASLt. Without a GPU it says so and ends with 0. The weights are random.
  * JRL_DISABLE=graphs times steps of decoding that are asked for kernel by kernel.
  *
  * decode   one step of N sequences with 2.5k positions each: bytes are the weights of layers and head and the keys and values
@@ -477,7 +477,7 @@ enum { N_ROWS = sizeof rows / sizeof *rows };
 
 struct options {
     const char *device, *shape;
-    bool quick, start, wanted[N_ROWS];
+    bool quick, fast, start, wanted[N_ROWS];
 };
 
 static bool read_options(struct options *o, int argc, char **argv)
@@ -493,6 +493,8 @@ static bool read_options(struct options *o, int argc, char **argv)
             r++;
         if (strcmp(argv[i], "--quick") == 0)
             o->quick = true;
+        else if (strcmp(argv[i], "--fast") == 0)
+            o->fast = true;
         else if (strcmp(argv[i], "--device") == 0 && i + 1 < argc)
             o->device = argv[++i];
         else if (strcmp(argv[i], "--shape") == 0 && i + 1 < argc)
@@ -543,11 +545,12 @@ int main(int argc, char **argv)
     bool warn = false;
 
     if (!read_options(&o, argc, argv)) {
-        fprintf(stderr, "usage: bench_gpu [--device NAME] [--shape LIST] [--quick] [decode] [prefill] [update] [start] [step]\n");
+        fprintf(stderr, "usage: bench_gpu [--device NAME] [--shape LIST] [--quick] [--fast] [decode] [prefill] [update] [start] [step]\n");
         return 2;
     }
     b.sizes = o.quick ? small : whole;
     must(jrl_device_open(&b.dev, o.device, 0, &error));
+    jrl_device_set_numerics(b.dev, o.fast ? "fast" : "strict");
     note = jrl_device_note(b.dev, &warn);
     if (!note && jrl_device_is_host(b.dev))
         note = "that is no GPU";

@@ -174,6 +174,7 @@ def main():
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--shape", default="")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--fast", action="store_true", help="of bench_gpu: torch is as it is")
     parser.add_argument("rows", nargs="*")
     options = parser.parse_args()
     shape = dict(SHAPE, **{k: int(v) for k, v in (item.split("=") for item in options.shape.split(",") if item)})
