@@ -81,6 +81,23 @@ sys.exit(not 0 < off <= 2e-2)' grad-cpu grad-gpu
 }
 ok '... gradients within 2e-2 of those of the CPU' gradients_near
 
+# Fast numerics: sampler and trainer differ a little, which is measured, and corrected.
+cp "$JRL_BUILD/tests/emulated/lib/jrl/libcublasLt-emulated.so" gpu/lib/jrl
+problems 1 6 | jrl-pack --kind problem | gpu/bin/jrl-sample --device cuda --numerics fast --policy p --dtype bf16 --samples 4 --max-tokens 9 --batch 4 |
+    rewrite '.correct = (.sample % 2 == 0) | .reward = (if .correct then 1 else -1 end)' | jrl-advantage > fast.jrl
+fast() { local name=$1; shift; gpu_update --numerics fast --policy p --dtype bf16 --out "$name" "$@" fast.jrl; }
+ok 'fast numerics: one step' env -u JRL_EMULATOR_OPEN bash -c "$(declare -f fast gpu_update); $(declare -p learn); fast fast"
+ok '... the mismatch is measured' test "$(metric fast '.mismatch_share > 0 and .mismatch_max > 0 and .mismatch_max < 2e-2 and .mismatch_mean < .mismatch_max')" = true
+ok '... state.json says what computed it' test "$(jq -r .numerics.path fast/state.json)" = cuda-fast
+ok '... again' fast fast-again
+ok '... the same policy' same_policy fast fast-again
+ok '... refused by --recompute-old' fails_with 3 'of the batch: the logprob of token' gpu/bin/jrl-update --device cuda "${learn[@]}" --numerics fast --policy p --dtype bf16 \
+    --out refused --recompute-old fast.jrl
+ok '... corrected by --is-cap' fast fast-is --is-cap 2
+ok '... with weights near 1' test "$(metric fast-is '.is_weight_max != 1 and (.is_weight_mean - 1 | fabs) < 1e-2 and .is_capped == 0 and .old_different > 0')" = true
+ok 'strict: --is-cap changes nothing' tensor t-is --is-cap 2
+ok '... the same weights' test "$(weights t) $(metric t-is '[.is_weight_mean, .is_weight_max] | @csv')" = "$(weights t-is) 1,1"
+
 # Going on: on the GPU, and from there on the CPU.
 examples() { problems "$1" 4 | jq -c 'if .jrl then . else .text = "the answer is \(.uid * 7)" end'; }
 for k in 1 2; do examples $k | jrl-pack --kind rollout > e$k.jrl; done
