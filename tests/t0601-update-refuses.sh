@@ -112,6 +112,13 @@ ok 'a closed pipe' bash -c 'jrl-update --policy p0 --out pipe b1.jrl | true; tes
 # Signals. The input stays open: up to the middle of the batch, or up to its boundary.
 jrl-view --header b1.jrl | jrl-pack --compress none > plain.jrl
 boundary=$(($(LC_ALL=C grep -abo $'\xa3jrl\xa3end' plain.jrl | cut -d: -f1) - 1))
+has_read() { # PID BYTES: waits until it has read so much and reads no more
+    local before=0 now
+    while now=$(awk '/^rchar/ { print $2 }' "/proc/$1/io") && { [ "$now" -lt "$2" ] || [ "$now" -ne "$before" ]; }; do
+        before=$now
+        sleep 0.3
+    done
+}
 stopped() { # SIGNAL BYTES: how jrl-update ends when the signal comes after it has read so much
     local feeder status=0 signal=$1
     mkfifo fifo
@@ -120,7 +127,7 @@ stopped() { # SIGNAL BYTES: how jrl-update ends when the signal comes after it h
     # a shell starts background jobs with INT ignored, and what the parent ignores stays ignored
     perl -e '$SIG{INT} = "DEFAULT"; exec @ARGV' jrl-update --policy p0 --out out/p1 --metrics stopped.jsonl --mini-batch 2 \
         --lr 1e-3 --warmup 0 < fifo &
-    sleep 1
+    has_read $! "$2"
     kill "-$signal" $!
     wait $! || status=$?
     kill "$feeder" 2> /dev/null
