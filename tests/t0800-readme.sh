@@ -33,11 +33,16 @@ suffix='\n\nPlease reason step by step, and put your final answer within \\boxed
 ok "the problem is the row's without the instruction, then the suffix" test "$(imported)" = "{\"problem\":\"What is 1 + 1?\",\"prompt\":\"What is 1 + 1?$suffix\"}"
 ok "and so does the other recipe" sh -c "'$JRL_TOP/pipelines/justrl-nemotron' --policy policy0 --data p.jrl --plan run | grep -q 'kept by the run'"
 
-# The real model on a CPU: one step of it on a stand-in and two rows.
+# The real model on a CPU: the rows are chosen, and one step is made on a stand-in and two of them.
 mkdir build
 jrl-model make -q --shape dim=32,layers=1,heads=2,kv-heads=1,mlp=64,positions=1024 -o build/smollm2
-printf '{"question":"What is %d + 1?","answer":"So\\n#### %d"}\n' 1 2 2 3 > gsm8k-train.jsonl
+for row in '1 + 1|2|1' '2 + 1|3|2' '3 + 1|4|3' 'x + 1|x + 1|1' '1 + x|2x|2'; do
+    IFS='|' read -r problem answer level <<< "$row"
+    printf '{"problem":"What is %s?","answer":"%s","level":"Level %d"}\n' "$problem" "$answer" "$level"
+done > math-train.jsonl
 smollm2=$(grep '^pipelines/smollm2' "$readme")
+ok 'easy rows with numbers for answers are chosen' bash -c "$(grep -- '-train.jsonl > easy.jsonl' "$readme")"
+ok 'two of five' test "$(wc -l < easy.jsonl)" -eq 2
 small='--candidates 0 --steps 1 --batch-size 2 --samples 2 --max-tokens 8'
 ok "SmolLM2's run on a stand-in" bash -euo pipefail -c "$JRL_TOP/${smollm2% run} $small smol"
 ok "made its step" test -f smol/run/policy/000001/model.safetensors
