@@ -21,9 +21,10 @@ import sys
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-# How far a log-probability may be from Transformers' in f32, in standard deviations of the logits. With random weights of SmolLM2-135M's
-# shape jrl is 0.01 away, llama.cpp less than 0.025, and Transformers in bf16, which rounds logits too, 0.04.
-AGREES, AGREES_BF16_LOGITS = 0.03, 0.1
+# How far a log-probability may be from Transformers' in f32, in standard deviations of the logits. f16 weights tell whether the conversion
+# is right: 0.004 and 0.005 were seen (shapes of SmolLM2-135M and Qwen2-1.5B), 0.04 of mistakes planted in a tiny model. In bf16 everybody
+# is farther, by rounding: jrl 0.01 and 0.043, llama.cpp 0.01 and 0.033, Transformers 0.04 and 0.06; jrl in f32 is 0.00001 away.
+AGREES, AGREES_BF16 = 0.02, 0.1
 WANTED = {("llama.cpp", 1): 1.5, ("llama.cpp", 8): 3, ("llama.cpp", 32): 5, ("Transformers", 32): 5}
 LLAMA_WAYS = [f"{dtype}, attention {'fused' if fa == 'on' else 'plain'}" for dtype in ("bf16", "f16") for fa in ("on", "off")]
 TRAIN_WAYS = ["autocast+own", "autocast", "bf16+own", "autocast+own+checkpoint", "bf16+own+checkpoint", "autocast+own+compile"]
@@ -180,7 +181,7 @@ class Bench:
                 fail(f"{name}: {way}: a log-probability is missing or not finite")
             difference = max(abs(a - b) for a, b in zip(logprobs, wanted))
             behind = max(b - a for a, b in zip(got[1]["logprobs"], likeliest))
-            limit = (AGREES_BF16_LOGITS if way == "bfloat16" else AGREES) * exact[0]["spread"]
+            limit = (AGREES if way.startswith("f16") else AGREES_BF16) * exact[0]["spread"]
             self.keep(way, {"part": "agreement", "shape": name}, {"difference": difference, "behind": behind, "limit": limit})
             if max(difference, behind) > limit:
                 fail(f"{name}: {way}: log-probabilities differ by up to {difference:.3g} and our likeliest tokens are up to {behind:.3g} behind, "
@@ -389,11 +390,11 @@ def main():
         for policy in o.check:
             check(bench, policy)
         return
-    for shape in o.shapes:
-        rows = rows_of(o, shape)
-        if rows:
+    for shape in o.shapes:  # all of them first: a disagreement is found before hours of measuring
+        if rows_of(o, shape):
             prepare(bench, shape)
-        for row in rows:
+    for shape in o.shapes:
+        for row in rows_of(o, shape):
             bench.row(shape, row)
     text = section(bench, o)
     print(text, end="")
