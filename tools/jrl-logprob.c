@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/machine.h"
 #include "base/memory.h"
 #include "model/plan.h"
 #include "model/train.h"
@@ -163,7 +164,7 @@ static int flush_pack(struct scorer *s)
     }
     s->n_tokens += at;
     jrl_progress("%" PRId64 " rollouts, %" PRId64 " tokens, %.0f tokens/s", s->io->n_out, s->n_tokens,
-                 (double)s->n_tokens / (jrl_now() - s->started + 1e-9));
+                 (double)s->n_tokens / (jrl_clock() - s->started + 1e-9));
     clear_pack(p);
     return rc;
 }
@@ -205,7 +206,7 @@ static int run(struct scorer *s)
     struct jrl_record rec = { 0 };
     int event, rc;
 
-    s->started = jrl_now();
+    s->started = jrl_clock();
     do {
         rc = event = jrl_io_read(s->io, &rec);
         if (event == JRL_OK)

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "base/machine.h"
 #include "base/memory.h"
 #include "rollout/plan.h"
 #include "tool/memory.h"
@@ -94,7 +95,7 @@ static int write_ready(struct jrl_asker *a)
 /* Tokens per second, as they came lately. */
 static double current_rate(struct jrl_asker *a, int64_t tokens)
 {
-    const double now = jrl_now(), past = now - a->rate.at;
+    const double now = jrl_clock(), past = now - a->rate.at;
 
     if (past >= 2) {
         a->rate.per_second = (double)(tokens - a->rate.tokens) / past;
@@ -129,7 +130,7 @@ static void show_progress(struct jrl_asker *a)
 void jrl_asker_report(const struct jrl_asker *a)
 {
     struct jrl_engine_stats e;
-    double seconds = jrl_now() - a->started;
+    double seconds = jrl_clock() - a->started;
 
     jrl_engine_stats(a->engine, &e);
     jrl_log_info("%" PRId64 " prompt tokens, %" PRId64 " sampled, %.1f tokens/s; longest %" PRId64 "; at most %" PRId64 " %s at a time",
@@ -184,7 +185,7 @@ int jrl_asker_run(struct jrl_asker *a)
     int event, rc;
 
     jrl_io_while_waiting(a->io, advance, a);
-    a->started = a->rate.at = jrl_now();
+    a->started = a->rate.at = jrl_clock();
     jrl_trace_phase(a->trace, "start");
     do {
         rc = JRL_OK;

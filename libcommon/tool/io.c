@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/machine.h"
 #include "tool/provenance.h"
 #include "tool/stop.h"
 
@@ -50,7 +51,7 @@ static void prepare(struct jrl_io *io, const struct jrl_tool *tool)
     io->p = jrl_xcalloc(1, sizeof *io->p);
     io->p->in_fd = io->p->out_fd = -1;
     io->p->temp = (struct jrl_tempfile)JRL_TEMPFILE_INIT;
-    io->p->started = jrl_now();
+    io->p->started = jrl_clock();
 }
 
 /* Everything that can be refused before a file is opened. */
@@ -492,7 +493,7 @@ static void sum_up(struct jrl_io *io)
             jrl_buffer_printf(&b, "%s%s: %" PRId64, i ? ", " : "", p->reasons[i].reason, p->reasons[i].count);
         jrl_buffer_append_str(&b, "), ");
     }
-    jrl_log_info("%s%.1f s", jrl_buffer_str(&b), jrl_now() - p->started);
+    jrl_log_info("%s%.1f s", jrl_buffer_str(&b), jrl_clock() - p->started);
     jrl_buffer_release(&b);
 }
 

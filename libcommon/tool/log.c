@@ -24,11 +24,6 @@ static int n_limited;
 static bool line_shown;       /* a progress line stands on the terminal */
 static double last_progress = -1;
 
-double jrl_now(void)
-{
-    return jrl_clock();
-}
-
 static void erase_line(void)
 {
     if (line_shown)
@@ -155,7 +150,7 @@ void jrl_log_warn_summary(void)
 
 void jrl_progress(const char *fmt, ...)
 {
-    double now = jrl_now();
+    double now = jrl_clock();
     bool terminal;
     va_list args;
 

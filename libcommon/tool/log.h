@@ -29,7 +29,4 @@ const char *jrl_duration(char text[32], double seconds);
 /* Print the error and exit with its code. */
 _Noreturn void jrl_die(const struct jrl_error *err);
 
-/* Monotonic seconds. */
-double jrl_now(void);
-
 #endif

@@ -7,43 +7,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "base/memory.h"
 #include "kernels/attention.h"
 #include "kernels/logprob.h"
 #include "kernels/norm.h"
 #include "kernels/swiglu.h"
+#include "tests/bench/bench.h"
 
 enum { HEADS = 9, KV_HEADS = 3, DIM = 64, WIDTH = (HEADS + 2 * KV_HEADS) * DIM, Q_WIDTH = HEADS * DIM };
 
 static int n_runs = 5;
 static double min_seconds = 0.1;
-
-static clockid_t the_clock = CLOCK_MONOTONIC;
-
-static double now_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(the_clock, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static void must(int rc, const struct jrl_error *err)
-{
-    if (rc) {
-        fprintf(stderr, "bench_attention: error: %s\n", err->text);
-        exit(1);
-    }
-}
-
-static void *take(int64_t n, int64_t size_bytes)
-{
-    struct jrl_error err = { 0 };
-    void *p;
-    must(jrl_try_alloc(&p, (size_t)n, (size_t)size_bytes, "the benchmark", &err), &err);
-    return p;
-}
 
 static void fill(float *x, int64_t n)
 {
@@ -82,15 +56,13 @@ struct bench {
 static void rope(void *ctx)
 {
     struct bench *b = ctx;
-    struct jrl_error err = { 0 };
-    must(jrl_qkv_rope(b->dev, &b->p, b->q, b->qkv, NULL, &err), &err);
+    must(jrl_qkv_rope(b->dev, &b->p, b->q, b->qkv, NULL, &error));
 }
 
 static void forward(void *ctx)
 {
     struct bench *b = ctx;
-    struct jrl_error err = { 0 };
-    must(jrl_attention_forward(b->dev, &b->p, b->out, b->lse, b->q, &err), &err);
+    must(jrl_attention_forward(b->dev, &b->p, b->out, b->lse, b->q, &error));
 }
 
 /* FN for each layer in turn. */
@@ -110,8 +82,7 @@ static void forward_layers(void *ctx)
 static void backward(void *ctx)
 {
     struct bench *b = ctx;
-    struct jrl_error err = { 0 };
-    must(jrl_attention_backward(b->dev, &b->p, b->dqkv, b->dout, b->q, b->out, b->lse, &err), &err);
+    must(jrl_attention_backward(b->dev, &b->p, b->dqkv, b->dout, b->q, b->out, b->lse, &error));
 }
 
 /* N_SEQS whole sequences of LENGTH positions, through qkv_rope once so that the pages are filled. */
@@ -190,44 +161,37 @@ struct rows_bench {
 static void norm(void *ctx)
 {
     struct rows_bench *b = ctx;
-    struct jrl_error err = { 0 };
-    must(jrl_rmsnorm(b->dev, b->y, b->x, b->weight, JRL_BF16, 1e-5f, b->rows, b->dim, &err), &err);
+    must(jrl_rmsnorm(b->dev, b->y, b->x, b->weight, JRL_BF16, 1e-5f, b->rows, b->dim, &error));
 }
 
 static void norm_backward(void *ctx)
 {
     struct rows_bench *b = ctx;
-    struct jrl_error err = { 0 };
-    must(jrl_rmsnorm_backward(b->dev, b->dx, b->dweight, b->dy, b->x, b->weight, JRL_BF16, 1e-5f, b->rows, b->dim, &err), &err);
+    must(jrl_rmsnorm_backward(b->dev, b->dx, b->dweight, b->dy, b->x, b->weight, JRL_BF16, 1e-5f, b->rows, b->dim, &error));
 }
 
 static void gate(void *ctx)
 {
     struct rows_bench *b = ctx;
-    struct jrl_error err = { 0 };
-    must(jrl_swiglu(b->dev, b->y, JRL_BF16, b->x, b->up, b->rows, b->hidden, &err), &err);
+    must(jrl_swiglu(b->dev, b->y, JRL_BF16, b->x, b->up, b->rows, b->hidden, &error));
 }
 
 static void gate_backward(void *ctx)
 {
     struct rows_bench *b = ctx;
-    struct jrl_error err = { 0 };
-    must(jrl_swiglu_backward(b->dev, b->dgate, b->dup, JRL_BF16, b->dy, b->x, b->up, b->rows, b->hidden, &err), &err);
+    must(jrl_swiglu_backward(b->dev, b->dgate, b->dup, JRL_BF16, b->dy, b->x, b->up, b->rows, b->hidden, &error));
 }
 
 static void logprob(void *ctx)
 {
     struct rows_bench *b = ctx;
-    struct jrl_error err = { 0 };
-    must(jrl_logprob(b->dev, b->logprob, b->entropy, b->lse, b->x, b->vocab, b->targets, 1, 32, b->vocab, &err), &err);
+    must(jrl_logprob(b->dev, b->logprob, b->entropy, b->lse, b->x, b->vocab, b->targets, 1, 32, b->vocab, &error));
 }
 
 static void logprob_backward(void *ctx)
 {
     struct rows_bench *b = ctx;
-    struct jrl_error err = { 0 };
-    must(jrl_logprob_backward(b->dev, b->y, JRL_BF16, b->x, b->vocab, b->targets, 1, b->lse, b->entropy, b->lse, NULL, 32, b->vocab, &err),
-         &err);
+    must(jrl_logprob_backward(b->dev, b->y, JRL_BF16, b->x, b->vocab, b->targets, 1, b->lse, b->entropy, b->lse, NULL, 32, b->vocab, &error));
 }
 
 static void row_kernels(struct jrl_device *dev)
@@ -262,13 +226,12 @@ static void row_kernels(struct jrl_device *dev)
 int main(int argc, char **argv)
 {
     struct jrl_device *dev;
-    struct jrl_error err = { 0 };
     bool quick = argc > 1 && strcmp(argv[1], "--quick") == 0;
     int n_threads = argc > 1 + quick ? atoi(argv[1 + quick]) : 0;
 
-    must(jrl_device_open(&dev, "cpu", n_threads, &err), &err);
+    must(jrl_device_open(&dev, "cpu", n_threads, &error));
     if (jrl_pool_size(jrl_device_pool(dev)) == 1)
-        the_clock = CLOCK_THREAD_CPUTIME_ID;
+        bench_clock = CLOCK_THREAD_CPUTIME_ID;
     if (quick) {
         n_runs = 1;
         min_seconds = 0.005;

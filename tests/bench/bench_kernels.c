@@ -6,39 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "base/memory.h"
 #include "kernels/adamw.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/matmul.h"
 #include "kernels/mlp.h"
 #include "kernels/vmath.h"
-
-/* With one thread its own processor time, which leaves out what other processes took; with more the wall's. */
-static clockid_t clock_used = CLOCK_MONOTONIC;
-static double now_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(clock_used, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static void must(int rc, const struct jrl_error *err)
-{
-    if (rc) {
-        fprintf(stderr, "bench_kernels: error: %s\n", err->text);
-        exit(1);
-    }
-}
-
-static void *take(size_t n, size_t size_bytes)
-{
-    struct jrl_error err = { 0 };
-    void *p;
-    must(jrl_try_alloc(&p, n, size_bytes, "the benchmark", &err), &err);
-    return p;
-}
+#include "tests/bench/bench.h"
 
 /* The largest rate of fn(ctx) in runs of some milliseconds, shorter than a turn of the scheduler, for SECONDS in all
  * and at least four runs; WORK is what one call does. */
@@ -170,13 +144,12 @@ struct product {
 static void multiply(void *ctx)
 {
     struct product *t = ctx;
-    struct jrl_error err = { 0 };
     if (t->form != 't') {
         t->p.b = t->weights + t->next * t->weight_bytes;
         t->next = (t->next + 1) % t->n_weights;
     }
-    must(t->form == 'f' ? jrl_matmul_nt(t->dev, &t->p, &err) : t->form == 'x' ? jrl_matmul_nn(t->dev, &t->p, &err)
-         : jrl_matmul_tn(t->dev, &t->p, &err), &err);
+    must(t->form == 'f' ? jrl_matmul_nt(t->dev, &t->p, &error) : t->form == 'x' ? jrl_matmul_nn(t->dev, &t->p, &error)
+         : jrl_matmul_tn(t->dev, &t->p, &error));
 }
 
 struct machine {
@@ -258,19 +231,12 @@ static void lay_out_step(struct step *s, struct jrl_device *dev, const struct ma
 
 static void run_step(struct step *s)
 {
-    struct jrl_error err = { 0 };
     for (int i = 0; i < LAYERS; i++) {
-        must(jrl_matmul_nt_group(s->dev, &s->qkv[i], &s->o[i], &err), &err);
-        must(jrl_matmul_nt_group(s->dev, &s->o[i], &s->wide[i], &err), &err);
-        must(jrl_mlp_forward(s->dev, &s->mlp[i], &s->qkv[i + 1], &err), &err);
+        must(jrl_matmul_nt_group(s->dev, &s->qkv[i], &s->o[i], &error));
+        must(jrl_matmul_nt_group(s->dev, &s->o[i], &s->wide[i], &error));
+        must(jrl_mlp_forward(s->dev, &s->mlp[i], &s->qkv[i + 1], &error));
     }
-    must(jrl_matmul_nt_group(s->dev, &s->qkv[LAYERS], &s->qkv[0], &err), &err);
-}
-
-static int rising(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
+    must(jrl_matmul_nt_group(s->dev, &s->qkv[LAYERS], &s->qkv[0], &error));
 }
 
 static void bench_step(struct jrl_device *dev, const struct machine *machine, bool quick)
@@ -291,9 +257,8 @@ static void bench_step(struct jrl_device *dev, const struct machine *machine, bo
             run_step(&s);
             times[t] = now_seconds() - start;
         }
-        qsort(times, TIMES, sizeof *times, rising);
-        const double median = times[TIMES / 2];
-        printf("%6" PRId64 " %9.2f %9.1f %9.1f\n", rows[i], median * 1e3, bytes / median * 1e-9, bytes * (double)rows[i] / median * 1e-9);
+        const double middle = median(times, TIMES);
+        printf("%6" PRId64 " %9.2f %9.1f %9.1f\n", rows[i], middle * 1e3, bytes / middle * 1e-9, bytes * (double)rows[i] / middle * 1e-9);
         fflush(stdout);
     }
 }
@@ -309,17 +274,15 @@ static void adamw_step(void *ctx)
 {
     const struct rows_job *t = ctx;
     const struct jrl_adamw p = { 1e-6, 0.9, 0.999, 1e-8, 0, 1, 1 };
-    struct jrl_error err = { 0 };
     must(jrl_adamw_step(t->dev, &p, t->state, t->state + t->n, t->state + 2 * t->n, t->state + 3 * t->n, t->state + 4 * t->n,
-                        JRL_BF16, t->n, &err), &err);
+                        JRL_BF16, t->n, &error));
 }
 
 static void squares(void *ctx)
 {
     const struct rows_job *t = ctx;
-    struct jrl_error err = { 0 };
     double sum;
-    must(jrl_sum_squares(t->dev, &sum, t->state, t->n, &err), &err);
+    must(jrl_sum_squares(t->dev, &sum, t->state, t->n, &error));
 }
 
 static void bench_rows(struct jrl_device *dev, const struct machine *machine)
@@ -347,10 +310,9 @@ static void fill(void *x, size_t bytes, enum jrl_dtype dtype)
 static void bench_device(int n_threads, struct machine *machine, bool quick, bool step_only)
 {
     static const int64_t decode_rows[] = { 1, 8, 16, 32, 64 }, train_rows[] = { 128, 512, 8192 };
-    struct jrl_error err = { 0 };
     struct jrl_device *dev;
-    clock_used = n_threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC;
-    must(jrl_device_open(&dev, "cpu", n_threads, &err), &err);
+    bench_clock = n_threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC;
+    must(jrl_device_open(&dev, "cpu", n_threads, &error));
     machine->peak = peak_rate(dev);
     const uint64_t *words = (const uint64_t *)machine->weights;
     struct reading reading = { .dev = dev, .begin = words, .end = words + machine->weights_bytes / 8, .data = words };
