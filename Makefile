@@ -62,9 +62,9 @@ endif
 
 machine := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))
 tool_sources := $(sort $(wildcard tools/*.c))
-lib_sources := $(sort $(wildcard libcommon/*/*.c kernels/*.c) $(filter-out %_amx.c %_avx512.c %_avx2.c,$(wildcard kernels/cpu/*.c)))
+lib_sources := $(sort $(wildcard libcommon/*/*.c kernels/*.c) $(filter-out %_amx.c %_avx512bf16.c %_avx512.c %_avx2.c,$(wildcard kernels/cpu/*.c)))
 ifeq ($(machine),x86_64)
-lib_sources += $(sort $(wildcard kernels/cpu/*_amx.c kernels/cpu/*_avx512.c kernels/cpu/*_avx2.c))
+lib_sources += $(sort $(wildcard kernels/cpu/*_amx.c kernels/cpu/*_avx512bf16.c kernels/cpu/*_avx512.c kernels/cpu/*_avx2.c))
 endif
 ifeq ($(BUILD),fuzz)
 lib_sources := $(sort $(wildcard $(patsubst %,libcommon/%/*.c,base stream answer text)))
@@ -169,6 +169,7 @@ $(out)/fuzz_%: $(out)/tests/fuzz/fuzz_%.o $(library)
 $(out)/kernels/%.o: private jrl_cflags += -O3
 $(out)/kernels/cpu/%_avx2.o: private jrl_cflags += -mavx2 -mfma -mf16c
 $(out)/kernels/cpu/%_avx512.o: private jrl_cflags += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mprefer-vector-width=512
+$(out)/kernels/cpu/%_avx512bf16.o: private jrl_cflags += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512bf16 -mfma -mprefer-vector-width=512
 $(out)/kernels/cpu/%_amx.o: private jrl_cflags += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512bf16 -mfma -mamx-tile -mamx-bf16 -mprefer-vector-width=512 $(tiles_cflags)
 
 $(out)/%.o: %.c $(out)/flags | $(out)/version.h

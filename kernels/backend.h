@@ -51,7 +51,7 @@ JRL_TRAINING_KERNELS(JRL_CPU_FUNCTION)
 #undef JRL_CPU_FUNCTION
 
 /* The instruction sets of a CPU, ordered: a path may use what the paths below it use. */
-enum jrl_isa { JRL_ISA_PORTABLE, JRL_ISA_AVX2, JRL_ISA_AVX512, JRL_ISA_AMX };
+enum jrl_isa { JRL_ISA_PORTABLE, JRL_ISA_AVX2, JRL_ISA_AVX512, JRL_ISA_AVX512BF16, JRL_ISA_AMX };
 
 /* Scratch memory is kept by the CPU, since the first touch of fresh memory is slow; a slot belongs to
  * one kernel family at a time, and no kernel calls another while it uses its slot. */

@@ -183,6 +183,8 @@ const struct jrl_attention_path *jrl_attention_path_for(const struct jrl_device 
 #if defined(__x86_64__)
     if (dev->isa >= JRL_ISA_AMX && p->dtype == JRL_BF16 && p->head_dim % 32 == 0)
         return &jrl_attention_amx;
+    if (dev->isa == JRL_ISA_AVX512BF16 && p->dtype == JRL_BF16 && p->head_dim % 32 == 0)
+        return &jrl_attention_avx512bf16;
     if (dev->isa >= JRL_ISA_AVX512 && p->head_dim % 16 == 0)
         return &jrl_attention_avx512;
     if (dev->isa == JRL_ISA_AVX2 && p->head_dim % 16 == 0)

@@ -42,12 +42,13 @@ static enum jrl_isa best_isa(void)
     if (!(b7 & bit_AVX512F) || !(b7 & bit_AVX512BW) || !(b7 & bit_AVX512VL) || !(b7 & bit_AVX512DQ) ||
         (states & avx512_states) != avx512_states)
         return JRL_ISA_AVX2;
-#ifdef JRL_EMULATED_TILES /* tests/tiles: what is beside the tiles must be there */
-    return a71 & bit_AVX512BF16 ? JRL_ISA_AMX : JRL_ISA_AVX512;
-#endif
-    if (!(d7 & bit_AMX_TILE) || !(d7 & bit_AMX_BF16) || !(a71 & bit_AVX512BF16) || (states & amx_states) != amx_states ||
-        !amx_permitted())
+    if (!(a71 & bit_AVX512BF16))
         return JRL_ISA_AVX512;
+#ifdef JRL_EMULATED_TILES /* tests/tiles */
+    return JRL_ISA_AMX;
+#endif
+    if (!(d7 & bit_AMX_TILE) || !(d7 & bit_AMX_BF16) || (states & amx_states) != amx_states || !amx_permitted())
+        return JRL_ISA_AVX512BF16;
     return JRL_ISA_AMX;
 }
 #else
@@ -57,7 +58,7 @@ static enum jrl_isa best_isa(void)
 }
 #endif
 
-static const char *const isa_names[] = { "portable", "avx2", "avx512", "amx" };
+static const char *const isa_names[] = { "portable", "avx2", "avx512", "avx512bf16", "amx" };
 
 /* Those that are GPUs': kernels/plugin.c. */
 static bool word_of_gpus(const char *word, size_t len)
@@ -75,7 +76,7 @@ static int apply_disable(enum jrl_isa *isa, const char *words, struct jrl_error 
             if (strlen(isa_names[i]) == len && !memcmp(isa_names[i], words, len))
                 which = i;
         if (len && !which && !word_of_gpus(words, len))
-            return jrl_fail(err, JRL_ERR_USAGE, "unknown word '%.*s' in JRL_DISABLE: it takes amx, avx512, avx2, tensor and graphs", (int)len, words);
+            return jrl_fail(err, JRL_ERR_USAGE, "unknown word '%.*s' in JRL_DISABLE: it takes amx, avx512bf16, avx512, avx2, tensor and graphs", (int)len, words);
         if (which && *isa >= (enum jrl_isa)which)
             *isa = (enum jrl_isa)(which - 1);
         words += len;

@@ -219,20 +219,6 @@ static int run_plain(struct jrl_device *dev, const struct call *c, struct jrl_er
     return rc;
 }
 
-static const struct jrl_product_kernel *kernel_for(const struct jrl_device *dev, enum jrl_dtype dtype)
-{
-#if defined(__x86_64__)
-    if (dev->isa == JRL_ISA_AMX && dtype == JRL_BF16)
-        return &jrl_product_amx;
-    if (dev->isa >= JRL_ISA_AVX512)
-        return dtype == JRL_F32 ? &jrl_product_avx512_f32 : &jrl_product_avx512_bf16;
-    if (dev->isa == JRL_ISA_AVX2)
-        return dtype == JRL_F32 ? &jrl_product_avx2_f32 : &jrl_product_avx2_bf16;
-#endif
-    (void)dev, (void)dtype;
-    return NULL;
-}
-
 static int run(struct jrl_device *dev, struct call *c, struct jrl_error *err)
 {
     const struct jrl_gated *p = c->p;
@@ -248,7 +234,7 @@ static int run(struct jrl_device *dev, struct call *c, struct jrl_error *err)
     c->products[GATE] = product;
     product.b = p->up;
     c->products[UP] = product;
-    c->kernel = kernel_for(dev, p->dtype);
+    c->kernel = jrl_product_kernel_for(dev, p->dtype);
     c->rows_of_isa = jrl_layer_rows_for(dev);
     return c->kernel && c->rows_of_isa ? run_blocked(dev, c, err) : run_plain(dev, c, err);
 }

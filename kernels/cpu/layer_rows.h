@@ -41,14 +41,14 @@ struct jrl_layer_rows {
     void (*dlogits)(void *dlogits, enum jrl_dtype dtype, const float *logits, int64_t n, const struct jrl_dlogits_row *row);
 };
 
-extern const struct jrl_layer_rows jrl_layer_rows_avx2, jrl_layer_rows_avx512, jrl_layer_rows_amx;
+extern const struct jrl_layer_rows jrl_layer_rows_avx2, jrl_layer_rows_avx512, jrl_layer_rows_avx512bf16;
 
 /* NULL where the plain loops are all there is. */
 static inline const struct jrl_layer_rows *jrl_layer_rows_for(const struct jrl_device *dev)
 {
 #if defined(__x86_64__)
-    if (dev->isa >= JRL_ISA_AMX)
-        return &jrl_layer_rows_amx;
+    if (dev->isa >= JRL_ISA_AVX512BF16)
+        return &jrl_layer_rows_avx512bf16;
     if (dev->isa >= JRL_ISA_AVX512)
         return &jrl_layer_rows_avx512;
     if (dev->isa == JRL_ISA_AVX2)

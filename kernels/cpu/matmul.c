@@ -70,21 +70,29 @@ static int run_portable(struct jrl_device *dev, const struct jrl_product *p)
     return JRL_OK;
 }
 
+const struct jrl_product_kernel *jrl_product_kernel_for(const struct jrl_device *dev, enum jrl_dtype dtype)
+{
+#if defined(__x86_64__)
+    static const struct jrl_product_kernel *const bf16[] = {
+        [JRL_ISA_AVX2] = &jrl_product_avx2_bf16, [JRL_ISA_AVX512] = &jrl_product_words_avx512,
+        [JRL_ISA_AVX512BF16] = &jrl_product_words_avx512bf16, [JRL_ISA_AMX] = &jrl_product_amx,
+    };
+    if (dtype == JRL_BF16)
+        return bf16[dev->isa];
+    if (dev->isa >= JRL_ISA_AVX2)
+        return dev->isa == JRL_ISA_AVX2 ? &jrl_product_avx2_f32 : &jrl_product_avx512_f32;
+#endif
+    (void)dev, (void)dtype;
+    return NULL;
+}
+
 static int run_product(struct jrl_device *dev, const struct jrl_product *p, struct jrl_error *err)
 {
+    const struct jrl_product_kernel *kernel = jrl_product_kernel_for(dev, p->dtype);
+
     if (p->m == 0 || p->n == 0)
         return JRL_OK;
-#if defined(__x86_64__)
-    if (p->k > 0 && dev->isa != JRL_ISA_PORTABLE) {
-        if (dev->isa == JRL_ISA_AMX && p->dtype == JRL_BF16)
-            return jrl_product_blocked(dev, p, &jrl_product_amx, err);
-        if (dev->isa >= JRL_ISA_AVX512)
-            return jrl_product_blocked(dev, p, p->dtype == JRL_F32 ? &jrl_product_avx512_f32 : &jrl_product_avx512_bf16, err);
-        return jrl_product_blocked(dev, p, p->dtype == JRL_F32 ? &jrl_product_avx2_f32 : &jrl_product_avx2_bf16, err);
-    }
-#endif
-    (void)err;
-    return run_portable(dev, p);
+    return kernel && p->k > 0 ? jrl_product_blocked(dev, p, kernel, err) : run_portable(dev, p);
 }
 
 static int check(const struct jrl_matmul *p, int64_t a_columns, int64_t b_columns, const char *form, struct jrl_error *err)

@@ -72,6 +72,13 @@ static void pack_a_block(char *to, const struct jrl_product *p, int64_t i, int64
     store_tile(to + TILE_BYTES, high);
 }
 
+static inline void load_pairs(__m512i r[16], const jrl_bf16 *x, int64_t ld)
+{
+#pragma GCC unroll 16
+    for (int64_t pair = 0; pair < 16; pair++, x += 2 * ld)
+        r[pair] = jrl_pairs_of_rows((const char *)x, (const char *)(x + ld));
+}
+
 /* A tile within the matrix: X is its first element, and what does not lie together lies LD apart. */
 static inline void pack_whole(char *to, const jrl_bf16 *x, int64_t ld, bool k_together, bool as_pairs)
 {
@@ -80,7 +87,7 @@ static inline void pack_whole(char *to, const jrl_bf16 *x, int64_t ld, bool k_to
     if (k_together)
         load_whole_rows(r, x, ld);
     else
-        jrl_load_pairs(r, (const char *)x, 2 * ld);
+        load_pairs(r, x, ld);
     if (k_together == as_pairs)
         jrl_transpose_dwords(r);
     store_tile(to, r);

@@ -74,6 +74,8 @@ const struct few_kernel *jrl_few_kernel_for(const struct jrl_device *dev, enum j
 #if defined(__x86_64__)
     if (dev->isa == JRL_ISA_AMX)
         return &jrl_few_amx;
+    if (dev->isa == JRL_ISA_AVX512BF16)
+        return &jrl_few_avx512bf16;
     if (dev->isa == JRL_ISA_AVX512)
         return &jrl_few_avx512;
 #endif

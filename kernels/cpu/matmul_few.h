@@ -31,6 +31,6 @@ struct few_kernel {
     void (*multiply)(const struct few *f, struct jrl_range strips, const char *packed, struct few_ahead *ahead);
 };
 
-extern const struct few_kernel jrl_few_amx, jrl_few_avx512;
+extern const struct few_kernel jrl_few_amx, jrl_few_avx512bf16, jrl_few_avx512;
 
 #endif

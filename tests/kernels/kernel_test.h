@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,16 +16,18 @@
 #include "kernels/device.h"
 #include "kernels/vmath.h"
 
-static const char *const test_paths[] = { "amx", "avx512", "avx2", "portable" };
-#define N_TEST_PATHS 4
+static const char *const test_paths[] = { "amx", "avx512bf16", "avx512", "avx2", "portable" };
+#define N_TEST_PATHS 5
 
 /* A device on PATH, or NULL, which is said, where this processor lacks it. */
 static inline struct jrl_device *test_device(const char *path, int n_threads)
 {
     struct jrl_error err = { 0 };
     struct jrl_device *dev;
-    const char *disable = !strcmp(path, "amx") ? "" : !strcmp(path, "avx512") ? "amx" : !strcmp(path, "avx2") ? "amx,avx512" : "amx avx512 avx2";
-    setenv("JRL_DISABLE", disable, 1);
+    char faster[64] = "";
+    for (int i = 0; strcmp(path, test_paths[i]); i++)
+        sprintf(faster + strlen(faster), "%s%s", i ? i % 2 ? "," : " " : "", test_paths[i]);
+    setenv("JRL_DISABLE", faster, 1);
     assert_int_equal(jrl_device_open(&dev, "cpu", n_threads, &err), JRL_OK);
     unsetenv("JRL_DISABLE");
     if (strcmp(jrl_device_path(dev), path)) {

@@ -6,7 +6,7 @@
 
 sources=
 for file in "$JRL_TOP"/kernels/cpu/*.c; do
-    case $file in *_amx.c | *_avx512.c | *_avx2.c) ;; *) sources="$sources ${file#"$JRL_TOP"/}" ;; esac
+    case $file in *_amx.c | *_avx512bf16.c | *_avx512.c | *_avx2.c) ;; *) sources="$sources ${file#"$JRL_TOP"/}" ;; esac
 done
 base="libcommon/base/threads.c libcommon/base/error.c libcommon/base/memory.c"
 

@@ -1,0 +1,144 @@
+/* attention_words.h - attention on AVX-512 for bf16 and heads of multiples of 32. Pages are multiplied as words (words.h): values
+ * lie as pairs, and sixteen keys are transposed in registers, for each use (decoding) or once for many (prepared). Written once:
+ * attention_avx512.c and attention_avx512bf16.c include this file. */
+#include "kernels/cpu/attention_vec.h"
+#include "kernels/cpu/words.h"
+
+#define FETCHED_AHEAD 2 /* blocks */
+
+/* What a head reads, block by block: keys, then values, then the next head's keys; NULL behind those. */
+static const char *block_read(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, int64_t i)
+{
+    if (i < u->n_blocks)
+        return (const char *)jrl_page_k(c->p, u->seq, i, u->kv_head);
+    if (i < 2 * u->n_blocks)
+        return (const char *)jrl_page_v(c->p, u->seq, i - u->n_blocks, u->kv_head);
+    if (i < 3 * u->n_blocks && u->kv_head + 1 < c->p->n_kv_heads)
+        return (const char *)jrl_page_k(c->p, u->seq, i - 2 * u->n_blocks, u->kv_head + 1);
+    return NULL;
+}
+
+/* Eight lines from *AT on (unless it is NULL) into the second cache. Blocks of one head lie apart, so the processor does not fetch
+ * them by itself; and it drops what it is asked for beyond some misses in flight, so few at a time. */
+static inline __attribute__((always_inline)) void fetch_lines(const char **at)
+{
+    if (!*at)
+        return;
+    for (int64_t line = 0; line < 8; line++)
+        _mm_prefetch(*at + line * 64, _MM_HINT_T1);
+    *at += 8 * 64;
+}
+
+/* Prepared keys: [block][half][dim / 32][16 words][16 positions]. */
+static const char *prepared_keys(const struct jrl_attention_call *c, const struct forward_scratch *s, int64_t block)
+{
+    return (const char *)s->keys + block * c->p->head_dim * 64;
+}
+
+static void prepare_words(const struct jrl_attention_call *c, int64_t seq, int64_t kv_head, int64_t n_blocks, uint8_t *scratch)
+{
+    const struct forward_scratch s = lay_out(c, scratch);
+    const int64_t dim = c->p->head_dim;
+
+    char *to = (char *)s.keys;
+    for (int64_t block = 0; block < n_blocks; block++)
+        for (int64_t half = 0; half < 2; half++)
+            for (int64_t d = 0; d < dim; d += 32, to += 1024) {
+                __m512i words[16];
+
+                words_load(words, (const char *)jrl_page_k(c->p, seq, block, kv_head) + half * dim * 32 + 2 * d, 2 * dim);
+#pragma GCC unroll 16
+                for (int i = 0; i < 16; i++)
+                    _mm512_storeu_si512(to + i * 64, words[i]);
+            }
+}
+
+/* N rows of STRIDE f32 that are bf16 in value, each 32 of their first WIDTH columns to a packed row in the same place. */
+static void pack_in_place(float *rows, int64_t stride, int64_t width, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t at = 0; at < width; at += 32)
+            words_pack_in_place(rows + i * stride + at);
+}
+
+static __attribute__((noinline)) void score_prepared_tile(float *scores, int64_t stride, const float *q, int64_t dim, const char *keys, int64_t n)
+{
+    for (int64_t d = 0; d < dim; d += 32, keys += 1024) {
+        __m512i words[16];
+
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; i++)
+            words[i] = _mm512_loadu_si512(keys + i * 64);
+        words_add(scores, stride, d == 0, (const words_packed *)q + d, dim, words, n);
+    }
+}
+
+static void score_prepared(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, const struct forward_scratch *s)
+{
+    const int64_t dim = c->p->head_dim;
+
+    pack_in_place(s->q, dim, dim, u->n);
+    for (int64_t block = 0; block < u->n_blocks; block++)
+        for (int64_t half = 0; half < 2; half++)
+            score_prepared_tile(s->scores + block * BLOCK + half * 16, s->stride, s->q, dim, prepared_keys(c, s, block) + half * dim * 32, u->n);
+}
+
+/* Sixteen keys. As many bytes are fetched from *NEXT on. */
+static __attribute__((noinline)) void score_tile(float *scores, int64_t stride, const float *q, int64_t dim, const char *keys, const char **next,
+                                                 int64_t n)
+{
+    for (int64_t d = 0; d < dim; d += 32) {
+        __m512i words[16];
+
+        fetch_lines(next);
+        words_load(words, keys + 2 * d, 2 * dim);
+        fetch_lines(next);
+        words_add(scores, stride, d == 0, (const words_packed *)q + d, dim, words, n);
+    }
+}
+
+static void score_pages(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, const struct forward_scratch *s)
+{
+    const int64_t dim = c->p->head_dim;
+
+    pack_in_place(s->q, dim, dim, u->n);
+    for (int64_t block = 0; block < u->n_blocks; block++) {
+        const char *keys = block_read(c, u, block), *next = block_read(c, u, block + FETCHED_AHEAD);
+
+        for (int64_t half = 0; half < 2; half++)
+            score_tile(s->scores + block * BLOCK + half * 16, s->stride, s->q, dim, keys + half * dim * 32, &next, u->n);
+    }
+}
+
+/* Sixteen columns of P V over one block. As many bytes are fetched from *NEXT on. */
+static __attribute__((noinline)) void weigh_tile(float *out, int64_t dim, bool from_zero, const float *probs, int64_t stride, const char *values,
+                                                 const char **next, int64_t n)
+{
+    __m512i words[16];
+
+    fetch_lines(next);
+#pragma GCC unroll 16
+    for (int64_t i = 0; i < 16; i++)
+        words[i] = _mm512_loadu_si512(values + i * dim * 4);
+    words_from_neighbours(words);
+    words_add(out, dim, from_zero, (const words_packed *)probs, stride, words, n);
+    fetch_lines(next);
+}
+
+static void weigh_pages(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, const struct forward_scratch *s)
+{
+    const int64_t dim = c->p->head_dim;
+
+    pack_in_place(s->scores, s->stride, u->n_blocks * BLOCK, u->n);
+    for (int64_t block = 0; block < u->n_blocks; block++) {
+        const char *values = block_read(c, u, u->n_blocks + block), *next = block_read(c, u, u->n_blocks + block + FETCHED_AHEAD);
+
+        for (int64_t d = 0; d < dim; d += 16)
+            weigh_tile(s->out + d, dim, block == 0, s->scores + block * BLOCK, s->stride, values + 4 * d, &next, u->n);
+    }
+}
+
+static void attend_words(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, uint8_t *scratch)
+{
+    attend_by(c, u, scratch, u->prepared ? score_prepared : score_pages, weigh_pages);
+}

@@ -1,0 +1,108 @@
+/* matmul_few_words.h - products with few rows of A on AVX-512. Outputs are lanes: sixteen rows of a weight are transposed in
+ * registers to words (words.h), one block of the contracted index at a time, and stay there for all rows. Written once:
+ * matmul_few_avx512.c and matmul_few_avx512bf16.c include this file. Packed A: [block][row] of packed rows. */
+#include <string.h>
+
+#include "kernels/cpu/matmul_few.h"
+#include "kernels/cpu/vec16.h"
+#include "kernels/cpu/words.h"
+
+#define STRIP_ROWS (2 * TILE_ROWS)
+
+static int64_t block_bytes(int64_t rows)
+{
+    return rows * WORDS_PACKED_ROW * (int64_t)sizeof(words_packed);
+}
+
+static void pack_rows(const struct few *f, char *packed)
+{
+    words_packed *to = (words_packed *)packed;
+
+    for (int64_t k = 0; k < f->k; k += JRL_BLOCK)
+        for (int64_t i = 0; i < f->m; i++, to += WORDS_PACKED_ROW)
+            words_pack(to, _mm512_maskz_loadu_epi16(jrl_first_of_32(f->k - k), f->a + i * f->lda + k));
+}
+
+/* A tile of a strip: in place, or one block of it copied and filled up with zeros. */
+struct tile {
+    const char *rows;
+    int64_t row_bytes;
+};
+
+static struct tile tile_at(char copy[TILE_ROWS][64], const struct few_strip *s, int half, int64_t block, int64_t k_left)
+{
+    const char *rows = s->data[half] + block * 64;
+
+    if (s->rows[half] == TILE_ROWS && k_left >= JRL_BLOCK)
+        return (struct tile){ rows, s->row_bytes };
+    memset(copy, 0, TILE_ROWS * 64);
+    for (int64_t i = 0; i < s->rows[half]; i++)
+        _mm512_store_si512(copy[i], _mm512_maskz_loadu_epi16(jrl_first_of_32(k_left), rows + i * s->row_bytes));
+    return (struct tile){ copy[0], 64 };
+}
+
+/* sums[row][STRIP_ROWS] += all rows of one block times a tile. A function of its own: inlined for both tiles of a strip, gcc
+ * would keep A's broadcasts for the second and spill. */
+static __attribute__((noinline)) void add_tile(float *sums, const words_packed *a, struct tile tile, int64_t rows)
+{
+    __m512i words[16];
+
+    words_load(words, tile.rows, tile.row_bytes);
+    words_add(sums, STRIP_ROWS, false, a, WORDS_PACKED_ROW, words, rows);
+}
+
+static void add_strip(const struct few *f, const struct few_strip *s, float *sums, const words_packed *a, struct few_ahead *ahead)
+{
+    char copies[2][TILE_ROWS][64] __attribute__((aligned(64)));
+
+    for (int64_t block = 0; block < f->blocks; block++, a += f->m * WORDS_PACKED_ROW) {
+        const int64_t k_left = f->k - block * JRL_BLOCK;
+        const struct tile tiles[2] = { tile_at(copies[0], s, 0, block, k_left), tile_at(copies[1], s, 1, block, k_left) };
+        for (int half = 0; half < 2; half++) {
+            few_fetch(ahead, 2 * half);
+            few_fetch(ahead, 2 * half + 1);
+            add_tile(sums + half * TILE_ROWS, a, tiles[half], f->m);
+        }
+        few_fetched(ahead);
+    }
+}
+
+static void load_sums(const struct few *f, const struct few_strip *s, float *sums)
+{
+    const struct jrl_matmul *p = f->act ? NULL : &f->products[s->matrix];
+
+    for (int64_t i = 0; i < f->m; i++)
+        for (int half = 0; half < 2; half++) {
+            const int64_t there = p && p->accumulate ? s->rows[half] : 0;
+            vec_store(sums + i * STRIP_ROWS + half * TILE_ROWS, vec_load_part(there ? p->c + i * p->ldc + s->row + half * TILE_ROWS : sums, there));
+        }
+}
+
+static void store_sums(const struct few *f, const struct few_strip *s, const float *sums)
+{
+    for (int64_t i = 0; i < f->m; i++, sums += STRIP_ROWS) {
+        if (f->act) { /* strips of 16: two make a block of the next product */
+            words_packed *act = (words_packed *)(f->act + s->row / JRL_BLOCK * f->block_bytes) + i * WORDS_PACKED_ROW;
+            words_pack_half(act, s->row % JRL_BLOCK / 16, vec_silu_times(vec_load(sums), vec_load(sums + TILE_ROWS)));
+            continue;
+        }
+        const struct jrl_matmul *p = &f->products[s->matrix];
+        for (int half = 0; half < 2 && s->rows[half]; half++)
+            vec_store_part(p->c + i * p->ldc + s->row + half * TILE_ROWS, vec_load(sums + half * TILE_ROWS), s->rows[half]);
+    }
+}
+
+static void multiply(const struct few *f, struct jrl_range strips, const char *packed, struct few_ahead *ahead)
+{
+    float sums[JRL_FEW_ROWS * STRIP_ROWS] __attribute__((aligned(64)));
+    const words_packed *a = (const words_packed *)packed;
+
+    for (int64_t i = strips.begin; i < strips.end; i++) {
+        const struct few_strip s = few_strip_at(&f->now, i);
+        load_sums(f, &s, sums);
+        add_strip(f, &s, sums, a, ahead);
+        store_sums(f, &s, sums);
+    }
+}
+
+#define FEW_WORDS_KERNEL { .rows_a_step = JRL_FEW_ROWS, .block_bytes = block_bytes, .pack_rows = pack_rows, .multiply = multiply }
