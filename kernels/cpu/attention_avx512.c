@@ -1,4 +1,5 @@
-/* attention_avx512.c - attention on AVX-512, by FMA: bf16 as words where heads allow, else as attention_vec.h. */
+/* attention_avx512.c - attention on AVX-512, by FMA: of bf16 as words where heads allow, else of f32. */
+#include "kernels/cpu/attention_f32_vec.h"
 #include "kernels/cpu/attention_words.h"
 
 static bool takes_words(const struct jrl_attention_call *c)
@@ -16,4 +17,16 @@ static void attend_avx512(const struct jrl_attention_call *c, const struct jrl_a
     (takes_words(c) ? attend_words : attend)(c, u, scratch);
 }
 
-const struct jrl_attention_path jrl_attention_avx512 = JRL_ATTENTION_PATH(prepare_avx512, attend_avx512);
+static void backward_avx512(const struct jrl_attention_call *c, int64_t seq, int64_t kv_head, uint8_t *scratch)
+{
+    (takes_words(c) ? backward_words : backward)(c, seq, kv_head, scratch);
+}
+
+static int64_t backward_avx512_bytes(const struct jrl_attention_call *c)
+{
+    return (takes_words(c) ? backward_words_bytes : backward_bytes)(c);
+}
+
+const struct jrl_attention_path jrl_attention_avx512 = {
+    rope_row, prepare_avx512, attend_avx512, forward_bytes, backward_avx512, backward_avx512_bytes,
+};

@@ -1,6 +1,10 @@
 /* attention_words.h - attention on AVX-512 for bf16 and heads of multiples of 32. Pages are multiplied as words (words.h): values
  * lie as pairs, and sixteen keys are transposed in registers, for each use (decoding) or once for many (prepared). Written once:
  * attention_avx512.c and attention_avx512bf16.c include this file. */
+#ifndef JRL_KERNELS_CPU_ATTENTION_WORDS_H
+#define JRL_KERNELS_CPU_ATTENTION_WORDS_H
+
+#include "kernels/cpu/attention_backward_words.h"
 #include "kernels/cpu/attention_vec.h"
 #include "kernels/cpu/words.h"
 
@@ -29,10 +33,19 @@ static inline __attribute__((always_inline)) void fetch_lines(const char **at)
     *at += 8 * 64;
 }
 
-/* Prepared keys: [block][half][dim / 32][16 words][16 positions]. */
-static const char *prepared_keys(const struct jrl_attention_call *c, const struct forward_scratch *s, int64_t block)
+/* Sixteen columns of a block's values, which lie in pairs of positions. */
+WORDS_FN void load_values(__m512i words[16], const char *values, int64_t dim)
 {
-    return (const char *)s->keys + block * c->p->head_dim * 64;
+#pragma GCC unroll 16
+    for (int64_t i = 0; i < 16; i++)
+        words[i] = _mm512_loadu_si512(values + i * dim * 4);
+    words_from_neighbours(words);
+}
+
+/* Prepared keys: [block][half][dim / 32] tiles of words, outputs are positions; values: [block][dim / 16], outputs are columns. */
+static __m512i *prepared(float *memory, const struct jrl_attention_call *c, int64_t block)
+{
+    return (__m512i *)memory + block * c->p->head_dim;
 }
 
 static void prepare_words(const struct jrl_attention_call *c, int64_t seq, int64_t kv_head, int64_t n_blocks, uint8_t *scratch)
@@ -40,17 +53,16 @@ static void prepare_words(const struct jrl_attention_call *c, int64_t seq, int64
     const struct forward_scratch s = lay_out(c, scratch);
     const int64_t dim = c->p->head_dim;
 
-    char *to = (char *)s.keys;
-    for (int64_t block = 0; block < n_blocks; block++)
-        for (int64_t half = 0; half < 2; half++)
-            for (int64_t d = 0; d < dim; d += 32, to += 1024) {
-                __m512i words[16];
+    for (int64_t block = 0; block < n_blocks; block++) {
+        const char *values = (const char *)jrl_page_v(c->p, seq, block, kv_head);
 
-                words_load(words, (const char *)jrl_page_k(c->p, seq, block, kv_head) + half * dim * 32 + 2 * d, 2 * dim);
-#pragma GCC unroll 16
-                for (int i = 0; i < 16; i++)
-                    _mm512_storeu_si512(to + i * 64, words[i]);
-            }
+        rows_of(prepared(s.keys, c, block), (const jrl_bf16 *)jrl_page_k(c->p, seq, block, kv_head), dim);
+        for (int64_t d = 0; d < dim; d += 16) {
+            __m512i words[16];
+            load_values(words, values + 4 * d, dim);
+            store_words(prepared(s.values, c, block) + d, words);
+        }
+    }
 }
 
 /* N rows of STRIDE f32 that are bf16 in value, each 32 of their first WIDTH columns to a packed row in the same place. */
@@ -61,18 +73,6 @@ static void pack_in_place(float *rows, int64_t stride, int64_t width, int64_t n)
             words_pack_in_place(rows + i * stride + at);
 }
 
-static __attribute__((noinline)) void score_prepared_tile(float *scores, int64_t stride, const float *q, int64_t dim, const char *keys, int64_t n)
-{
-    for (int64_t d = 0; d < dim; d += 32, keys += 1024) {
-        __m512i words[16];
-
-#pragma GCC unroll 16
-        for (int i = 0; i < 16; i++)
-            words[i] = _mm512_loadu_si512(keys + i * 64);
-        words_add(scores, stride, d == 0, (const words_packed *)q + d, dim, words, n);
-    }
-}
-
 static void score_prepared(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, const struct forward_scratch *s)
 {
     const int64_t dim = c->p->head_dim;
@@ -80,7 +80,19 @@ static void score_prepared(const struct jrl_attention_call *c, const struct jrl_
     pack_in_place(s->q, dim, dim, u->n);
     for (int64_t block = 0; block < u->n_blocks; block++)
         for (int64_t half = 0; half < 2; half++)
-            score_prepared_tile(s->scores + block * BLOCK + half * 16, s->stride, s->q, dim, prepared_keys(c, s, block) + half * dim * 32, u->n);
+            for (int64_t d = 0; d < dim; d += 32)
+                add_tile(s->scores + block * BLOCK + half * 16, s->stride, d == 0, (const words_packed *)s->q + d, dim,
+                         prepared(s->keys, c, block) + half * dim / 2 + d / 2, u->n);
+}
+
+static void weigh_prepared(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, const struct forward_scratch *s)
+{
+    const int64_t dim = c->p->head_dim;
+
+    pack_in_place(s->scores, s->stride, u->n_blocks * BLOCK, u->n);
+    for (int64_t block = 0; block < u->n_blocks; block++)
+        for (int64_t d = 0; d < dim; d += 16)
+            add_tile(s->out + d, dim, block == 0, (const words_packed *)s->scores + block * BLOCK, s->stride, prepared(s->values, c, block) + d, u->n);
 }
 
 /* Sixteen keys. As many bytes are fetched from *NEXT on. */
@@ -117,10 +129,7 @@ static __attribute__((noinline)) void weigh_tile(float *out, int64_t dim, bool f
     __m512i words[16];
 
     fetch_lines(next);
-#pragma GCC unroll 16
-    for (int64_t i = 0; i < 16; i++)
-        words[i] = _mm512_loadu_si512(values + i * dim * 4);
-    words_from_neighbours(words);
+    load_values(words, values, dim);
     words_add(out, dim, from_zero, (const words_packed *)probs, stride, words, n);
     fetch_lines(next);
 }
@@ -140,5 +149,7 @@ static void weigh_pages(const struct jrl_attention_call *c, const struct jrl_att
 
 static void attend_words(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, uint8_t *scratch)
 {
-    attend_by(c, u, scratch, u->prepared ? score_prepared : score_pages, weigh_pages);
+    attend_by(c, u, scratch, u->prepared ? score_prepared : score_pages, u->prepared ? weigh_prepared : weigh_pages);
 }
+
+#endif

@@ -1,0 +1,192 @@
+/* attention_backward_words.h - the gradient of attention on AVX-512 for bf16 and heads of multiples of 32, as words (words.h).
+ * Formulas: attention_backward.c. P and dS are [key][query]: so they are rows of A for dK and dV as they are, and only dS is
+ * transposed, for dQ. Written once: attention_words.h includes this file. */
+#ifndef JRL_KERNELS_CPU_ATTENTION_BACKWARD_WORDS_H
+#define JRL_KERNELS_CPU_ATTENTION_BACKWARD_WORDS_H
+
+#include "kernels/cpu/attention_vec.h"
+#include "kernels/cpu/words.h"
+
+/* One block of keys and one of queries. Words are [tile][16 words][16 outputs]; packed rows are [row][32 elements a piece]. */
+struct pair_scratch {
+    words_packed *keys, *values;                /* 32 rows of dim */
+    words_packed *probs, *dscores, *dscores_t;  /* 32 rows of 32: by key, by key, by query */
+    __m512i *key_columns;                       /* outputs are columns; elements, keys */
+    __m512i *queries, *douts;                   /* outputs are queries; [half][dim / 32] tiles */
+    __m512i *query_columns, *dout_columns;      /* outputs are columns; elements, queries */
+    jrl_bf16 *q, *dout;                         /* [32][dim], zero behind the sequence */
+    jrl_bf16 *dscore_rows;                      /* [key][query] */
+    float *scores, *dprobs;                     /* [key][query] */
+    float *lse, *delta;                         /* of 32 queries */
+};
+
+static int64_t lay_out_pair(struct pair_scratch *s, int64_t dim, uint8_t *memory)
+{
+    const int64_t rows = BLOCK * dim / 32 * WORDS_PACKED_ROW * 4, pieces = BLOCK * WORDS_PACKED_ROW * 4, words = BLOCK * dim * 2;
+    const struct { void *place; int64_t bytes; } parts[] = {
+        { &s->keys, rows }, { &s->values, rows }, { &s->probs, pieces }, { &s->dscores, pieces }, { &s->dscores_t, pieces },
+        { &s->key_columns, words }, { &s->queries, words }, { &s->douts, words }, { &s->query_columns, words }, { &s->dout_columns, words },
+        { &s->q, words }, { &s->dout, words }, { &s->dscore_rows, BLOCK * BLOCK * 2 },
+        { &s->scores, BLOCK * BLOCK * 4 }, { &s->dprobs, BLOCK * BLOCK * 4 }, { &s->lse, BLOCK * 4 }, { &s->delta, BLOCK * 4 },
+    };
+    int64_t used = 0;
+
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        uint8_t *at = memory ? memory + used : NULL;
+        memcpy(parts[i].place, &at, sizeof at);
+        used += parts[i].bytes;
+    }
+    return used;
+}
+
+static int64_t backward_words_bytes(const struct jrl_attention_call *c)
+{
+    struct pair_scratch s;
+    return lay_out_pair(&s, c->p->head_dim, NULL);
+}
+
+WORDS_FN void store_words(__m512i *to, const __m512i words[16])
+{
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++)
+        _mm512_store_si512(to + i, words[i]);
+}
+
+/* sums[r * ld] += the product of row r of A with one tile of words. */
+static __attribute__((noinline)) void add_tile(float *sums, int64_t ld, bool from_zero, const words_packed *a, int64_t lda, const __m512i *tile,
+                                               int64_t rows)
+{
+    __m512i words[16];
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++)
+        words[i] = _mm512_load_si512(tile + i);
+    words_add(sums, ld, from_zero, a, lda, words, rows);
+}
+
+/* [32][dim] -> words whose outputs are the columns, and whose elements are the rows. */
+static void columns_of(__m512i *tiles, const jrl_bf16 *x, int64_t dim)
+{
+    for (int64_t d = 0; d < dim; d += 16, tiles += 16) {
+        __m512i words[16];
+        words_load_across(words, (const char *)(x + d), 2 * dim);
+        store_words(tiles, words);
+    }
+}
+
+/* [32][dim] -> words whose outputs are the rows. */
+static void rows_of(__m512i *tiles, const jrl_bf16 *x, int64_t dim)
+{
+    for (int64_t half = 0; half < 2; half++)
+        for (int64_t d = 0; d < dim; d += 32, tiles += 16) {
+            __m512i words[16];
+            words_load(words, (const char *)(x + half * 16 * dim + d), 2 * dim);
+            store_words(tiles, words);
+        }
+}
+
+static void load_key_block(const struct jrl_attention_call *c, const struct pair_scratch *s, int64_t seq, int64_t block, int64_t kv_head)
+{
+    const __m512i even = _mm512_set_epi16(62, 60, 58, 56, 54, 52, 50, 48, 46, 44, 42, 40, 38, 36, 34, 32, 30, 28, 26, 24, 22, 20, 18, 16,
+                                          14, 12, 10, 8, 6, 4, 2, 0);
+    const int64_t dim = c->p->head_dim, row = dim / 32 * WORDS_PACKED_ROW;
+    const jrl_bf16 *k = (const jrl_bf16 *)jrl_page_k(c->p, seq, block, kv_head), *v = (const jrl_bf16 *)jrl_page_v(c->p, seq, block, kv_head);
+
+    columns_of(s->key_columns, k, dim);
+    for (int64_t t = 0; t < BLOCK; t++)
+        for (int64_t d = 0; d < dim; d += 32)
+            words_pack(s->keys + t * row + d / 32 * WORDS_PACKED_ROW, _mm512_loadu_si512(k + t * dim + d));
+    for (int64_t t = 0; t < BLOCK; t += 2) /* a page has values as pairs of positions */
+        for (int64_t d = 0; d < dim; d += 32) {
+            const __m512i first = _mm512_loadu_si512(v + t * dim + 2 * d), second = _mm512_loadu_si512(v + t * dim + 2 * d + 32);
+            words_packed *to = s->values + t * row + d / 32 * WORDS_PACKED_ROW;
+            words_pack(to, _mm512_permutex2var_epi16(first, even, second));
+            words_pack(to + row, _mm512_permutex2var_epi16(first, _mm512_add_epi16(even, _mm512_set1_epi16(1)), second));
+        }
+}
+
+static void load_query_block(const struct jrl_attention_call *c, const struct pair_scratch *s, int64_t seq, int64_t block, int64_t head)
+{
+    const struct jrl_attention *p = c->p;
+    const int64_t dim = p->head_dim, n = p->seqs[seq].n_rows - block * BLOCK;
+
+    for (int64_t j = 0; j < BLOCK; j++) {
+        const int64_t row = p->seqs[seq].first_row + block * BLOCK + j, at = row * c->q_width + head * dim;
+        s->lse[j] = j < n ? c->lse[row * p->n_heads + head] : 0.0f;
+        s->delta[j] = j < n ? c->delta[row * p->n_heads + head] : 0.0f;
+        for (int64_t d = 0; d < dim; d += 16) {
+            _mm256_store_si256((__m256i *)(s->q + j * dim + d), j < n ? _mm256_loadu_si256((const __m256i *)((const jrl_bf16 *)c->q + at + d)) : _mm256_setzero_si256());
+            vec_store_bf16(s->dout + j * dim + d, j < n ? vec_load(c->dout + at + d) : vec_zero());
+        }
+    }
+    rows_of(s->queries, s->q, dim);
+    rows_of(s->douts, s->dout, dim);
+    columns_of(s->query_columns, s->q, dim);
+    columns_of(s->dout_columns, s->dout, dim);
+}
+
+/* P and dS of a pair of blocks, of which the first N queries exist. */
+static void gradients_of_scores(const struct jrl_attention_call *c, const struct pair_scratch *s, bool diagonal, int64_t n)
+{
+    const int64_t dim = c->p->head_dim, row = dim / 32 * WORDS_PACKED_ROW;
+    const struct vec16 scale = vec_set(c->scale);
+
+    for (int64_t half = 0; half < 2; half++)
+        for (int64_t piece = 0; piece < dim / 32; piece++) {
+            const int64_t tile = (half * dim / 32 + piece) * 16;
+            add_tile(s->scores + half * 16, BLOCK, piece == 0, s->keys + piece * WORDS_PACKED_ROW, row, s->queries + tile, BLOCK);
+            add_tile(s->dprobs + half * 16, BLOCK, piece == 0, s->values + piece * WORDS_PACKED_ROW, row, s->douts + tile, BLOCK);
+        }
+    for (int64_t t = 0; t < BLOCK; t++)
+        for (int64_t half = 0; half < 2; half++) {
+            const int64_t at = t * BLOCK + half * 16, unseen = diagonal ? t - half * 16 : 0;
+            const __mmask16 seen = (__mmask16)(vec_mask(n - half * 16) & ~vec_mask(unseen));
+            const struct vec16 prob = vec_exp(vec_sub(vec_mul(vec_load(s->scores + at), scale), vec_load(s->lse + half * 16)));
+            const struct vec16 dscore = vec_mul(vec_mul(prob, vec_sub(vec_load(s->dprobs + at), vec_load(s->delta + half * 16))), scale);
+            const struct vec16 seen_dscore = vec_of(_mm512_maskz_mov_ps(seen, dscore.v));
+            words_pack_half(s->probs + t * WORDS_PACKED_ROW, half, vec_of(_mm512_maskz_mov_ps(seen, prob.v)));
+            words_pack_half(s->dscores + t * WORDS_PACKED_ROW, half, seen_dscore);
+            vec_store_bf16(s->dscore_rows + at, seen_dscore);
+        }
+    for (int64_t half = 0; half < 2; half++) {
+        __m512i words[16];
+        words_load_across(words, (const char *)(s->dscore_rows + half * 16), 2 * BLOCK);
+        jrl_transpose_dwords(words);
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; i++)
+            words_pack_words(s->dscores_t + (half * 16 + i) * WORDS_PACKED_ROW, words[i]);
+    }
+}
+
+static void add_pair(const struct jrl_attention_call *c, const struct pair_scratch *s, int64_t seq, int64_t q_block, int64_t k_block, int64_t head)
+{
+    const struct jrl_attention *p = c->p;
+    const int64_t dim = p->head_dim, width = c->qkv_width, n_keys = p->seqs[seq].n_rows - k_block * BLOCK, n_queries = p->seqs[seq].n_rows - q_block * BLOCK;
+    float *dq = jrl_dqkv_at(c, seq, q_block * BLOCK, head), *dk = jrl_dqkv_at(c, seq, k_block * BLOCK, p->n_heads + head / c->group);
+
+    for (int64_t d = 0; d < dim; d += 16) {
+        add_tile(dk + d, width, false, s->dscores, WORDS_PACKED_ROW, s->query_columns + d, n_keys < BLOCK ? n_keys : BLOCK);
+        add_tile(dk + p->n_kv_heads * dim + d, width, false, s->probs, WORDS_PACKED_ROW, s->dout_columns + d, n_keys < BLOCK ? n_keys : BLOCK);
+        add_tile(dq + d, width, false, s->dscores_t, WORDS_PACKED_ROW, s->key_columns + d, n_queries < BLOCK ? n_queries : BLOCK);
+    }
+}
+
+static void backward_words(const struct jrl_attention_call *c, int64_t seq, int64_t kv_head, uint8_t *scratch)
+{
+    const int64_t n = c->p->seqs[seq].n_rows, n_blocks = (n + BLOCK - 1) / BLOCK;
+    struct pair_scratch s;
+
+    (void)lay_out_pair(&s, c->p->head_dim, scratch);
+    prepare_backward(c, seq, kv_head);
+    for (int64_t k_block = 0; k_block < n_blocks; k_block++) {
+        load_key_block(c, &s, seq, k_block, kv_head);
+        for (int64_t head = kv_head * c->group; head < (kv_head + 1) * c->group; head++)
+            for (int64_t q_block = k_block; q_block < n_blocks; q_block++) {
+                load_query_block(c, &s, seq, q_block, head);
+                gradients_of_scores(c, &s, q_block == k_block, n - q_block * BLOCK);
+                add_pair(c, &s, seq, q_block, k_block, head);
+            }
+    }
+    finish_backward(c, seq, kv_head);
+}
+
+#endif
