@@ -6,15 +6,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Row r, column c goes to row c, column r: words within quarters, quarters of 64 bits, then the quarters. */
-static inline __attribute__((always_inline)) void jrl_transpose_dwords(__m512i r[16])
+/* The rest of a transposition, when the words of two rows have been unpacked: t[i] and t[i + 1], i even, hold the low and the
+ * high words of each quarter of rows i and i + 1, turn about. Pairs of words within quarters, then the quarters. */
+static inline __attribute__((always_inline)) void jrl_transpose_unpacked(__m512i r[16], __m512i t[16])
 {
-    __m512i t[16];
-#pragma GCC unroll 8
-    for (int i = 0; i < 16; i += 2) {
-        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-    }
 #pragma GCC unroll 4
     for (int i = 0; i < 16; i += 4) {
         r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
@@ -36,6 +31,18 @@ static inline __attribute__((always_inline)) void jrl_transpose_dwords(__m512i r
         r[i + 4] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0x88);
         r[i + 12] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0xdd);
     }
+}
+
+/* Row r, column c goes to row c, column r. */
+static inline __attribute__((always_inline)) void jrl_transpose_dwords(__m512i r[16])
+{
+    __m512i t[16];
+#pragma GCC unroll 8
+    for (int i = 0; i < 16; i += 2) {
+        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+    }
+    jrl_transpose_unpacked(r, t);
 }
 
 /* 16 words of each of 16 rows, transposed: r[i] holds word i of every row. */

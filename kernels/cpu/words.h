@@ -27,6 +27,22 @@ WORDS_FN __m512i words_of_row(__m512i x)
     return _mm512_permutexvar_epi16(turns, x);
 }
 
+/* 32 elements of each of 16 rows: words[i] holds word i of every row. */
+WORDS_FN void words_load(__m512i words[16], const char *rows, int64_t row_bytes)
+{
+    /* words_of_row for two rows and the first step of a transposition in one */
+    const __m512i low = _mm512_set_epi16(53, 55, 21, 23, 49, 51, 17, 19, 37, 39, 5, 7, 33, 35, 1, 3, 52, 54, 20, 22, 48, 50, 16, 18, 36, 38, 4, 6, 32, 34, 0, 2);
+    const __m512i high = _mm512_set_epi16(61, 63, 29, 31, 57, 59, 25, 27, 45, 47, 13, 15, 41, 43, 9, 11, 60, 62, 28, 30, 56, 58, 24, 26, 44, 46, 12, 14, 40, 42, 8, 10);
+    __m512i t[16];
+#pragma GCC unroll 8
+    for (int64_t i = 0; i < 16; i += 2) {
+        const __m512i row = _mm512_loadu_si512(rows + i * row_bytes), next = _mm512_loadu_si512(rows + (i + 1) * row_bytes);
+        t[i] = _mm512_permutex2var_epi16(row, low, next);
+        t[i + 1] = _mm512_permutex2var_epi16(row, high, next);
+    }
+    jrl_transpose_unpacked(words, t);
+}
+
 /* Which of 32 rows lies in the lower and the upper half of word I. */
 WORDS_FN int words_low(int i) { return i < 8 ? 4 * i + 2 : 4 * (i - 8) + 3; }
 WORDS_FN int words_high(int i) { return i < 8 ? 4 * i : 4 * (i - 8) + 1; }
@@ -75,7 +91,7 @@ enum { WORDS_STEPS = 8 };
 typedef float words_packed;
 enum { WORDS_PACKED_ROW = 32 };
 
-WORDS_FN __m512i words_of_row(__m512i x) { return x; }
+WORDS_FN void words_load(__m512i words[16], const char *rows, int64_t row_bytes) { jrl_load_words(words, rows, row_bytes); }
 WORDS_FN int words_low(int i) { return 2 * i; }
 WORDS_FN int words_high(int i) { return 2 * i + 1; }
 WORDS_FN void words_from_neighbours(__m512i words[16]) { (void)words; }
@@ -100,14 +116,6 @@ enum { WORDS_STEPS = 16 };
 
 #endif
 
-/* 32 elements of each of 16 rows: words[i] holds word i of every row. */
-WORDS_FN void words_load(__m512i words[16], const char *rows, int64_t row_bytes)
-{
-#pragma GCC unroll 16
-    for (int64_t lane = 0; lane < 16; lane++)
-        words[lane] = words_of_row(_mm512_loadu_si512(rows + lane * row_bytes));
-    jrl_transpose_dwords(words);
-}
 
 /* The same of 32 rows of 16 elements each, LD bytes apart, whose columns are the outputs. */
 WORDS_FN void words_load_across(__m512i words[16], const char *x, int64_t ld)
