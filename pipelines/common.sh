@@ -34,8 +34,11 @@ set_compute() {
 
 # ---- files ----------------------------------------------------------------------------------------
 
+move_whole() { # FROM FILE: after a power cut FILE is whole, or as it was
+    sync "$1" && mv -f -T "$1" "$2" && sync "$(dirname "$2")"
+}
 write_whole() { # FILE: standard input under a temporary name, synced, renamed
-    cat > "$1.tmp" && sync "$1.tmp" && mv -f -T "$1.tmp" "$1" && sync "$(dirname "$1")"
+    cat > "$1.tmp" && move_whole "$1.tmp" "$1"
 }
 
 digest() { sha256sum < "$1" | cut -d' ' -f1; }
@@ -140,13 +143,15 @@ take_up() { # FILE
 
 resumable() { # FILE LOG WHAT COMMAND: FILE by the COMMAND, which takes up a cut FILE by --resume
     local file=$1 status=0 resume=''
-    [ ! -f "$file" ] || return 0
+    if [ -f "$file" ]; then
+        rm -f "$file.cut" # a kill came between the two
+        return 0
+    fi
+    [ -z "$stopping" ] || exit 75
     take_up "$file"
     [ ! -f "$file.cut" ] || resume=" --resume $(printf %q "$file.cut")"
     pipeline "$2" "$4$resume > $(printf %q "$file.part")" || status=$?
     [ "$status" -eq 0 ] || report_failure "$status" "$2" "$3"
-    sync "$file.part"
-    mv -f "$file.part" "$file"
-    sync "$(dirname "$file")"
+    move_whole "$file.part" "$file"
     rm -f "$file.cut"
 }

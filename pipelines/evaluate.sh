@@ -55,9 +55,7 @@ join_shards() { # NAME
     done
     pipeline "$out/log/$1.log" "$(printf '%q ' jrl-cat --merge -- "${parts[@]}") > $(printf %q "$out/$1.jrl.tmp")" || status=$?
     [ "$status" -eq 0 ] || report_failure "$status" "$out/log/$1.log" "joining of $1"
-    sync "$out/$1.jrl.tmp"
-    mv -f "$out/$1.jrl.tmp" "$out/$1.jrl"
-    sync "$out"
+    move_whole "$out/$1.jrl.tmp" "$out/$1.jrl"
     rm -f -- "${parts[@]}"
 }
 

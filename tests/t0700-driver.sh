@@ -104,6 +104,56 @@ killed() { # kill -9 of driver and tools
 }
 for t in 0.3 0.7 1.1; do ok "kill -9 after $t s" killed "kill-$t" "$t"; done
 
+# An evaluation is continued like a batch.
+large=("${new[@]}" --eval train=train.jrl --eval-max-tokens 60 --steps 0)
+samples=eval/000000.train.jrl
+n_records() { { jrl-view --fields uid "$1" 2> /dev/null || true; } | wc -l; }
+ok "an evaluation on two benchmarks" quiet "$justrl" "${large[@]}" evaluated
+cut_evaluation() { # RUN SIGNAL STATUS: of its 80 responses some are there
+    setsid "$justrl" "${large[@]}" --batch 2 "$1" > out 2> err &
+    local driver=$! status=0 n
+    until [ "$(n_records "$1/$samples.part")" -gt 3 ] || ! kill -0 "$driver" 2> /dev/null; do sleep 0.02; done
+    if [ "$2" = KILL ]; then pkill -KILL -s "$driver"; else kill "-$2" "$driver"; fi
+    wait "$driver" || status=$?
+    flock -w 20 "$1/lock" true
+    n=$(n_records "$1/$samples.part")
+    if [ "$status" -ne "$3" ] || [ "$n" -le 3 ] || [ "$n" -ge 80 ]; then echo "status $status, $n responses"; cat err; return 1; fi
+}
+for signal in KILL:137 TERM:75; do
+    cut=cut-${signal%:*}
+    ok "an evaluation cut by ${signal%:*}" cut_evaluation "$cut" "${signal%:*}" "${signal#*:}"
+    ok "goes on" quiet "$justrl" --steps 0 "$cut"
+    ok "to the same figures" cmp evaluated/eval/000000.json "$cut/eval/000000.json"
+    ok "and leaves them alone" test "$(cd "$cut/eval" && echo *)" = 000000.json
+done
+# One group of the start, in which a response was made right by hand.
+cut_evaluation taken KILL 137 > /dev/null 2>&1
+first_group() { { jrl-view --header "taken/$samples.part" 2> /dev/null || true; } | sed -n 1,3p | perl -pe "$1" | jrl-pack --no-provenance; }
+# shellcheck disable=SC2016 # perl's variables
+first_group 'if ($. == 2) { ($a) = /"answer":"([^"]*)"/; s/"text":"(?:[^"\\]|\\.)*"/"text":"\\\\boxed{$a}"/ }' > first.jrl
+cp first.jrl "taken/$samples.part"
+cp -R taken changed
+ok "what was sampled before a kill" quiet "$justrl" --steps 0 taken
+ok "is not sampled again" jq -e '.overall.avg == 1 / (2 * 44)' taken/eval/000000.json
+ok "a cut evaluation with other options of sampling" quiet "$justrl" --change --eval-temperature 0.4 --steps 0 changed
+quiet "$justrl" "${large[@]}" --eval-temperature 0.4 other
+ok "begins again" cmp other/eval/000000.json changed/eval/000000.json
+jrl-cat -n 4 --drain parts/batches/000004.jrl > changed/batches/000001.jrl.part
+ok "so does a cut batch" quiet "$justrl" --change --temperature 0.9 --steps 1 changed
+
+late() { # the signal comes when the update of step 2 has its policy
+    mkdir late-bin
+    # shellcheck disable=SC2016 # the script's variables
+    printf '%s\n' '#!/bin/bash' 'trap "" TERM' '"$JRL_BUILD/bin/jrl-update" "$@"' 'case "$*" in *"--step 2 "*) kill -TERM "$driver" ;; esac' > late-bin/jrl-update
+    chmod +x late-bin/jrl-update
+    # shellcheck disable=SC2016 # the inner shell's variables
+    exits 75 env JRL_BUILD="$JRL_BUILD" PATH="$PWD/late-bin:$PATH" bash -c 'driver=$$ exec "$@"' - "$justrl" "${new[@]}" --steps 3 late 2> err || { cat err; return 1; }
+    [ "$(readlink late/policy/latest) $(echo late/eval/000002*)" = '000002 late/eval/000002*' ]
+}
+ok "TERM at the end of an update: the evaluation is left to the next call" late
+ok "which makes it" quiet "$justrl" --steps 3 late
+ok "as ever" cmp whole/eval/000002.json late/eval/000002.json
+
 ok "status" "$justrl" status whole
 said() { "$justrl" status "$1" | grep -Eq "$2"; }
 ok "status: the step" said parts '^step +4 of 4$'

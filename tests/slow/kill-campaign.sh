@@ -20,7 +20,8 @@ small_policy p0
 problems 1 8 | sed '$d' | jq -c 'del(.draw, .step)' | jrl-pack --kind problem > data.jrl
 # Entropy gives a gradient although no random response is right.
 driver=("$JRL_TOP/pipelines/justrl" --policy p0 --data data.jrl --steps 3 --batch-size 4 --samples 2 --mini-batch 2 --max-tokens 12
-    --max-prompt-tokens 100 --lr 1e-3 --warmup 0 --entropy-coef 0.1 --threads 1 --keep-batches 1 --save-every 2)
+    --max-prompt-tokens 100 --lr 1e-3 --warmup 0 --entropy-coef 0.1 --threads 1 --keep-batches 1 --save-every 2
+    --eval data=data.jrl --eval-every 2 --eval-samples 1 --eval-max-tokens 12)
 
 # finished RUN: the same as the run that was never killed, and nothing half-made beside it
 finished() {
@@ -31,6 +32,7 @@ finished() {
     done
     [ "$(jq -c .step "$1/metrics.jsonl" | tr '\n' ' ')" = '1 2 3 ' ] || { echo "steps in metrics.jsonl:"; jq -c .step "$1/metrics.jsonl"; return 1; }
     diff <(without_times whole/metrics.jsonl) <(without_times "$1/metrics.jsonl") || return 1
+    diff -r whole/eval "$1/eval" || return 1
     diff <(cd whole && find . ! -name '*.log' | sort) <(cd "$1" && find . ! -name '*.log' | sort)
 }
 # The dead may hold the lock for a moment longer, in the middle of an fsync.
