@@ -1,6 +1,8 @@
 # --device: programs with a plug-in whose GPU is emulated (tests/emulator), and what they say where there is none.
 # shellcheck shell=bash disable=SC2016
 . "$(dirname "$0")/tap.sh"
+# shellcheck source=tests/gpu.sh
+. "$JRL_TOP/tests/gpu.sh"
 
 sampling=(--max-tokens 12 --samples 2 --entropies)
 for i in 0 1 2 3; do
@@ -25,12 +27,8 @@ echo 'not a library' > alone/lib/jrl/libjrl-cuda.so
 ok 'a damaged plug-in' fails_with 1 'cannot load the plug-in' sample_alone --device cuda
 ok '... auto warns' says 'warning: computing on the CPU: cannot load'
 
-if [ ! -e "$JRL_BUILD/tests/emulated/lib/jrl/libjrl-cuda.so" ]; then
-    skip 'programs on an emulated GPU' 'the emulator is for x86-64'
-    done_testing
-    exit 0
-fi
-cp "$JRL_BUILD/tests/emulated/lib/jrl/libjrl-cuda.so" alone/lib/jrl/
+needs_plugin 'programs on an emulated GPU'
+gpu_folder alone bin/jrl-sample bin/jrl-logprob bin/jrl-update
 gpu_sample() { alone/bin/jrl-sample --policy policy --device cuda "${sampling[@]}" "$@" problems.jrl; }
 
 # What the emulated machine says.
@@ -109,7 +107,7 @@ ok 'no mismatch behind 300 tokens' long_mismatch
 fast_says() { gpu_sample --dtype bf16 --numerics fast -o said.jrl --force 2>&1 | grep -Eq "$1"; }
 ok 'fast without the library: a warning' fast_says 'warning: numerics stay strict: .*libcublasLt'
 ok '... and the records of strict' same <(records said.jrl) <(records bf16.jrl)
-cp "$JRL_BUILD/tests/emulated/lib/jrl/libcublasLt-emulated.so" alone/lib/jrl/
+add_cublaslt alone
 ok 'a library that does not work' env JRL_EMULATOR_CUBLASLT=broken bash -c "$(declare -f fast_says gpu_sample); sampling=(${sampling[*]}); fast_says 'warning: numerics stay strict: .* does not work: the library was not initialized'"
 ok 'tensor cores switched off' env JRL_DISABLE=tensor bash -c "$(declare -f fast_says gpu_sample); sampling=(${sampling[*]}); fast_says 'warning: numerics stay strict: tensor cores are switched off'"
 ok 'a product that fails' fails_with 1 'GPU 0: cublasLtMatmul: the GPU program failed to execute' \

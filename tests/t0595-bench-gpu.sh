@@ -1,17 +1,13 @@
 # bench_gpu on an emulated GPU with a tiny shape: every row has a number, or says why it has none.
 # shellcheck shell=bash disable=SC2016
 . "$(dirname "$0")/tap.sh"
+# shellcheck source=tests/gpu.sh
+. "$JRL_TOP/tests/gpu.sh"
 
 gpu="$JRL_TOP/tests/bench/gpu.sh"
 ok 'without nvcc it is skipped' bash -c '"$0" no-such-program | grep -qx "bench-gpu: skipped: there is no nvcc"' "$gpu"
-if [ ! -e "$JRL_BUILD/tests/emulated/lib/jrl/libjrl-cuda.so" ]; then
-    skip 'on an emulated GPU' 'the emulator is for x86-64'
-    done_testing
-    exit 0
-fi
-mkdir -p at/bin at/lib/jrl
-cp "$JRL_BUILD/tests/bench/bench_gpu" at/bin
-cp "$JRL_BUILD/tests/emulated/lib/jrl/libjrl-cuda.so" at/lib/jrl
+needs_plugin 'on an emulated GPU'
+gpu_folder at tests/bench/bench_gpu
 export JRL_EMULATOR_OPEN=1
 shape=dim=64,layers=1,heads=1,kv-heads=1,mlp=64,positions=512,vocab=300
 ok 'without a GPU it is skipped' bash -c 'JRL_EMULATOR_DEVICES=0 at/bin/bench_gpu | grep -qx "bench-gpu: skipped: computing on the CPU: no NVIDIA GPU"'
@@ -30,6 +26,6 @@ ok 'steps of the recipe' has 'step of [0-9]+ responses, mean [0-9]+, longest 90:
 ok 'five columns in every row' bash -c '! grep "^|" table.md | awk -F"|" "NF != 7" | grep .'
 "$gpu" at/bin/bench_gpu --quick --shape "$shape" prefill > table.md || exit 1
 ok 'one row by its name' bash -c 'grep -q "^| prefill" table.md && ! grep -Eq "^\| (decode|update|step|start)" table.md'
-cp "$JRL_BUILD/tests/emulated/lib/jrl/libcublasLt-emulated.so" at/lib/jrl
+add_cublaslt at
 ok 'with fast numerics' bash -c 'at/bin/bench_gpu --quick --fast --shape "$0" prefill | grep -q "^.bench_gpu., .*, cuda-fast"' "$shape"
 done_testing

@@ -4,18 +4,11 @@
 . "$(dirname "$0")/tap.sh"
 # shellcheck source=tests/batch.sh
 . "$JRL_TOP/tests/batch.sh"
+# shellcheck source=tests/gpu.sh
+. "$JRL_TOP/tests/gpu.sh"
 
-# make check-gpu names the real plug-in: then nothing fails on demand.
-plugin=${JRL_GPU_PLUGIN:-$JRL_BUILD/tests/emulated/lib/jrl/libjrl-cuda.so}
-emulated() { [ -z "${JRL_GPU_PLUGIN:-}" ]; }
-if [ ! -e "$plugin" ]; then
-    skip 'training on an emulated GPU' 'the emulator is for x86-64'
-    done_testing
-    exit 0
-fi
-mkdir -p gpu/bin gpu/lib/jrl
-cp "$JRL_BUILD"/bin/jrl-{sample,update} gpu/bin
-cp "$plugin" gpu/lib/jrl
+needs_plugin 'training on an emulated GPU'
+gpu_folder gpu bin/jrl-sample bin/jrl-update
 export JRL_EMULATOR_OPEN=1 # faster; some runs below keep device memory closed to the host
 
 learn=(--lr 1e-3 --warmup 0 --mini-batch 3)
@@ -82,7 +75,7 @@ sys.exit(not 0 < off <= 2e-2)' grad-cpu grad-gpu
 ok '... gradients within 2e-2 of those of the CPU' gradients_near
 
 # Fast numerics: sampler and trainer differ a little, which is measured, and corrected.
-cp "$JRL_BUILD/tests/emulated/lib/jrl/libcublasLt-emulated.so" gpu/lib/jrl
+add_cublaslt gpu
 problems 1 6 | jrl-pack --kind problem | gpu/bin/jrl-sample --device cuda --numerics fast --policy p --dtype bf16 --samples 4 --max-tokens 9 --batch 4 |
     rewrite '.correct = (.sample % 2 == 0) | .reward = (if .correct then 1 else -1 end)' | jrl-advantage > fast.jrl
 fast() { local name=$1; shift; gpu_update --numerics fast --policy p --dtype bf16 --out "$name" "$@" fast.jrl; }

@@ -2,19 +2,12 @@
 # bits, and a run that goes on after the GPU failed.
 # shellcheck shell=bash
 . "$(dirname "$0")/tap.sh"
+# shellcheck source=tests/gpu.sh
+. "$JRL_TOP/tests/gpu.sh"
 justrl=$JRL_TOP/pipelines/justrl
 
-# make check-gpu names the real plug-in: then nothing fails on demand.
-plugin=${JRL_GPU_PLUGIN:-$JRL_BUILD/tests/emulated/lib/jrl/libjrl-cuda.so}
-emulated() { [ -z "${JRL_GPU_PLUGIN:-}" ]; }
-if [ ! -e "$plugin" ]; then
-    skip 'a run on an emulated GPU' 'the emulator is for x86-64'
-    done_testing
-    exit 0
-fi
-mkdir -p gpu/bin gpu/lib/jrl
-cp "$JRL_BUILD"/bin/jrl-{sample,update} gpu/bin
-cp "$plugin" gpu/lib/jrl
+needs_plugin 'a run on an emulated GPU'
+gpu_folder gpu bin/jrl-sample bin/jrl-update
 PATH=$PWD/gpu/bin:$PATH
 export JRL_EMULATOR_OPEN=1
 
