@@ -11,7 +11,6 @@
  * step     one JustRL step of 64 and 512 responses whose lengths are forced: log-normal, mean 4.5k, cut at 15,360. The time of
  *          decoding is measured at points along the step, with the sequences that live there and their positions, and summed
  *          between them; prompts and the update are counted at the rates that their rows measure */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +22,7 @@
 #include "rollout/engine.h"
 #include "tests/bench/bench.h"
 #include "tests/bench/gpu_cache.h"
+#include "tests/bench/lengths.h"
 #include "tests/bench/policy.h"
 #include "tests/bench/rate.h"
 
@@ -372,70 +372,25 @@ static void measure_start(struct bench *b)
 
 /* ---- one step of the recipe ---- */
 
-static int falling(const void *a, const void *b)
+struct step {
+    struct bench *bench;
+    struct decode decode;
+};
+static double seconds_at(void *ctx, int64_t n, int64_t at)
 {
-    const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    struct step *s = ctx;
 
-    return x < y ? 1 : x > y ? -1 : 0;
-}
-
-/* Descending. */
-static int64_t *make_lengths(const struct bench *b, int64_t n)
-{
-    const double deviation = 0.8, mean = log(b->sizes.mean_length) - deviation * deviation / 2;
-    int64_t *lengths = jrl_xcalloc((size_t)n, sizeof *lengths);
-    struct jrl_rng rng;
-
-    jrl_rng_init(&rng, 1, 3);
-    for (int64_t i = 0; i < n; i++) {
-        const int64_t length = 1 + (int64_t)exp(mean + deviation * jrl_rng_normal(&rng));
-
-        lengths[i] = length < b->sizes.longest ? length : b->sizes.longest;
-    }
-    qsort(lengths, (size_t)n, sizeof *lengths, falling);
-    return lengths;
-}
-
-static int64_t n_alive(const int64_t *lengths, int64_t n, int64_t at)
-{
-    int64_t alive = 0;
-
-    while (alive < n && lengths[alive] > at)
-        alive++;
-    return alive;
-}
-
-/* Seconds of the decoding step in which the responses get their token number AT. */
-static double seconds_at(struct bench *b, struct decode *d, int64_t n, int64_t at)
-{
-    d->n = n;
+    s->decode.n = n;
     for (int64_t i = 0; i < n; i++)
-        d->n_positions[i] = PROMPT_TOKENS + at + 1;
-    return decode_step_seconds(b, b->sizes.repetitions / 4 + 1, d);
-}
-
-/* Decoding of all, the time of a step taken as a straight line between points. */
-static double decode_seconds(struct bench *b, struct decode *d, const int64_t *lengths, int64_t n)
-{
-    double seconds = 0, before = 0;
-    int64_t last = 0;
-
-    for (int i = 0; i <= b->sizes.points; i++) {
-        const int64_t at = (lengths[0] - 1) * i / b->sizes.points;
-        const double now = seconds_at(b, d, n_alive(lengths, n, at), at);
-
-        seconds += i ? (before + now) / 2 * (double)(at - last) : now;
-        before = now;
-        last = at;
-    }
-    return seconds;
+        s->decode.n_positions[i] = PROMPT_TOKENS + at + 1;
+    return decode_step_seconds(s->bench, s->bench->sizes.repetitions / 4 + 1, &s->decode);
 }
 
 static void measure_step_of(struct bench *b, int64_t n)
 {
-    int64_t *lengths = make_lengths(b, n), most_pages = 0;
+    int64_t *lengths = bench_lengths(n, b->sizes.mean_length, b->sizes.longest), most_pages = 0;
     double tokens = 0, decoding, prompts, training;
-    struct decode d;
+    struct step s = { .bench = b };
     char work[64];
 
     snprintf(work, sizeof work, "step of %lld responses", (long long)n);
@@ -445,18 +400,18 @@ static void measure_step_of(struct bench *b, int64_t n)
         tokens += (double)lengths[i];
         most_pages = pages > most_pages ? pages : most_pages;
     }
-    if (open_decode(b, &d, work, most_pages, n)) {
-        decoding = decode_seconds(b, &d, lengths, n);
+    if (open_decode(b, &s.decode, work, most_pages, n)) {
+        decoding = bench_decode_seconds(lengths, n, b->sizes.points, seconds_at, &s);
         prompts = b->prompt_token * PROMPT_TOKENS * (double)n / 8;
         training = b->trained_token * (tokens + PROMPT_TOKENS * (double)n);
         printf("| %s, mean %.0f, longest %lld: sampling | %.1f s | longest alone %.1f s | | %.0f |\n", work, tokens / (double)n, (long long)lengths[0],
-               decoding + prompts, seconds_at(b, &d, 1, lengths[0] - 1) * (double)lengths[0], tokens / (decoding + prompts));
+               decoding + prompts, seconds_at(&s, 1, lengths[0] - 1) * (double)lengths[0], tokens / (decoding + prompts));
         if (training > 0)
             printf("| ... and update | %.1f s | | | %.0f |\n", decoding + prompts + training, tokens / (decoding + prompts + training));
         else
             row_note("... and update", b->refusal.status ? b->refusal.text : "name the rows prefill and update too");
         fflush(stdout);
-        close_decode(&d);
+        close_decode(&s.decode);
     }
     free(lengths);
 }
