@@ -17,7 +17,6 @@
 enum {
     DEFAULT_TOKENS = 2048, /* as published; verdicts are a letter */
     HELD = 4,              /* records held for one that is asked: most have nothing to be asked */
-    VERDICT_BYTES = 32,    /* of a verdict, in the record */
 };
 
 struct config {
@@ -58,45 +57,24 @@ static void drop_item(void *p)
 
 /* ---- output ---- */
 
-/* At most VERDICT_BYTES, and no part of a character. */
-static size_t shorten(struct jrl_text text)
-{
-    size_t len = text.len_bytes < VERDICT_BYTES ? text.len_bytes : VERDICT_BYTES;
-
-    return jrl_utf8_valid_len(text.data, len);
-}
-
 static int write_rollout(void *ctx, void *p, const struct jrl_response *response, int64_t n)
 {
     struct judge *j = ctx;
     struct item *item = p;
-    struct jrl_record *rec = &item->rec;
     const struct jrl_chat_model *policy = &j->asker.policy;
-    struct jrl_text verdict = { NULL, 0 };
-    bool accepts = false;
+    struct jrl_judgement said = { .judge = policy->id, .rule_correct = item->rule_correct, .asked = response != NULL, .n_cut = item->n_cut };
     int rc;
 
     if (item->resumed)
-        return jrl_io_write(j->io, rec);
+        return jrl_io_write(j->io, &item->rec);
     if (response) {
         jrl_response_decode(&j->text, policy->tokenizer, response->tokens, (size_t)response->n);
-        verdict = jrl_judge_verdict((struct jrl_text){ jrl_buffer_str(&j->text), j->text.len });
-        accepts = jrl_judge_accepts(verdict);
-        j->n_accepted += accepts;
+        said.verdict = jrl_judge_verdict((struct jrl_text){ jrl_buffer_str(&j->text), j->text.len });
+        said.accepts = jrl_judge_accepts(said.verdict);
+        j->n_accepted += said.accepts;
     }
-    jrl_verdict_forget_judge(rec);
-    jrl_record_set_bool(rec, "rule_correct", item->rule_correct);
-    if (response) {
-        jrl_record_set_str(rec, "judge_verdict", verdict.data, shorten(verdict));
-        jrl_record_set_bool(rec, "judge_correct", accepts);
-    } else {
-        jrl_record_set_nil(rec, "judge_verdict");
-    }
-    if (item->n_cut)
-        jrl_record_set_i64(rec, "judge_cut", item->n_cut);
-    jrl_record_set_str(rec, "judge", policy->id, strlen(policy->id));
-    jrl_verdict_set(rec, item->rule_correct || accepts, j->cfg->reward_text ? &j->cfg->reward : NULL);
-    rc = jrl_io_write(j->io, rec);
+    jrl_verdict_set_judgement(&item->rec, &said, j->cfg->reward_text ? &j->cfg->reward : NULL);
+    rc = jrl_io_write(j->io, &item->rec);
     return rc < 0 || n == 0 ? rc : jrl_io_flush(j->io); /* what was computed can be read at once downstream */
 }
 

@@ -69,21 +69,9 @@ static int judge(void *ctx, int thread, const struct jrl_record *rec, void *slot
     return cfg->command ? jrl_programs_ask(st->programs, thread, rec, &s->by_program, err) : JRL_OK;
 }
 
-/* All fields of one verdict; WHY NULL: nil. */
-static void set_fields(struct jrl_record *rec, bool correct, struct jrl_buffer *pred, const struct jrl_reward *reward, const char *why,
-                       const char *verifier)
+static struct jrl_text text_of(struct jrl_buffer *b)
 {
-    if (pred)
-        jrl_record_set_str(rec, "pred", jrl_buffer_str(pred), pred->len);
-    else
-        jrl_record_set_nil(rec, "pred");
-    if (why)
-        jrl_record_set_str(rec, "why", why, strlen(why));
-    else
-        jrl_record_set_nil(rec, "why");
-    jrl_verdict_set(rec, correct, reward);
-    jrl_verdict_forget_judge(rec);
-    jrl_record_set_str(rec, "verifier", verifier, strlen(verifier));
+    return (struct jrl_text){ jrl_buffer_str(b), b->len };
 }
 
 static int finish(void *ctx, struct jrl_io *io, struct jrl_record *rec, void *slot)
@@ -99,14 +87,16 @@ static int finish(void *ctx, struct jrl_io *io, struct jrl_record *rec, void *sl
     if (cfg->command) {
         struct jrl_program_answer *a = &s->by_program;
         const struct jrl_reward given = { .right = a->reward, .wrong = a->reward, .no_answer = a->reward };
+        const struct jrl_text pred = text_of(&a->pred);
 
         correct = a->correct;
-        set_fields(rec, correct, a->found ? &a->pred : NULL, &given, NULL, "exec");
+        jrl_verdict_set(rec, "exec", correct, a->found ? &pred : NULL, NULL, &given);
     } else {
         struct jrl_verdict *v = &s->verdicts[0];
+        const struct jrl_text pred = text_of(&v->pred);
 
         correct = v->correct;
-        set_fields(rec, correct, v->found ? &v->pred : NULL, &cfg->reward, jrl_why_name(v->why), cfg->rules[0]->name);
+        jrl_verdict_set(rec, cfg->rules[0]->name, correct, v->found ? &pred : NULL, jrl_why_name(v->why), &cfg->reward);
     }
     for (int i = 0; i < cfg->n_rules; i++) {
         jrl_verdict_tally_add(&st->tallies[i], &s->verdicts[i], correct);
