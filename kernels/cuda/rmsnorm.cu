@@ -9,9 +9,12 @@ struct norm_row {
 };
 static size_t row_bytes(int64_t dim) { return sizeof(float) * (size_t)(JRL_LANES + dim); }
 
-/* The sum of the lanes of v[0..n-1] * v[i], to all threads; the values of the row are in shared memory and complete. */
-static __device__ float inverse_rms(struct norm_row &s, int64_t dim, float eps)
+/* The values of row X to shared memory, complete, and 1 / RMS of them to all threads. */
+static __device__ float load_row(struct norm_row &s, const float *x, int64_t dim, float eps)
 {
+    for (int64_t i = threadIdx.x; i < dim; i += blockDim.x)
+        s.values[i] = x[i];
+    __syncthreads();
     if (threadIdx.x < JRL_LANES) {
         float lane = 0;
         for (int64_t i = threadIdx.x; i < dim; i += JRL_LANES)
@@ -27,10 +30,7 @@ template <class T> static __global__ void rmsnorm_row(T *y, const float *x, cons
     const int64_t row = blockIdx.x;
     SHARED(struct norm_row, s);
 
-    for (int64_t i = threadIdx.x; i < dim; i += blockDim.x)
-        s.values[i] = x[row * dim + i];
-    __syncthreads();
-    const float inverse = inverse_rms(s, dim, eps);
+    const float inverse = load_row(s, x + row * dim, dim, eps);
     for (int64_t i = threadIdx.x; i < dim; i += blockDim.x)
         store(&y[row * dim + i], s.values[i] * inverse * to_f32(weight[i]));
 }
@@ -41,10 +41,7 @@ static __global__ void rmsnorm_row_back(float *dx, float *inverses, const float 
     const int64_t row = blockIdx.x;
     SHARED(struct norm_row, s);
 
-    for (int64_t i = threadIdx.x; i < dim; i += blockDim.x)
-        s.values[i] = x[row * dim + i];
-    __syncthreads();
-    const float inverse = inverse_rms(s, dim, eps);
+    const float inverse = load_row(s, x + row * dim, dim, eps);
     __syncthreads(); /* the lanes have been read */
     if (threadIdx.x < JRL_LANES) {
         float lane = 0;
