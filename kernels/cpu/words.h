@@ -31,8 +31,9 @@ WORDS_FN __m512i words_of_row(__m512i x)
 WORDS_FN void words_load(__m512i words[16], const char *rows, int64_t row_bytes)
 {
     /* words_of_row for two rows and the first step of a transposition in one */
-    const __m512i low = _mm512_set_epi16(53, 55, 21, 23, 49, 51, 17, 19, 37, 39, 5, 7, 33, 35, 1, 3, 52, 54, 20, 22, 48, 50, 16, 18, 36, 38, 4, 6, 32, 34, 0, 2);
-    const __m512i high = _mm512_set_epi16(61, 63, 29, 31, 57, 59, 25, 27, 45, 47, 13, 15, 41, 43, 9, 11, 60, 62, 28, 30, 56, 58, 24, 26, 44, 46, 12, 14, 40, 42, 8, 10);
+    const __m512i low = _mm512_set_epi16(53, 55, 21, 23, 49, 51, 17, 19, 37, 39, 5, 7, 33, 35, 1, 3, 52, 54, 20, 22, 48, 50, 16, 18,
+                                         36, 38, 4, 6, 32, 34, 0, 2);
+    const __m512i high = _mm512_add_epi16(low, _mm512_set1_epi16(8));
     __m512i t[16];
 #pragma GCC unroll 8
     for (int64_t i = 0; i < 16; i += 2) {
@@ -115,7 +116,6 @@ WORDS_FN void words_step(__m512 *even, __m512 *odd, const words_packed *row, __m
 enum { WORDS_STEPS = 16 };
 
 #endif
-
 
 /* The same of 32 rows of 16 elements each, LD bytes apart, whose columns are the outputs. */
 WORDS_FN void words_load_across(__m512i words[16], const char *x, int64_t ld)
