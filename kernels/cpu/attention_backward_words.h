@@ -113,10 +113,12 @@ static void load_query_block(const struct jrl_attention_call *c, const struct pa
         const int64_t row = p->seqs[seq].first_row + block * BLOCK + j, at = row * c->q_width + head * dim;
         s->lse[j] = j < n ? c->lse[row * p->n_heads + head] : 0.0f;
         s->delta[j] = j < n ? c->delta[row * p->n_heads + head] : 0.0f;
-        for (int64_t d = 0; d < dim; d += 16) {
-            _mm256_store_si256((__m256i *)(s->q + j * dim + d), j < n ? _mm256_loadu_si256((const __m256i *)((const jrl_bf16 *)c->q + at + d)) : _mm256_setzero_si256());
-            vec_store_bf16(s->dout + j * dim + d, j < n ? vec_load(c->dout + at + d) : vec_zero());
+        for (int64_t d = 0; d < dim; d += 32) {
+            const __m512i q = j < n ? _mm512_loadu_si512((const jrl_bf16 *)c->q + at + d) : _mm512_setzero_si512();
+            _mm512_store_si512(s->q + j * dim + d, q);
         }
+        for (int64_t d = 0; d < dim; d += 16)
+            vec_store_bf16(s->dout + j * dim + d, j < n ? vec_load(c->dout + at + d) : vec_zero());
     }
     rows_of(s->queries, s->q, dim);
     rows_of(s->douts, s->dout, dim);

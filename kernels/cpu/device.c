@@ -76,7 +76,8 @@ static int apply_disable(enum jrl_isa *isa, const char *words, struct jrl_error 
             if (strlen(isa_names[i]) == len && !memcmp(isa_names[i], words, len))
                 which = i;
         if (len && !which && !word_of_gpus(words, len))
-            return jrl_fail(err, JRL_ERR_USAGE, "unknown word '%.*s' in JRL_DISABLE: it takes amx, avx512bf16, avx512, avx2, tensor and graphs", (int)len, words);
+            return jrl_fail(err, JRL_ERR_USAGE, "unknown word '%.*s' in JRL_DISABLE: it takes amx, avx512bf16, avx512, avx2, tensor and graphs",
+                            (int)len, words);
         if (which && *isa >= (enum jrl_isa)which)
             *isa = (enum jrl_isa)(which - 1);
         words += len;
