@@ -19,10 +19,11 @@ echo '{"jrl":"batch","k":1}' >> problems.jsonl
 
 # The three programs read the same rollouts; all rewards are equal and the mini-batch is the whole batch, so that the update is its
 # forward pass, and what it finds is of every token.
+count() { jrl-view rollouts.jrl | jq -n '[inputs.tokens["$u32"] | length] | add' > tokens; }
 sampled() {
     jrl-model make --shape smollm2-135m -o policy &&
         jrl-pack --kind problem problems.jsonl | jrl-sample --policy policy --samples "$samples" --max-tokens "$length" --batch 96 -o rollouts.jrl &&
-        jrl-view rollouts.jrl | jq -n '[inputs.tokens["$u32"] | length] | add' > tokens && echo "# $(cat tokens) tokens" >&3
+        count && echo "# $(cat tokens) tokens" >&3
     [ "$(cat tokens)" -ge "$wanted" ]
 }
 scored() { # counts tokens and those that differ, record by record
@@ -41,8 +42,12 @@ updated() {
 ok "at least $wanted tokens are sampled" sampled
 ok 'jrl-logprob gives each the same logprob' scored
 ok 'and so does the forward pass of jrl-update' updated
-# That a difference would be seen.
-bend() { jrl-view --header rollouts.jrl | jq -c 'if .jrl or .uid != 1 or .sample != 0 then . else .logprobs["$f32"][5] += 0.000001 end' | jrl-pack -o bent.jrl && mv bent.jrl rollouts.jrl; }
+# That a difference would be seen, among the first records.
+bend() {
+    jrl-cat -n 24 --drain rollouts.jrl | jrl-view --header |
+        jq -c 'if .jrl or .uid != 1 or .sample != 0 then . else .logprobs["$f32"][5] += 0.000001 end' | jrl-pack -o bent.jrl &&
+        mv bent.jrl rollouts.jrl && count
+}
 ok 'one logprob is changed' bend
 ok 'jrl-logprob shows it' exits 1 scored
 ok '... as one' grep -Fx "[$(cat tokens),1]" counts
