@@ -134,7 +134,7 @@ done
 
 # A GPU that fails
 fails() { local how=$1; shift; fails_with 1 "jrl-update: error: .*GPU 0: .*: unspecified launch failure" env JRL_EMULATOR_FAIL="$how" gpu/bin/jrl-update --device cuda "${learn[@]}" "$@"; }
-for how in swiglu_all_back adamw:2 adamw:2:late embedding_columns_back:2:late; do
+for how in swiglu_all_back adamw:2 adamw:2:late embedding_rows_back:2:late; do
     ok "a GPU that fails: $how" fails $how --policy s1 --out failed e2.jrl
     ok '... nothing is left' nothing_left failed
 done

@@ -2,6 +2,7 @@
 #include "kernels/cuda/gpu.h"
 
 #define THREADS 128
+#define BACK_THREADS 256
 
 /* A block a row. */
 template <class T> static __global__ void embedding_rows(float *x, const T *table, const uint32_t *ids, int64_t dim)
@@ -13,14 +14,42 @@ template <class T> static __global__ void embedding_rows(float *x, const T *tabl
         x[row * dim + i] = id == UINT32_MAX ? 0.0f : to_f32(table[id * dim + i]);
 }
 
-/* A thread a column: the rows one after the other, since two may have the same id. */
-static __global__ void embedding_columns_back(float *dtable, const float *dx, const uint32_t *ids, int64_t rows, int64_t dim)
-{
-    const int64_t column = first_index();
+struct back_room {
+    uint32_t same[BACK_THREADS / 32]; /* which rows have the id, of as many as there are threads */
+    float sum[1];                     /* as many as a row has */
+};
 
-    for (int64_t r = 0; r < rows && column < dim; r++)
-        if (ids[r] != UINT32_MAX)
-            dtable[ids[r] * dim + column] += dx[r * dim + column];
+/* A block a row. The block of the first row with its id adds all rows that have it, in order; the others end. */
+static __global__ void __launch_bounds__(BACK_THREADS) embedding_rows_back(float *dtable, const float *dx, const uint32_t *ids, int64_t rows, int64_t dim)
+{
+    const int64_t row = blockIdx.x;
+    const uint32_t id = ids[row];
+    float *to = dtable + id * dim;
+    SHARED(struct back_room, s);
+
+    if (id == UINT32_MAX)
+        return;
+    for (int64_t i = threadIdx.x; i < dim; i += BACK_THREADS)
+        s.sum[i] = to[i];
+    for (int64_t at = 0; at < rows; at += BACK_THREADS) {
+        const uint32_t same = __ballot_sync(ALL_LANES, at + threadIdx.x < rows && ids[at + threadIdx.x] == id);
+
+        if (threadIdx.x % 32 == 0)
+            s.same[threadIdx.x / 32] = same;
+        __syncthreads();
+        for (int w = 0; w < BACK_THREADS / 32; w++)
+            for (uint32_t left = s.same[w]; left; left &= left - 1) {
+                const int64_t r = at + 32 * w + __ffs((int)left) - 1;
+
+                if (r < row)
+                    return;
+                for (int64_t i = threadIdx.x; i < dim; i += BACK_THREADS)
+                    s.sum[i] += dx[r * dim + i];
+            }
+        __syncthreads(); /* before the next are looked at */
+    }
+    for (int64_t i = threadIdx.x; i < dim; i += BACK_THREADS)
+        to[i] = s.sum[i];
 }
 
 static __global__ void gather(float *y, const float *x, const int64_t *rows, int64_t dim)
@@ -58,7 +87,7 @@ int jrl_cuda_embedding_backward(struct jrl_device *dev, float *dtable, const flo
 
     if (rc < 0 || rows == 0 || dim == 0)
         return rc;
-    return LAUNCH(embedding_columns_back, dim3((unsigned)divide_up(dim, 32)), 32, 0, dtable, dx, ids, rows, dim);
+    return LAUNCH(embedding_rows_back, dim3((unsigned)rows), BACK_THREADS, sizeof(struct back_room) + sizeof(float) * (size_t)dim, dtable, dx, ids, rows, dim);
 }
 
 int jrl_cuda_gather_rows(struct jrl_device *dev, float *y, const float *x, const int64_t *rows, int64_t n, int64_t dim, struct jrl_error *err)

@@ -1,5 +1,5 @@
 /* optimizer.cu - AdamW, the squared norm, and the gradient of a bias. */
-#include "kernels/cuda/gpu.h"
+#include "kernels/cuda/columns.cuh"
 
 extern "C" {
 #include "kernels/cpu/rows.h"
@@ -38,16 +38,11 @@ static __global__ void square_blocks(double *sums, const float *x, int64_t n)
         sums[blockIdx.x] = sum;
 }
 
-static __global__ void bias_columns(float *dbias, const float *x, int64_t rows, int64_t cols)
+static __global__ void __launch_bounds__(COLUMN_THREADS) bias_columns(float *dbias, const float *x, int64_t rows, int64_t cols)
 {
-    const int64_t column = first_index();
+    SHARED(struct column_terms, s);
 
-    if (column >= cols)
-        return;
-    float sum = dbias[column];
-    for (int64_t r = 0; r < rows; r++)
-        sum += x[r * cols + column];
-    dbias[column] = sum;
+    add_columns(s, dbias, rows, cols, [=](int64_t r, int64_t column) { return x[r * cols + column]; });
 }
 
 int jrl_cuda_adamw_step(struct jrl_device *dev, const struct jrl_adamw *p, float *master, float *m, float *v, const float *grad, void *weights,
@@ -90,5 +85,7 @@ int jrl_cuda_bias_backward(struct jrl_device *dev, float *dbias, const float *x,
 {
     const int rc = gpu_check_sizes(dev, "bias_backward", rows, cols, err);
 
-    return rc < 0 || rows == 0 || cols == 0 ? rc : LAUNCH(bias_columns, dim3((unsigned)divide_up(cols, 32)), 32, 0, dbias, x, rows, cols);
+    if (rc < 0 || rows == 0 || cols == 0)
+        return rc;
+    return LAUNCH(bias_columns, column_blocks(cols), COLUMN_THREADS, sizeof(struct column_terms), dbias, x, rows, cols);
 }

@@ -1,5 +1,5 @@
 /* rmsnorm.cu - RMSNorm forward and backward: a block a row, sums by the contract's sixteen lanes, which are sixteen threads. */
-#include "kernels/cuda/gpu.h"
+#include "kernels/cuda/columns.cuh"
 
 #define THREADS 128
 
@@ -57,17 +57,11 @@ static __global__ void rmsnorm_row_back(float *dx, float *inverses, const float 
         inverses[row] = inverse;
 }
 
-/* A thread a column, the rows in order. */
-static __global__ void rmsnorm_weight_back(float *dweight, const float *dy, const float *x, const float *inverses, int64_t rows, int64_t dim)
+static __global__ void __launch_bounds__(COLUMN_THREADS) rmsnorm_weight_back(float *dweight, const float *dy, const float *x, const float *inverses, int64_t rows, int64_t dim)
 {
-    const int64_t column = first_index();
+    SHARED(struct column_terms, s);
 
-    if (column >= dim)
-        return;
-    float sum = dweight[column];
-    for (int64_t r = 0; r < rows; r++)
-        sum += dy[r * dim + column] * (x[r * dim + column] * inverses[r]);
-    dweight[column] = sum;
+    add_columns(s, dweight, rows, dim, [=](int64_t r, int64_t column) { return dy[r * dim + column] * (x[r * dim + column] * inverses[r]); });
 }
 
 int jrl_cuda_rmsnorm(struct jrl_device *dev, void *y, const float *x, const void *weight, enum jrl_dtype dtype, float eps, int64_t rows,
@@ -101,5 +95,5 @@ int jrl_cuda_rmsnorm_backward(struct jrl_device *dev, float *dx, float *dweight,
                     static_cast<const jrl_bf16 *>(weight), eps, dim);
     if (rc < 0)
         return rc;
-    return LAUNCH(rmsnorm_weight_back, dim3((unsigned)divide_up(dim, 32)), 32, 0, dweight, dy, x, inverses, rows, dim);
+    return LAUNCH(rmsnorm_weight_back, column_blocks(dim), COLUMN_THREADS, sizeof(struct column_terms), dweight, dy, x, static_cast<const float *>(inverses), rows, dim);
 }

@@ -47,8 +47,8 @@ template <class T> static __global__ void rope_row(struct rope_call c, T *q, con
     }
     if (row.position % JRL_PAGE_TOKENS == 0)
         clear_rest<T>(c, row);
-    for (int64_t pair = threadIdx.x; pair < width / 2; pair += THREADS) {
-        const int64_t h = pair / half, i = pair % half, column = h * c.dim + i;
+    for (unsigned pair = threadIdx.x; pair < width / 2; pair += THREADS) { /* a division of 64 bits takes a hundred instructions */
+        const int64_t h = pair / (unsigned)half, i = pair % (unsigned)half, column = h * c.dim + i;
         float a = x[column], b = x[column + half];
 
         if (bias) {

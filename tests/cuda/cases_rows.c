@@ -1,8 +1,9 @@
 /* cases_rows.c - kernels that go over rows or elements: all bit-equal to the CPU. */
 #include "cuda_test.h"
 
-static const struct { int64_t rows, dim; } shapes[] = { { 0, 8 }, { 1, 1 }, { 3, 17 }, { 2, 128 }, { 5, 129 }, { 1, 1000 } };
+static const struct { int64_t rows, dim; } shapes[] = { { 0, 8 }, { 1, 1 }, { 3, 17 }, { 2, 128 }, { 5, 129 }, { 1, 1000 }, { 133, 3 } };
 #define FOR_SHAPES for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+#define FOR_FEW_ROWS for (size_t i = 0; i < sizeof shapes / sizeof *shapes && shapes[i].rows <= 5; i++)
 
 void case_convert_from_f32(struct fixture *f)
 {
@@ -88,7 +89,7 @@ void case_embedding(struct fixture *f)
 {
     const uint32_t ids[] = { 4, UINT32_MAX, 0, 4, 9 };
 
-    FOR_BOTH_TYPES(dtype) FOR_SHAPES {
+    FOR_BOTH_TYPES(dtype) FOR_FEW_ROWS {
         const int64_t rows = shapes[i].rows, dim = shapes[i].dim;
         struct both table = new_numbers(f, dtype, 10 * dim, 1), x = new_both(f, (size_t)(rows * dim * 4)), id = copy_of(f, ids, sizeof ids);
 
@@ -101,21 +102,28 @@ void case_embedding(struct fixture *f)
     }
 }
 
+static void check_embedding_backward(struct fixture *f, const uint32_t *ids, int64_t rows, int64_t dim)
+{
+    struct both table = new_numbers(f, JRL_F32, 5 * dim, 1), dx = new_numbers(f, JRL_F32, rows * dim, 1), id = copy_of(f, ids, (size_t)rows * sizeof *ids);
+
+    MUST(jrl_embedding_backward(f->cpu, (float *)table.host, (float *)dx.host, (uint32_t *)id.host, rows, dim, err));
+    MUST(jrl_embedding_backward(f->gpu, table.gpu, dx.gpu, id.gpu, rows, dim, err));
+    expect_equal("embedding_backward", &table, JRL_F32, 5 * dim, SAME_BITS);
+    free_both(&table);
+    free_both(&dx);
+    free_both(&id);
+}
+
 void case_embedding_backward(struct fixture *f)
 {
-    const uint32_t ids[] = { 4, UINT32_MAX, 0, 4, 4 };
+    const uint32_t few[] = { 4, UINT32_MAX, 0, 4, 4 };
+    uint32_t many[290];
 
-    FOR_SHAPES {
-        const int64_t rows = shapes[i].rows, dim = shapes[i].dim;
-        struct both table = new_numbers(f, JRL_F32, 5 * dim, 1), dx = new_numbers(f, JRL_F32, rows * dim, 1), id = copy_of(f, ids, sizeof ids);
-
-        MUST(jrl_embedding_backward(f->cpu, (float *)table.host, (float *)dx.host, (uint32_t *)id.host, rows, dim, err));
-        MUST(jrl_embedding_backward(f->gpu, table.gpu, dx.gpu, id.gpu, rows, dim, err));
-        expect_equal("embedding_backward", &table, JRL_F32, 5 * dim, SAME_BITS);
-        free_both(&table);
-        free_both(&dx);
-        free_both(&id);
-    }
+    for (uint32_t i = 0; i < 290; i++)
+        many[i] = i % 11 == 0 ? UINT32_MAX : i % 100 == 99 ? 1 : i % 3 + 2;
+    FOR_FEW_ROWS
+        check_embedding_backward(f, few, shapes[i].rows, shapes[i].dim);
+    check_embedding_backward(f, many, 290, 5);
 }
 
 void case_rmsnorm(struct fixture *f)
