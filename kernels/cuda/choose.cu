@@ -4,6 +4,7 @@
 
 #define THREADS 256
 #define N_BUCKETS 1024
+static_assert(N_BUCKETS >= JRL_LOGITS_BLOCK, "no room for the sums of a block");
 #define BUCKET_SHIFT 52 /* of a key: exponent and three bits of mantissa of the weight */
 #define SORT_BLOCKS 64  /* choices with top-k or top-p that are made at a time: each has room for a whole vocabulary */
 
@@ -27,7 +28,7 @@ struct choose_call {
 };
 
 struct choose_room {
-    double mass[N_BUCKETS];
+    double mass[N_BUCKETS]; /* of buckets; or the running sums of a block's weights */
     float weights[JRL_LOGITS_BLOCK];
     uint32_t count[N_BUCKETS];
     double share;
@@ -118,23 +119,23 @@ static __device__ int64_t draw_from_all(const struct choose_call &c, struct choo
         s.weights[i] = jrl_expf_inline(r.logits[begin + i] * c.rule.inv_temperature - r.blocks[s.block].max);
     __syncthreads();
     if (threadIdx.x == 0) {
-        double total = 0, sum = 0;
-        int64_t i;
+        double sum = 0;
 
-        s.token = begin;
-        for (i = 0; i < n; i++)
-            total += (double)s.weights[i];
-        for (i = 0; i < n; i++) {
-            sum += (double)s.weights[i];
-            s.token = s.weights[i] > 0 ? begin + i : s.token;
-            if (sum > s.share * total)
-                break;
-        }
-        if (i < n)
-            s.token = begin + i;
+        for (int64_t i = 0; i < n; i++)
+            s.mass[i] = sum += (double)s.weights[i];
+        s.first = JRL_LOGITS_BLOCK;
     }
     __syncthreads();
-    return s.token;
+    for (int64_t i = threadIdx.x; i < n; i += THREADS)
+        if (s.mass[i] > s.share * s.mass[n - 1])
+            atomicMin(&s.first, (int)i);
+    __syncthreads();
+    if (s.first < n)
+        return begin + s.first;
+    int64_t last = n - 1;
+    while (last > 0 && !(s.weights[last] > 0))
+        last--;
+    return begin + last;
 }
 
 /* ---- top-k and top-p ---- */
@@ -292,6 +293,8 @@ static __global__ void __launch_bounds__(THREADS) choose(struct choose_call c)
             token = draw_from_all(c, s, r, u);
         else
             token = draw_from_likely(c, s, r, c.keys + blockIdx.x * c.n_keys, top_k, u);
+        if (token >= c.vocab) /* nothing is kept of logits that are not finite, which the sums tell whoever asked */
+            token = c.vocab - 1;
         if (threadIdx.x == 0) {
             c.tokens[i] = (uint32_t)token;
             c.logprobs[i] = jrl_logprob_of(&r.sums, r.logits[token], c.rule.inv_temperature);

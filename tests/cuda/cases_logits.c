@@ -139,6 +139,28 @@ static void check_choices(struct fixture *f, int64_t vocab, const struct jrl_cho
     free_both(&logprobs);
 }
 
+/* Logits that are not finite have no token, but also none outside of the vocabulary, whose logit would be looked for. */
+static void check_not_finite(struct fixture *f)
+{
+    enum { VOCAB = 37 };
+    struct both logits = new_both(f, VOCAB * 4), rows = new_both(f, sizeof(struct jrl_row_sums)), blocks = new_both(f, sizeof(struct jrl_block_sums));
+    const struct jrl_draw draw = { 1, 2, 3, 4 };
+    const int64_t first = 0;
+    struct both draws = copy_of(f, &draw, sizeof draw), from = copy_of(f, &first, sizeof first), token = new_both(f, 4), logprob = new_both(f, 4);
+    const struct jrl_choose p = { .rule = { 1, false, 0, 0.9, 7 }, .logits = logits.gpu, .vocab = VOCAB, .row_sums = rows.gpu, .block_sums = blocks.gpu, .n = 1,
+                                  .rows = from.gpu, .draws = draws.gpu, .tokens = token.gpu, .logprobs = logprob.gpu };
+    struct both *all[] = { &logits, &rows, &blocks, &draws, &from, &token, &logprob };
+    uint32_t *got;
+
+    MUST(jrl_logits_sums(f->gpu, rows.gpu, blocks.gpu, logits.gpu, VOCAB, 1, 1, VOCAB, err));
+    MUST(jrl_choose_tokens(f->gpu, &p, err));
+    got = (uint32_t *)downloaded(&token);
+    assert_true(*got < VOCAB);
+    free(got);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        free_both(all[i]);
+}
+
 void case_choose_tokens(struct fixture *f)
 {
     static const struct jrl_choice_rule rules[] = {
@@ -149,6 +171,7 @@ void case_choose_tokens(struct fixture *f)
     FOR_VOCABULARIES(vocab) for (size_t r = 0; r < sizeof rules / sizeof *rules; r++) {
         check_choices(f, vocab, &rules[r], vocab > 1024 && r % 2 ? 40 : 4); /* 40: nearly all mass in few tokens */
     }
+    check_not_finite(f);
 }
 
 /* The promise of a bound: as many bytes as the choice takes, or more. */
