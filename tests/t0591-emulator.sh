@@ -22,6 +22,9 @@ for schedule in greedy greedy-reverse forward reverse random; do
 done
 export JRL_EMULATOR_SCHEDULE=greedy
 ok 'a missing barrier' found no_barrier 'element [0-9]+ is -?nan'
+ok 'a copy that is not aligned' found odd_copy 'kernel odd_copy, line [0-9]+, .*not aligned to 16 bytes'
+ok 'waiting while kernels are recorded' found wait_recorded 'recording: operation failed due to a previous error'
+ok '... and the next call that asks for errors is told' found wait_recorded 'afterwards: operation failed'
 export JRL_EMULATOR_COPIES=early
 ok 'a copy that overwrites what others still read' found refilled 'element [0-9]+ is 1'
 unset JRL_EMULATOR_COPIES

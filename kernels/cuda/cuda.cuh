@@ -97,9 +97,9 @@ template <bool transposed> static inline void load_matrices(uint32_t r[4], const
 {
     emulator::load_matrices<4>(r, row, transposed, line);
 }
-static inline void copy_16(void *to, const void *from, bool valid)
+static inline void copy_16(void *to, const void *from, bool valid, int line = __builtin_LINE())
 {
-    emulator::copy_later(to, from, valid ? 16 : 0, valid ? 0 : 16);
+    emulator::copy_later(to, from, valid ? 16 : 0, valid ? 0 : 16, line);
 }
 static inline void commit_copies() { emulator::commit_copies(); }
 template <int n> static inline void wait_copies() { emulator::wait_copies(n); }

@@ -71,6 +71,8 @@ static int gpu_launch(struct jrl_device *dev, struct jrl_error *err, const char 
 #else
     (emulator::check_argument(name, &arguments, sizeof arguments), ...);
     error = emulator::launch(name, grid, block, shared_bytes, [=] { kernel(arguments...); });
+    if (error == cudaSuccess)
+        error = cudaGetLastError();
 #endif
     return gpu_check(dev, error, name, err);
 }

@@ -72,6 +72,15 @@ static __global__ void refilled(float *out)
     wait_copies<0>();
 }
 
+static __global__ void odd_copy(float *out)
+{
+    SHARED(struct room, s);
+    copy_16(s.copied, out + 1, threadIdx.x == 0);
+    commit_copies();
+    wait_copies<0>();
+    out[threadIdx.x] = 0;
+}
+
 /* Rows 128 bytes apart lie in the same banks. */
 static __global__ void same_banks(float *out)
 {
@@ -105,13 +114,28 @@ static const struct {
     const char *name;
     void (*kernel)(float *out);
 } kernels[] = { { "none", none }, { "no_barrier", no_barrier }, { "barrier_of_some", barrier_of_some }, { "shuffle_of_some", shuffle_of_some },
-                { "no_wait", no_wait }, { "refilled", refilled }, { "same_banks", same_banks }, { "beyond_shared", beyond_shared }, { "beyond_memory", beyond_memory }, { "host_pointer", uses },
+                { "no_wait", no_wait }, { "refilled", refilled }, { "odd_copy", odd_copy }, { "same_banks", same_banks }, { "beyond_shared", beyond_shared }, { "beyond_memory", beyond_memory }, { "host_pointer", uses },
                 { "host_access", uses } };
+
+/* Waiting while kernels are recorded: refused, and the recording is of no use. */
+static int wait_recorded()
+{
+    cudaGraph_t graph;
+
+    (void)cudaStreamBeginCapture(NULL, cudaStreamCaptureModeThreadLocal);
+    (void)cudaStreamSynchronize(NULL);
+    printf("planted: recording: %s\n", cudaGetErrorString(cudaStreamEndCapture(NULL, &graph)));
+    printf("planted: afterwards: %s\n", cudaGetErrorString(cudaGetLastError()));
+    return cudaGetLastError() == cudaSuccess;
+}
 
 int main(int argc, char **argv)
 {
     float *there, *argument, out[64], zeros[64] = {};
     void *memory;
+
+    if (argc > 1 && strcmp(argv[1], "wait_recorded") == 0)
+        return wait_recorded();
 
     for (const auto &k : kernels) {
         if (argc < 2 || strcmp(k.name, argv[1]) != 0)

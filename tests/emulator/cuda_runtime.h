@@ -40,10 +40,14 @@ struct __align__(16) uint4 {
 
 enum cudaError_t {
     cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorMemoryAllocation = 2, cudaErrorInsufficientDriver = 35, cudaErrorNoDevice = 100,
-    cudaErrorInvalidDevice = 101, cudaErrorSystemDriverMismatch = 803, cudaErrorLaunchFailure = 719, cudaErrorStreamCaptureUnsupported = 900
+    cudaErrorInvalidDevice = 101, cudaErrorSystemDriverMismatch = 803, cudaErrorLaunchFailure = 719, cudaErrorStreamCaptureUnsupported = 900,
+    cudaErrorStreamCaptureInvalidated = 901
 };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3 };
-enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount = 16, cudaDevAttrComputeCapabilityMajor = 75, cudaDevAttrComputeCapabilityMinor = 76 };
+enum cudaDeviceAttr {
+    cudaDevAttrMultiProcessorCount = 16, cudaDevAttrComputeCapabilityMajor = 75, cudaDevAttrComputeCapabilityMinor = 76,
+    cudaDevAttrMaxSharedMemoryPerBlockOptin = 97
+};
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
 typedef struct emulated_stream *cudaStream_t;
 typedef struct emulated_event *cudaEvent_t;
@@ -99,8 +103,8 @@ void barrier(int line);
 const unsigned char *exchange(const void *mine, size_t n_bytes, int line);
 unsigned lane();
 [[noreturn]] void stop(const char *what, int line);
-/* cp.async: bytes that arrive when the thread waits for them, or at once (JRL_EMULATOR_COPIES=early). */
-void copy_later(void *to, const void *from, int n_bytes, int n_zeros);
+/* cp.async of 16 bytes, aligned on both sides: they arrive when the thread waits for them, or at once (JRL_EMULATOR_COPIES=early). */
+void copy_later(void *to, const void *from, int n_bytes, int n_zeros, int line);
 void commit_copies();
 void wait_copies(int groups_left);
 

@@ -9,7 +9,8 @@
  * What a stream is asked for happens when somebody waits for it, as late as it may: results that are read too early, and memory
  * that is sent and changed before it has left, are found. A graph holds kernels with the arguments they were recorded with.
  * Other variables: JRL_EMULATOR_DEVICES (number of GPUs, 1), JRL_EMULATOR_CAPABILITY (90),
- * JRL_EMULATOR_MEMORY (bytes of each), JRL_EMULATOR_DRIVER=none|broken, JRL_EMULATOR_FAIL=KERNEL[:N[:late]] (its launches
+ * JRL_EMULATOR_MEMORY (bytes of each), JRL_EMULATOR_SHARED (bytes of shared memory that a block can have, 227 KiB),
+ * JRL_EMULATOR_DRIVER=none|broken, JRL_EMULATOR_FAIL=KERNEL[:N[:late]] (its launches
  * from the N-th on, 1 by default, fail at once or, as a fault inside a kernel would, where the host next waits),
  * JRL_EMULATOR_OPEN (device memory stays open to the host, which is faster), JRL_EMULATOR_BANKS=strict (an ldmatrix that meets the
  * same banks of shared memory twice ends the program), JRL_EMULATOR_COUNTS=FILE (what the stream was asked for is written there at
@@ -209,10 +210,12 @@ static void arrive(const late_copy &c)
     memset(static_cast<char *>(c.to) + c.n_bytes, 0, (size_t)c.n_zeros);
 }
 
-void copy_later(void *to, const void *from, int n_bytes, int n_zeros)
+void copy_later(void *to, const void *from, int n_bytes, int n_zeros, int line)
 {
     const late_copy copy = { to, from, n_bytes, n_zeros, block.current->groups };
 
+    if (((uintptr_t)to | (uintptr_t)from) % 16)
+        stop("an asynchronous copy from or to an address that is not aligned to 16 bytes", line);
     if (block.early_copies)
         arrive(copy);
     block.current->copies.push_back(copy);
@@ -349,8 +352,13 @@ static struct {
     size_t used, taken;
     std::map<char *, size_t> pieces;
     std::multimap<size_t, char *> free; /* by size; opening and closing takes time by what was ever touched */
-    cudaError_t last;
+    cudaError_t last, for_ever; /* what cudaGetLastError tells next; what every call tells after a fault in a kernel */
 } memory;
+
+static cudaError_t fail(cudaError_t error)
+{
+    return memory.last = memory.for_ever ? memory.for_ever : error;
+}
 
 static bool on_device(const void *p)
 {
@@ -376,6 +384,12 @@ void check_argument(const char *kernel, const void *argument, size_t n_bytes)
             abort();
         }
     }
+}
+
+static long setting(const char *name, long otherwise)
+{
+    const char *text = getenv(name);
+    return text ? atol(text) : otherwise;
 }
 
 /* What JRL_EMULATOR_FAIL says about this launch of a kernel. */
@@ -423,6 +437,7 @@ static struct {
     std::deque<std::function<void()>> waiting;
     long asked, done; /* since the beginning */
     emulated_graph *recording;
+    bool spoilt; /* the recording, by a call that is not allowed meanwhile */
     struct {
         long kernels, graphs, up, down, inside, waits;
     } counts;
@@ -486,7 +501,8 @@ cudaError_t launch(const char *name, dim3 grid, dim3 block_size, size_t shared_b
     const std::string base = std::string(name).substr(name[0] == '(', std::string(name).find('<') - (name[0] == '('));
     bool late = false;
 
-    if (n == 0 || n > 1024 || n % 32 || grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 || grid.z > 65535 || shared_bytes > 227 << 10) {
+    if (n == 0 || n > 1024 || n % 32 || grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.x > INT32_MAX || grid.y > 65535 || grid.z > 65535 ||
+        shared_bytes > (size_t)setting("JRL_EMULATOR_SHARED", 227 << 10)) {
         fprintf(stderr, "emulator: kernel %s: a grid of %u x %u x %u blocks of %u threads with %zu bytes cannot be launched\n", name, grid.x,
                 grid.y, grid.z, n, shared_bytes);
         abort();
@@ -494,8 +510,8 @@ cudaError_t launch(const char *name, dim3 grid, dim3 block_size, size_t shared_b
     if (base != name)
         block.launches[name]++;
     if (fails(base, ++block.launches[base], &late)) {
-        memory.last = cudaErrorLaunchFailure;
-        return late ? cudaSuccess : memory.last;
+        memory.for_ever = cudaErrorLaunchFailure;
+        return late ? cudaSuccess : memory.for_ever;
     }
     ask_or_record([=] { run(name, grid, block_size, shared_bytes, body); }, &stream.counts.kernels);
     return cudaSuccess;
@@ -517,7 +533,7 @@ cudaError_t library_call(const char *name, std::function<void()> work)
 
     block.launches[name]++;
     if (fail && strcmp(name, fail) == 0)
-        return memory.last = cudaErrorLaunchFailure;
+        return memory.for_ever = cudaErrorLaunchFailure;
     ask_or_record([=] {
         open_memory open;
         work();
@@ -534,12 +550,6 @@ extern "C" __attribute__((visibility("default"))) long emulator_launches(const c
 {
     const auto found = emulator::block.launches.find(name);
     return found == emulator::block.launches.end() ? 0 : found->second;
-}
-
-static long setting(const char *name, long otherwise)
-{
-    const char *text = getenv(name);
-    return text ? atol(text) : otherwise;
 }
 
 cudaError_t cudaGetDeviceCount(int *n)
@@ -565,7 +575,13 @@ cudaError_t cudaSetDevice(int index)
 cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int)
 {
     const long capability = setting("JRL_EMULATOR_CAPABILITY", 90);
-    *value = attribute == cudaDevAttrMultiProcessorCount ? 4 : (int)(attribute == cudaDevAttrComputeCapabilityMajor ? capability / 10 : capability % 10);
+
+    switch (attribute) {
+    case cudaDevAttrMultiProcessorCount: *value = 4; break;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = (int)setting("JRL_EMULATOR_SHARED", 227 << 10); break;
+    case cudaDevAttrComputeCapabilityMajor: *value = (int)capability / 10; break;
+    case cudaDevAttrComputeCapabilityMinor: *value = (int)capability % 10; break;
+    }
     return cudaSuccess;
 }
 
@@ -581,17 +597,24 @@ cudaError_t cudaMemGetInfo(size_t *available, size_t *total)
     return cudaSuccess;
 }
 
+/* A call that a recording does not allow: CUDA refuses it, and the recording is of no use any more. */
+static bool is_recording()
+{
+    stream.spoilt = stream.spoilt || stream.recording;
+    return stream.recording;
+}
+
 cudaError_t cudaMalloc(void **out, size_t n_bytes)
 {
     const size_t padded = (n_bytes + 255) / 256 * 256;
     char *p;
 
-    if (stream.recording)
-        return cudaErrorStreamCaptureUnsupported;
+    if (is_recording())
+        return fail(cudaErrorStreamCaptureUnsupported);
     if (memory.taken + padded > memory_bytes())
-        return cudaErrorMemoryAllocation;
+        return fail(cudaErrorMemoryAllocation);
     if (!memory.mapped && mmap(arena, arena_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0) != arena)
-        return cudaErrorMemoryAllocation;
+        return fail(cudaErrorMemoryAllocation);
     memory.mapped = true;
     const auto again = memory.free.find(padded);
     if (again != memory.free.end()) {
@@ -616,10 +639,10 @@ cudaError_t cudaFree(void *p)
 {
     const auto found = memory.pieces.find(static_cast<char *>(p));
 
-    if (stream.recording)
-        return cudaErrorStreamCaptureUnsupported;
+    if (is_recording())
+        return fail(cudaErrorStreamCaptureUnsupported);
     if (found == memory.pieces.end())
-        return p ? cudaErrorInvalidValue : cudaSuccess;
+        return p ? fail(cudaErrorInvalidValue) : cudaSuccess;
     wait_until(stream.asked);
     {
         open_memory open;
@@ -646,17 +669,21 @@ static bool is_pinned(const void *p)
 
 cudaError_t cudaMallocHost(void **out, size_t n_bytes)
 {
+    if (is_recording())
+        return fail(cudaErrorStreamCaptureUnsupported);
     if (n_bytes > pinned_bytes)
-        return cudaErrorMemoryAllocation;
+        return fail(cudaErrorMemoryAllocation);
     *out = mmap(nullptr, pinned_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (*out == MAP_FAILED)
-        return cudaErrorMemoryAllocation;
+        return fail(cudaErrorMemoryAllocation);
     pinned.insert(static_cast<char *>(*out));
     return cudaSuccess;
 }
 
 cudaError_t cudaFreeHost(void *p)
 {
+    if (is_recording())
+        return fail(cudaErrorStreamCaptureUnsupported);
     wait_until(stream.asked);
     pinned.erase(static_cast<char *>(p));
     munmap(p, pinned_bytes);
@@ -711,10 +738,10 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned)
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t)
 {
-    if (stream.recording)
-        return cudaErrorStreamCaptureUnsupported;
+    if (is_recording())
+        return fail(cudaErrorStreamCaptureUnsupported);
     wait_until(stream.asked);
-    return memory.last;
+    return memory.for_ever;
 }
 cudaError_t cudaStreamDestroy(cudaStream_t)
 {
@@ -727,15 +754,20 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned)
     *out = new emulated_event();
     return cudaSuccess;
 }
+/* CUDA would make an event of a recording part of it, which nobody could wait for. */
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t)
 {
+    if (is_recording())
+        return fail(cudaErrorStreamCaptureUnsupported);
     event->asked = stream.asked;
     return cudaSuccess;
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
+    if (is_recording())
+        return fail(cudaErrorStreamCaptureUnsupported);
     wait_until(event->asked);
-    return memory.last;
+    return memory.for_ever;
 }
 cudaError_t cudaEventDestroy(cudaEvent_t event)
 {
@@ -746,13 +778,16 @@ cudaError_t cudaEventDestroy(cudaEvent_t event)
 cudaError_t cudaStreamBeginCapture(cudaStream_t, cudaStreamCaptureMode)
 {
     stream.recording = new emulated_graph();
+    stream.spoilt = false;
     return cudaSuccess;
 }
 cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t *out)
 {
-    *out = stream.recording;
+    *out = stream.spoilt ? nullptr : stream.recording;
+    if (stream.spoilt)
+        delete stream.recording;
     stream.recording = nullptr;
-    return cudaSuccess;
+    return stream.spoilt ? fail(cudaErrorStreamCaptureInvalidated) : cudaSuccess;
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t graph, unsigned long long)
 {
@@ -779,7 +814,10 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t graph)
 
 cudaError_t cudaGetLastError(void)
 {
-    return memory.last;
+    const cudaError_t error = memory.for_ever ? memory.for_ever : memory.last;
+
+    memory.last = cudaSuccess;
+    return error;
 }
 
 const char *cudaGetErrorString(cudaError_t error)
@@ -792,6 +830,7 @@ const char *cudaGetErrorString(cudaError_t error)
     case cudaErrorInvalidDevice: return "invalid device ordinal";
     case cudaErrorSystemDriverMismatch: return "system has unsupported display driver / cuda driver combination";
     case cudaErrorLaunchFailure: return "unspecified launch failure";
+    case cudaErrorStreamCaptureInvalidated: return "operation failed due to a previous error during capture";
     case cudaErrorStreamCaptureUnsupported: return "operation not permitted when stream is capturing";
     default: return "invalid argument";
     }

@@ -14,9 +14,23 @@ static inline float bf16_half(uint32_t pair, int upper)
     return x;
 }
 
+static inline float toward_zero(double x)
+{
+    float y = (float)x;
+    uint32_t bits;
+
+    if (!(fabs((double)y) > fabs(x)))
+        return y;
+    memcpy(&bits, &y, 4);
+    bits--;
+    memcpy(&y, &bits, 4);
+    return y;
+}
+
 /* mma.sync.m16n8k16 of bf16. Lane l has group g = l / 4 and t = l % 4. A: registers 0 to 3 hold rows g, g + 8, g, g + 8 and
  * columns 2t, 2t + 1 (+ 8 in the last two); B: columns g, rows 2t, 2t + 1 (+ 8); C: rows g, g, g + 8, g + 8, columns 2t, 2t + 1.
- * The hardware does not say in which order it adds; here k ascends. */
+ * The hardware does not say in which order it adds. Measurements of others agree that products are exact and that the sum with the
+ * accumulator is cut, not rounded, to f32: errors do not cancel, so a long chain loses more than in f32 arithmetic. So it is here. */
 static inline void mma_bf16(float c[4], const uint32_t a[4], const uint32_t b[2], int line)
 {
     const unsigned l = lane(), g = l / 4, t = l % 4;
@@ -25,12 +39,14 @@ static inline void mma_bf16(float c[4], const uint32_t a[4], const uint32_t b[2]
 
     for (unsigned i = 0; i < 4; i++) {
         const unsigned row = g + i / 2 * 8, column = 2 * t + i % 2;
+        double sum = c[i];
         for (unsigned k = 0; k < 16; k++) {
             uint32_t of_a, of_b;
             memcpy(&of_a, slots + 32 * (row % 8 * 4 + k % 8 / 2) + 4 * (row / 8 + k / 8 * 2), 4);
             memcpy(&of_b, slots + 32 * (column * 4 + k % 8 / 2) + 4 * (4 + k / 8), 4);
-            c[i] = c[i] + bf16_half(of_a, k % 2) * bf16_half(of_b, k % 2);
+            sum += (double)bf16_half(of_a, k % 2) * (double)bf16_half(of_b, k % 2);
         }
+        c[i] = toward_zero(sum);
     }
 }
 
