@@ -5,6 +5,7 @@
 
 #define STAGING_BYTES ((size_t)4 << 20)
 #define OLDEST_CAPABILITY 80 /* cp.async and bf16 on tensor cores */
+#define LEAST_SHARED (136 << 10) /* bytes a block: attention_tiles<128, 1>. GPUs without a data centre have 99 KiB */
 
 int gpu_check(const struct jrl_device *dev, cudaError_t error, const char *what, struct jrl_error *err)
 {
@@ -249,7 +250,7 @@ static const struct jrl_backend cuda_backend = {
 };
 
 /* Which GPUs there are, and whether number INDEX is one that the kernels run on. */
-static enum jrl_plugin_result look(struct jrl_plugin_request *request, int *n_processors)
+static enum jrl_plugin_result look(struct jrl_plugin_request *request, int *n_processors, int *most_shared)
 {
     int n = 0, major = 0, minor = 0;
     const cudaError_t error = cudaGetDeviceCount(&n);
@@ -269,13 +270,19 @@ static enum jrl_plugin_result look(struct jrl_plugin_request *request, int *n_pr
     }
     if (cudaSetDevice(request->index) != cudaSuccess || cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, request->index) != cudaSuccess ||
         cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, request->index) != cudaSuccess ||
-        cudaDeviceGetAttribute(n_processors, cudaDevAttrMultiProcessorCount, request->index) != cudaSuccess) {
+        cudaDeviceGetAttribute(n_processors, cudaDevAttrMultiProcessorCount, request->index) != cudaSuccess ||
+        cudaDeviceGetAttribute(most_shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, request->index) != cudaSuccess) {
         snprintf(request->text, sizeof request->text, "GPU %d cannot be used: %s", request->index, cudaGetErrorString(cudaGetLastError()));
         return JRL_PLUGIN_BROKEN;
     }
     if (10 * major + minor < OLDEST_CAPABILITY) {
         snprintf(request->text, sizeof request->text, "GPU %d is too old: compute capability %d.%d, at least %d.%d is needed", request->index, major, minor,
                  OLDEST_CAPABILITY / 10, OLDEST_CAPABILITY % 10);
+        return JRL_PLUGIN_BROKEN;
+    }
+    if (*most_shared < LEAST_SHARED) {
+        snprintf(request->text, sizeof request->text, "GPU %d is too small: %d KiB of shared memory a block, at least %d are needed", request->index,
+                 *most_shared >> 10, LEAST_SHARED >> 10);
         return JRL_PLUGIN_BROKEN;
     }
     return JRL_PLUGIN_READY;
@@ -286,13 +293,13 @@ extern "C" __attribute__((visibility("default"))) enum jrl_plugin_result jrl_cud
     cudaError_t error = cudaSuccess;
     enum jrl_plugin_result result;
     struct gpu *g;
-    int n_processors = 0;
+    int n_processors = 0, most_shared = 0;
 
     if (request->layout != JRL_BACKEND_LAYOUT) {
         snprintf(request->text, sizeof request->text, "the plug-in belongs to another build");
         return JRL_PLUGIN_BROKEN;
     }
-    if ((result = look(request, &n_processors)) != JRL_PLUGIN_READY)
+    if ((result = look(request, &n_processors, &most_shared)) != JRL_PLUGIN_READY)
         return result;
     g = static_cast<struct gpu *>(calloc(1, sizeof *g));
     if (!g || (error = cudaStreamCreateWithFlags(&g->stream, cudaStreamNonBlocking)) != cudaSuccess) {
@@ -303,6 +310,7 @@ extern "C" __attribute__((visibility("default"))) enum jrl_plugin_result jrl_cud
     g->host = request->host;
     g->index = request->index;
     g->n_processors = n_processors;
+    g->most_shared = (size_t)most_shared;
     g->exact = request->exact;
     for (int i = 0; i < GPU_STAGING && error == cudaSuccess; i++)
         if ((error = cudaMallocHost(&g->staging[i].memory, STAGING_BYTES)) == cudaSuccess)

@@ -19,6 +19,7 @@ struct gpu_library;
 struct gpu {
     const struct jrl_plugin_host *host;
     int index, n_processors;
+    size_t most_shared; /* bytes of shared memory that a block can have */
     bool exact;
     cudaStream_t stream;
     struct {
@@ -61,6 +62,9 @@ static int gpu_launch(struct jrl_device *dev, struct jrl_error *err, const char 
 {
     cudaError_t error = cudaSuccess;
 
+    if (shared_bytes > gpu_of(dev)->most_shared)
+        return gpu_fail(dev, err, "GPU %d: %s: a block takes %zu bytes of shared memory, this GPU has %zu", gpu_of(dev)->index, name, shared_bytes,
+                        gpu_of(dev)->most_shared);
 #if defined(__CUDACC__)
     if (shared_bytes > 48 << 10)
         error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared_bytes);
