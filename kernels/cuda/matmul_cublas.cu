@@ -3,13 +3,18 @@
  * many rows are multiplied with it: what strict numerics exclude. */
 #include "kernels/cuda/product.h"
 
+#include <stdio.h>
+
+#if __has_include(<cublasLt.h>)
 #include <cublasLt.h>
 #include <dlfcn.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #ifndef CUBLASLT_LIBRARY /* the emulator has one of its own */
-#define CUBLASLT_LIBRARY "libcublasLt.so.13"
+#define TEXT_OF(x) #x
+#define LIBRARY_OF(major) "libcublasLt.so." TEXT_OF(major)
+#define CUBLASLT_LIBRARY LIBRARY_OF(CUBLAS_VER_MAJOR)
+#define CUBLASLT_ELSEWHERE "/usr/local/cuda/lib64/" CUBLASLT_LIBRARY /* where NVIDIA puts it and the loader may not look */
 #endif
 #define WORKSPACE_BYTES ((size_t)32 << 20) /* what NVIDIA recommends for Hopper */
 #define ALIGNMENT 16u                      /* of every operand's address, in bytes */
@@ -72,12 +77,23 @@ static cublasStatus_t start(struct gpu_library *l)
     return status;
 }
 
+static void *open_file(void)
+{
+    void *file = dlopen(CUBLASLT_LIBRARY, RTLD_NOW | RTLD_LOCAL);
+
+#ifdef CUBLASLT_ELSEWHERE
+    if (!file)
+        file = dlopen(CUBLASLT_ELSEWHERE, RTLD_NOW | RTLD_LOCAL);
+#endif
+    return file;
+}
+
 static bool open_library(struct jrl_device *dev, struct gpu_library *l, char *text, size_t n_text)
 {
     struct jrl_error err = {};
     cublasStatus_t status;
 
-    if (!(l->file = dlopen(CUBLASLT_LIBRARY, RTLD_NOW | RTLD_LOCAL)) || !find_functions(l)) {
+    if (!(l->file = open_file()) || !find_functions(l)) {
         snprintf(text, n_text, "%s", dlerror());
         return false;
     }
@@ -221,3 +237,18 @@ int gpu_product_library(struct jrl_device *dev, const struct gpu_product *p, str
         return JRL_OK;
     return gpu_fail(dev, err, "GPU %d: cublasLtMatmul: %s", gpu_of(dev)->index, l->GetStatusString(status));
 }
+
+#else /* a compiler without the library's header */
+
+bool gpu_library_open(struct jrl_device *dev, char *text, size_t n_text)
+{
+    (void)dev;
+    snprintf(text, n_text, "this build was made without cuBLASLt");
+    return false;
+}
+
+void gpu_library_close(struct gpu_library *l) { (void)l; }
+
+int gpu_product_library(struct jrl_device *dev, const struct gpu_product *p, struct jrl_error *err) { return gpu_product_tensor(dev, p, 1, err); }
+
+#endif
