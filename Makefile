@@ -156,8 +156,13 @@ $(out)/tests/cuda/planted: tests/cuda/planted.cpp $(out)/checked/emulator.o
 
 $(out)/tests/cuda/%.o: private jrl_cflags += -I$(out)/tests/cuda
 $(out)/tests/cuda/test_kernels.o: $(out)/tests/cuda/kernel_names.h
-$(out)/tests/cuda/test_kernels: $(patsubst %.c,$(out)/%.o,$(sort $(wildcard tests/cuda/*.c))) $(library)
+table_objects := $(patsubst %.c,$(out)/%.o,$(sort $(wildcard tests/cuda/*.c)))
+$(out)/tests/cuda/test_kernels: $(table_objects) $(library)
 	$(CC) $(LDFLAGS) $(jrl_ldflags) $(sanitizers) -rdynamic -o $@ $^ $(test_libs) $(jrl_libs) $(LDLIBS)
+# Without sanitizers: NVIDIA's driver wants the addresses where AddressSanitizer keeps its shadow, and finds no GPU.
+$(out)/tests/gpu/cuda/test_kernels: $(table_objects) $(library)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) $(jrl_ldflags) -rdynamic -o $@ $^ $(test_libs) $(jrl_libs) $(LDLIBS)
 $(out)/tests/cuda/kernel_names.h: $(cuda_sources)
 	@mkdir -p $(@D)
 	@perl -ne '$$n{$$1} = 1 if /__global__ void (?:__launch_bounds__\(.*?\) )?(\w+)\(/; END { print "static const char *const kernel_names[] = { ", join(", ", map { "\"$$_\"" } sort keys %n), " };\n" }' $^ > $@
@@ -195,20 +200,21 @@ check: all units
 reference:
 	tests/reference/get.sh
 
-# The kernel table and training runs on a GPU of this machine; says that it was skipped where there is none.
-native := $(out)/tests/native
-# Beside the real plug-in, not the emulated one of $(out)/tests.
-define with_plugin
-@$(if $(NVCC),mkdir -p $(native)/$(1) $(native)/lib/jrl && ln -f $(out)/tests/$(1)/$(2) $(native)/$(1)/ && ln -f $(out)/$(plugin) $(native)/lib/jrl/,true)
-endef
-check-gpu: $(if $(NVCC),$(tools) $(out)/tests/cuda/test_kernels $(out)/$(plugin))
-	$(call with_plugin,cuda,test_kernels)
+# The kernel table and training runs on a GPU of this machine; says that it was skipped where there is none. Programs of the build
+# folder's tests are beside the emulated plug-in, these beside the real one.
+native := $(out)/tests/gpu
+$(native)/$(plugin): $(out)/$(plugin)
+	@mkdir -p $(@D)
+	@cp $< $@
+$(native)/bench/bench_gpu: $(out)/tests/bench/bench_gpu
+	@mkdir -p $(@D)
+	@cp $< $@
+check-gpu: $(if $(NVCC),$(tools) $(native)/cuda/test_kernels $(native)/$(plugin))
 	@tests/check-gpu.sh $(native)/cuda/test_kernels $(out)
 
 # What a training step's work takes on a GPU of this machine, and in torch where that is there: some six minutes, or
 # ROWS='decode update'. Says that it was skipped where there is no GPU.
-bench-gpu: $(if $(NVCC),$(out)/tests/bench/bench_gpu $(out)/$(plugin))
-	$(call with_plugin,bench,bench_gpu)
+bench-gpu: $(if $(NVCC),$(native)/bench/bench_gpu $(native)/$(plugin))
 	@tests/bench/gpu.sh $(native)/bench/bench_gpu $(ROWS)
 
 lint: all

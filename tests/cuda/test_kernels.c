@@ -317,13 +317,18 @@ int main(int argc, char **argv)
 
     if (argc > 1 && strcmp(argv[1], "--probe") == 0)
         return probe();
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]); /* test_kernels 'attention*' */
-    setenv("JRL_EMULATOR_BANKS", "strict", 1);
     for (; n < N_CASES; n++)
         tests[n] = (struct CMUnitTest){ cases[n].name, run_case, NULL, NULL, (void *)(uintptr_t)&cases[n].run };
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_product_rows);
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_attention_rows);
+    if (argc > 1 && strcmp(argv[1], "--list") == 0) {
+        for (size_t i = 0; i < n; i++)
+            puts(tests[i].name);
+        return 0;
+    }
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_every_kernel_ran);
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]); /* test_kernels 'attention*' */
+    setenv("JRL_EMULATOR_BANKS", "strict", 1);
     return cmocka_run_group_tests_name("kernels on a GPU", tests, open_devices, close_devices);
 }
