@@ -33,6 +33,7 @@ gpu_sample() { alone/bin/jrl-sample --policy policy --device cuda "${sampling[@]
 
 # What the emulated machine says.
 ok 'no driver' fails_with 1 "no device 'cuda:0': no NVIDIA driver" env JRL_EMULATOR_DRIVER=none alone/bin/jrl-sample --policy policy --device cuda problems.jrl
+ok 'a driver that is too old' fails_with 1 'the NVIDIA driver is too old: it knows CUDA 12.4, this build is of 13.0' env JRL_EMULATOR_DRIVER=old alone/bin/jrl-sample --policy policy --device cuda problems.jrl
 ok 'a driver that does not work' fails_with 1 'the driver does not work: ' env JRL_EMULATOR_DRIVER=broken alone/bin/jrl-sample --policy policy --device cuda problems.jrl
 export JRL_EMULATOR_DRIVER=broken
 ok '... auto warns and computes on the CPU' says 'warning: computing on the CPU: the driver does not work'

@@ -252,12 +252,16 @@ static const struct jrl_backend cuda_backend = {
 /* Which GPUs there are, and whether number INDEX is one that the kernels run on. */
 static enum jrl_plugin_result look(struct jrl_plugin_request *request, int *n_processors, int *most_shared)
 {
-    int n = 0, major = 0, minor = 0;
+    int n = 0, major = 0, minor = 0, driver = 0;
     const cudaError_t error = cudaGetDeviceCount(&n);
 
+    if (error == cudaErrorInsufficientDriver && cudaDriverGetVersion(&driver) == cudaSuccess && driver > 0) {
+        snprintf(request->text, sizeof request->text, "the NVIDIA driver is too old: it knows CUDA %d.%d, this build is of %d.%d", driver / 1000, driver % 1000 / 10,
+                 CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
+        return JRL_PLUGIN_BROKEN;
+    }
     if (error == cudaErrorInsufficientDriver || error == cudaErrorNoDevice || (error == cudaSuccess && n == 0)) {
-        snprintf(request->text, sizeof request->text, "%s", error == cudaErrorInsufficientDriver ? "no NVIDIA driver, or one that is older than this build's CUDA"
-                                                                                                   : "no NVIDIA GPU");
+        snprintf(request->text, sizeof request->text, "no NVIDIA %s", error == cudaErrorInsufficientDriver ? "driver" : "GPU");
         return JRL_PLUGIN_ABSENT;
     }
     if (error != cudaSuccess) {

@@ -10,7 +10,7 @@
  * that is sent and changed before it has left, are found. A graph holds kernels with the arguments they were recorded with.
  * Other variables: JRL_EMULATOR_DEVICES (number of GPUs, 1), JRL_EMULATOR_CAPABILITY (90),
  * JRL_EMULATOR_MEMORY (bytes of each), JRL_EMULATOR_SHARED (bytes of shared memory that a block can have, 227 KiB),
- * JRL_EMULATOR_DRIVER=none|broken, JRL_EMULATOR_FAIL=KERNEL[:N[:late]] (its launches
+ * JRL_EMULATOR_DRIVER=none|old|broken, JRL_EMULATOR_FAIL=KERNEL[:N[:late]] (its launches
  * from the N-th on, 1 by default, fail at once or, as a fault inside a kernel would, where the host next waits),
  * JRL_EMULATOR_OPEN (device memory stays open to the host, which is faster), JRL_EMULATOR_BANKS=strict (an ldmatrix that meets the
  * same banks of shared memory twice ends the program), JRL_EMULATOR_COUNTS=FILE (what the stream was asked for is written there at
@@ -552,12 +552,20 @@ extern "C" __attribute__((visibility("default"))) long emulator_launches(const c
     return found == emulator::block.launches.end() ? 0 : found->second;
 }
 
+cudaError_t cudaDriverGetVersion(int *version)
+{
+    const char *driver = getenv("JRL_EMULATOR_DRIVER");
+
+    *version = !driver ? CUDART_VERSION : strcmp(driver, "old") == 0 ? 12040 : 0;
+    return cudaSuccess;
+}
+
 cudaError_t cudaGetDeviceCount(int *n)
 {
     const char *driver = getenv("JRL_EMULATOR_DRIVER");
     const long devices = setting("JRL_EMULATOR_DEVICES", 1);
 
-    if (driver && !strcmp(driver, "none"))
+    if (driver && (!strcmp(driver, "none") || !strcmp(driver, "old")))
         return cudaErrorInsufficientDriver; /* and n stays as it was, as in the library */
     if (driver)
         return cudaErrorSystemDriverMismatch;
