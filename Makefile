@@ -7,6 +7,7 @@
 #   DEV=1       our warnings are errors
 #   PEERS=OPTIONS  of tests/bench/peers.py, for bench-peers; PEERS_FOLDER=DIR keeps what it fetches (~/.cache/jrl-peers, 7 GB)
 #   ROWS=NAMES     of tests/bench/bench_gpu.c, for bench-gpu: all
+#   SANITIZER=TOOL of compute-sanitizer, under which check-gpu runs the kernel table: memcheck, racecheck, synccheck
 
 CFLAGS ?= -O2 -g
 PREFIX ?= /usr/local

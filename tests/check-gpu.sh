@@ -1,6 +1,7 @@
 #!/bin/sh
 # The kernel table with the real plug-in, then training runs on the GPU, whose tests otherwise take the emulated one. Nothing that
 # fails keeps the rest from running. Usage: tests/check-gpu.sh TEST_PROGRAM BUILD_FOLDER. Without nvcc or a GPU: says so, exit 0.
+# SANITIZER=memcheck (or another tool of compute-sanitizer) in the environment: the table alone, under it.
 set -u
 table=$1
 if [ ! -x "$table" ]; then
@@ -30,6 +31,9 @@ case_by_case() {
             timeout 120 compute-sanitizer "$table" "$name" 2>&1 | grep '^=====' | head -n 20
     done
 }
+if [ -n "${SANITIZER:-}" ]; then
+    exec compute-sanitizer --tool "$SANITIZER" --error-exitcode 1 "$table"
+fi
 timeout 180 "$table" || {
     failed=1
     case_by_case
