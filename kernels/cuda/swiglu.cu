@@ -62,24 +62,24 @@ static int check_gated(struct jrl_device *dev, const struct jrl_gated *p, struct
     return gpu_check_type(dev, "gated", p->dtype, err);
 }
 
-/* Gate and up of rows at .. at + rows - 1, side by side in GATE and UP. */
+/* Gate and up of rows at .. at + rows - 1, side by side in GATE and UP; one launch where products can share one. */
 static int gate_and_up(struct jrl_device *dev, const struct jrl_gated *p, float *gate, float *up, int64_t at, int64_t rows, struct jrl_error *err)
 {
-    struct jrl_matmul m = {};
-    int rc;
+    struct jrl_matmul_group both = {};
 
-    m.dtype = p->dtype;
-    m.m = rows;
-    m.n = m.ldc = p->mlp_dim;
-    m.k = m.lda = m.ldb = p->dim;
-    m.a = row_of(p->x, p->dtype, at, p->dim);
-    m.b = p->gate;
-    m.c = gate;
-    if ((rc = jrl_cuda_matmul_nt(dev, &m, err)) < 0)
-        return rc;
-    m.b = p->up;
-    m.c = up;
-    return jrl_cuda_matmul_nt(dev, &m, err);
+    both.n = 2;
+    for (int i = 0; i < 2; i++) {
+        struct jrl_matmul *m = &both.p[i];
+
+        m->dtype = p->dtype;
+        m->m = rows;
+        m->n = m->ldc = p->mlp_dim;
+        m->k = m->lda = m->ldb = p->dim;
+        m->a = row_of(p->x, p->dtype, at, p->dim);
+        m->b = i ? p->up : p->gate;
+        m->c = i ? up : gate;
+    }
+    return jrl_cuda_matmul_nt_group(dev, &both, NULL, err);
 }
 
 int jrl_cuda_gated(struct jrl_device *dev, const struct jrl_gated *p, void *act, struct jrl_error *err)
