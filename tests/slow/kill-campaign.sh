@@ -17,7 +17,7 @@ if ! have_faults; then
     exit 0
 fi
 small_policy p0
-problems 1 8 | sed '$d' | jq -c 'del(.draw, .step)' | jrl-pack --kind problem > data.jrl
+problems 1 8 | sed '$d' | jq -c 'del(.draw, .step) | .source = "kill"' | jrl-pack --kind problem > data.jrl
 # Entropy gives a gradient although no random response is right.
 driver=("$JRL_TOP/pipelines/justrl" --policy p0 --data data.jrl --steps 3 --batch-size 4 --samples 2 --mini-batch 2 --max-tokens 12
     --max-prompt-tokens 100 --lr 1e-3 --warmup 0 --entropy-coef 0.1 --threads 1 --keep-batches 1 --save-every 2
