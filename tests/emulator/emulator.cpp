@@ -510,8 +510,10 @@ cudaError_t launch(const char *name, dim3 grid, dim3 block_size, size_t shared_b
     if (base != name)
         block.launches[name]++;
     if (fails(base, ++block.launches[base], &late)) {
-        memory.for_ever = cudaErrorLaunchFailure;
-        return late ? cudaSuccess : memory.for_ever;
+        if (!late)
+            return memory.for_ever = cudaErrorLaunchFailure;
+        ask_or_record([] { memory.for_ever = cudaErrorLaunchFailure; }, &stream.counts.kernels); /* not even cudaGetLastError knows yet */
+        return cudaSuccess;
     }
     ask_or_record([=] { run(name, grid, block_size, shared_bytes, body); }, &stream.counts.kernels);
     return cudaSuccess;
