@@ -173,10 +173,11 @@ $(out)/fuzz_%: $(out)/tests/fuzz/fuzz_%.o $(library)
 
 # Kernels for one instruction set are files of their own, compiled for it and called after a run-time check.
 $(out)/kernels/%.o: private jrl_cflags += -O3
+avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mprefer-vector-width=512
 $(out)/kernels/cpu/%_avx2.o: private jrl_cflags += -mavx2 -mfma -mf16c
-$(out)/kernels/cpu/%_avx512.o: private jrl_cflags += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mprefer-vector-width=512
-$(out)/kernels/cpu/%_avx512bf16.o: private jrl_cflags += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512bf16 -mfma -mprefer-vector-width=512
-$(out)/kernels/cpu/%_amx.o: private jrl_cflags += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512bf16 -mfma -mamx-tile -mamx-bf16 -mprefer-vector-width=512 $(tiles_cflags)
+$(out)/kernels/cpu/%_avx512.o: private jrl_cflags += $(avx512)
+$(out)/kernels/cpu/%_avx512bf16.o: private jrl_cflags += $(avx512) -mavx512bf16
+$(out)/kernels/cpu/%_amx.o: private jrl_cflags += $(avx512) -mavx512bf16 -mamx-tile -mamx-bf16 $(tiles_cflags)
 
 $(out)/%.o: %.c $(out)/flags | $(out)/version.h
 	@mkdir -p $(@D)

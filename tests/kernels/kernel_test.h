@@ -24,7 +24,7 @@ static inline struct jrl_device *test_device(const char *path, int n_threads)
 {
     struct jrl_error err = { 0 };
     struct jrl_device *dev;
-    char faster[64] = "";
+    char faster[64] = ""; /* by commas and spaces, turn about: both separate */
     for (int i = 0; strcmp(path, test_paths[i]); i++)
         sprintf(faster + strlen(faster), "%s%s", i ? i % 2 ? "," : " " : "", test_paths[i]);
     setenv("JRL_DISABLE", faster, 1);
