@@ -89,16 +89,17 @@ struct jrl_plugin_host {
 enum jrl_plugin_result { JRL_PLUGIN_READY, JRL_PLUGIN_ABSENT, JRL_PLUGIN_BROKEN, JRL_PLUGIN_NO_SUCH };
 
 /* The one symbol, "jrl_cuda_open": sets the backend and the state of DEV to GPU number INDEX. TEXT gets the reason of
- * another result. EXACT: the order of jrl-numerics(7) for bf16 too, without tensor cores. */
+ * another result. EXACT: the order of jrl-numerics(7) for bf16 too, without tensor cores;
+ * NO_WGMMA: without Hopper's own instructions, the same bits. */
 struct jrl_plugin_request {
     uint64_t layout; /* JRL_BACKEND_LAYOUT as the program was compiled: a plug-in of another build is refused */
     const struct jrl_plugin_host *host;
     int index;
-    bool exact;
+    bool exact, no_wgmma;
     char text[256];
 };
 typedef enum jrl_plugin_result jrl_plugin_open_fn(struct jrl_device *dev, struct jrl_plugin_request *request);
-#define JRL_BACKEND_VERSION 2 /* raised when a contract changes without a change of size */
+#define JRL_BACKEND_VERSION 3 /* raised when a contract changes without a change of size */
 #define JRL_BACKEND_LAYOUT \
     ((uint64_t)JRL_BACKEND_VERSION << 48 ^ (uint64_t)sizeof(struct jrl_backend) << 32 ^ (uint64_t)sizeof(struct jrl_device) << 16 ^ \
      sizeof(struct jrl_attention) << 8 ^ sizeof(struct jrl_choose))

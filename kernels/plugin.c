@@ -71,7 +71,8 @@ int jrl_plugin_open(struct jrl_device **out, struct jrl_device *cpu, int index, 
 {
     static const struct jrl_plugin_host host = { jrl_fail, jrl_pow };
     struct jrl_plugin_request request = { .layout = JRL_BACKEND_LAYOUT, .host = &host, .index = index,
-                                          .exact = word_in(getenv("JRL_DISABLE"), "tensor") };
+                                          .exact = word_in(getenv("JRL_DISABLE"), "tensor"),
+                                          .no_wgmma = word_in(getenv("JRL_DISABLE"), "wgmma") };
     struct jrl_device *dev = jrl_xcalloc(1, sizeof *dev);
     enum jrl_plugin_result result;
 

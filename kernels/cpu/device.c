@@ -63,7 +63,12 @@ static const char *const isa_names[] = { "portable", "avx2", "avx512", "avx512bf
 /* Those that are GPUs': kernels/plugin.c. */
 static bool word_of_gpus(const char *word, size_t len)
 {
-    return len == 6 && (!memcmp(word, "tensor", 6) || !memcmp(word, "graphs", 6));
+    static const char *const words[] = { "tensor", "wgmma", "graphs" };
+
+    for (int i = 0; i < 3; i++)
+        if (strlen(words[i]) == len && !memcmp(word, words[i], len))
+            return true;
+    return false;
 }
 
 /* The words of JRL_DISABLE, separated by commas or spaces. A path also needs those below it. */
@@ -76,7 +81,7 @@ static int apply_disable(enum jrl_isa *isa, const char *words, struct jrl_error 
             if (strlen(isa_names[i]) == len && !memcmp(isa_names[i], words, len))
                 which = i;
         if (len && !which && !word_of_gpus(words, len))
-            return jrl_fail(err, JRL_ERR_USAGE, "unknown word '%.*s' in JRL_DISABLE: it takes amx, avx512bf16, avx512, avx2, tensor and graphs",
+            return jrl_fail(err, JRL_ERR_USAGE, "unknown word '%.*s' in JRL_DISABLE: it takes amx, avx512bf16, avx512, avx2, tensor, wgmma and graphs",
                             (int)len, words);
         if (which && *isa >= (enum jrl_isa)which)
             *isa = (enum jrl_isa)(which - 1);

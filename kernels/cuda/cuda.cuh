@@ -24,7 +24,7 @@ extern "C" {
 
 /* S: a reference to the block's shared memory as a TYPE. */
 #define SHARED(type, s) \
-    extern __shared__ __align__(128) unsigned char jrl_shared_memory[]; \
+    extern __shared__ __align__(1024) unsigned char jrl_shared_memory[]; \
     type &s = *reinterpret_cast<type *>(jrl_shared_memory)
 
 static __device__ __forceinline__ uint32_t shared_address(const void *p)
@@ -89,6 +89,10 @@ static __device__ __forceinline__ float quick_exp2(float x)
 
 #define SHARED(type, s) type &s = *static_cast<type *>(emulator::shared_memory())
 
+static inline uint32_t shared_address(const void *p)
+{
+    return (uint32_t)(static_cast<const char *>(p) - static_cast<const char *>(emulator::shared_memory()));
+}
 static inline void mma_bf16(float c[4], const uint32_t a[4], const uint32_t b[2], int line = __builtin_LINE())
 {
     emulator::mma_bf16(c, a, b, line);

@@ -250,7 +250,7 @@ static const struct jrl_backend cuda_backend = {
 };
 
 /* Which GPUs there are, and whether number INDEX is one that the kernels run on. */
-static enum jrl_plugin_result look(struct jrl_plugin_request *request, int *n_processors, int *most_shared)
+static enum jrl_plugin_result look(struct jrl_plugin_request *request, int *n_processors, int *most_shared, bool *hopper)
 {
     int n = 0, major = 0, minor = 0, driver = 0;
     const cudaError_t error = cudaGetDeviceCount(&n);
@@ -289,6 +289,7 @@ static enum jrl_plugin_result look(struct jrl_plugin_request *request, int *n_pr
                  *most_shared >> 10, LEAST_SHARED >> 10);
         return JRL_PLUGIN_BROKEN;
     }
+    *hopper = major == 9 && minor == 0;
     return JRL_PLUGIN_READY;
 }
 
@@ -298,12 +299,13 @@ extern "C" __attribute__((visibility("default"))) enum jrl_plugin_result jrl_cud
     enum jrl_plugin_result result;
     struct gpu *g;
     int n_processors = 0, most_shared = 0;
+    bool hopper = false;
 
     if (request->layout != JRL_BACKEND_LAYOUT) {
         snprintf(request->text, sizeof request->text, "the plug-in belongs to another build");
         return JRL_PLUGIN_BROKEN;
     }
-    if ((result = look(request, &n_processors, &most_shared)) != JRL_PLUGIN_READY)
+    if ((result = look(request, &n_processors, &most_shared, &hopper)) != JRL_PLUGIN_READY)
         return result;
     g = static_cast<struct gpu *>(calloc(1, sizeof *g));
     if (!g || (error = cudaStreamCreateWithFlags(&g->stream, cudaStreamNonBlocking)) != cudaSuccess) {
@@ -316,6 +318,7 @@ extern "C" __attribute__((visibility("default"))) enum jrl_plugin_result jrl_cud
     g->n_processors = n_processors;
     g->most_shared = (size_t)most_shared;
     g->exact = request->exact;
+    g->wgmma = hopper && !request->no_wgmma;
     for (int i = 0; i < GPU_STAGING && error == cudaSuccess; i++)
         if ((error = cudaMallocHost(&g->staging[i].memory, STAGING_BYTES)) == cudaSuccess)
             error = cudaEventCreateWithFlags(&g->staging[i].sent, cudaEventDisableTiming);

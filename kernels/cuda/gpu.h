@@ -20,7 +20,7 @@ struct gpu {
     const struct jrl_plugin_host *host;
     int index, n_processors;
     size_t most_shared; /* bytes of shared memory that a block can have */
-    bool exact;
+    bool exact, wgmma; /* wgmma: Hopper's matrix instructions are there */
     cudaStream_t stream;
     struct {
         void *memory;

@@ -2,32 +2,16 @@
  * the contracted index in steps of 16 from its start. The form of a layer forward, nt, cuts it into parts of 4096, whose sums are added in
  * ascending order, so that few rows can have the parts side by side. An output depends on its row and column alone, and a row has the
  * same bits whether it is multiplied alone or among thousands. */
-#include "kernels/cuda/product.h"
+#include "kernels/cuda/tiles.cuh"
 
-#define STEP 16 /* of the contracted index: one instruction */
-#define PART 4096
-#define PAD 8   /* elements behind a row of a tile: the rows that one load touches fall into different banks */
-#define BAND 16 /* tiles of rows whose blocks follow one another: those that run together share rows and columns */
+#define PAD 8 /* elements behind a row of a tile: the rows that one load touches fall into different banks */
 
-/* A class: blocks of BM x BN outputs by WM x WN warps, BK of the contracted index at a time, STAGES of them on their way. */
-template <int BM_, int BN_, int BK_, int WM_, int WN_, int STAGES_> struct tile_class {
-    static const int BM = BM_, BN = BN_, BK = BK_, WM = WM_, WN = WN_, STAGES = STAGES_, THREADS = 32 * WM_ * WN_, TM = BM_ / WM_, TN = BN_ / WN_;
-};
 #define TILE_CLASS(bm, bn, ...) struct tiles_##bm##_##bn : tile_class<bm, bn, __VA_ARGS__> { static const char *name() { return "tensor_product<" #bm ", " #bn ">"; } }
 TILE_CLASS(16, 16, 128, 1, 1, 8);
 TILE_CLASS(32, 32, 64, 2, 2, 6);
 TILE_CLASS(64, 64, 64, 2, 2, 4);
 TILE_CLASS(128, 128, 32, 2, 2, 4);
 TILE_CLASS(128, 256, 32, 2, 4, 4);
-
-/* What a launch multiplies: blocks from FIRST[i] on are product i's. PARTS: the parts lie side by side, and all but the first of them go to
- * SUMS[i], [part - 1][m][n]. */
-struct products {
-    struct gpu_product of[JRL_GROUP_PRODUCTS];
-    int64_t first[JRL_GROUP_PRODUCTS];
-    float *sums[JRL_GROUP_PRODUCTS];
-    int64_t n, parts;
-};
 
 /* Tiles lie as the matrices do: the index that is contiguous in memory is contiguous here. */
 template <class C, bool a_transposed, bool b_transposed> struct tensor_tiles {
@@ -65,88 +49,6 @@ static __device__ __forceinline__ void load_stage(tensor_tiles<C, a_transposed, 
         load_tile<tiles::B_ROWS, tiles::B_COLUMNS, C::THREADS>(s.b[stage], p.b, p.b_column, column, k, p.n, p.k);
     else
         load_tile<tiles::B_ROWS, tiles::B_COLUMNS, C::THREADS>(s.b[stage], p.b, p.b_step, k, column, p.k, p.n);
-}
-
-/* A block's work: a tile of a product, and the contracted index from BEGIN to END. */
-struct block_work {
-    struct gpu_product p;
-    int64_t row, column, begin, end;
-};
-template <class C> static __device__ __forceinline__ struct block_work work_of(const struct products &all)
-{
-    struct block_work w = { all.of[0], 0, 0, 0, all.of[0].k };
-    int64_t i = blockIdx.x, first = 0;
-    float *sums = all.sums[0];
-
-#pragma unroll
-    for (int j = 1; j < JRL_GROUP_PRODUCTS; j++)
-        if (j < all.n && i >= all.first[j]) {
-            w.p = all.of[j];
-            first = all.first[j];
-            sums = all.sums[j];
-        }
-    i -= first;
-    const int64_t n_rows = (w.p.m + C::BM - 1) / C::BM, n_columns = (w.p.n + C::BN - 1) / C::BN, band = i / (BAND * n_columns), in_band = i % (BAND * n_columns);
-    const int64_t rows = n_rows - band * BAND < BAND ? n_rows - band * BAND : BAND;
-    w.row = (band * BAND + in_band % rows) * C::BM;
-    w.column = in_band / rows * C::BN;
-    if (all.parts > 1) {
-        w.begin = (int64_t)blockIdx.y * PART;
-        w.end = w.begin + PART < w.p.k ? w.begin + PART : w.p.k;
-    }
-    if (blockIdx.y > 0) {
-        w.p.c = sums + (blockIdx.y - 1) * w.p.m * w.p.n;
-        w.p.ldc = w.p.n;
-        w.p.accumulate = false;
-    }
-    return w;
-}
-
-template <class C> struct accumulators {
-    float of[C::TM / 16][C::TN / 8][4];
-};
-
-/* F(y, x, sums of columns x and x + 1): the thread's outputs. */
-template <class C, class F> static __device__ __forceinline__ void for_outputs(struct accumulators<C> &acc, int64_t row, int64_t column, F f)
-{
-    const int lane = threadIdx.x % 32;
-
-#pragma unroll
-    for (int i = 0; i < C::TM / 16; i++)
-#pragma unroll
-        for (int j = 0; j < C::TN / 8; j++)
-#pragma unroll
-            for (int h = 0; h < 2; h++)
-                f(row + 16 * i + lane / 4 + 8 * h, column + 8 * j + lane % 4 * 2, &acc.of[i][j][2 * h]);
-}
-
-template <class C> static __device__ __forceinline__ void start(struct accumulators<C> &acc, const struct gpu_product &p, int64_t row, int64_t column, bool from_c)
-{
-    for_outputs<C>(acc, row, column, [&](int64_t y, int64_t x, float *sum) {
-        sum[0] = from_c && y < p.m && x < p.n ? p.c[y * p.ldc + x] : 0.0f;
-        sum[1] = from_c && y < p.m && x + 1 < p.n ? p.c[y * p.ldc + x + 1] : 0.0f;
-    });
-}
-
-/* ADD: to the parts before. */
-template <class C> static __device__ __forceinline__ void finish(struct accumulators<C> &acc, const struct gpu_product &p, int64_t row, int64_t column, bool add)
-{
-    const bool pairs = p.ldc % 2 == 0 && p.n % 2 == 0 && (uintptr_t)p.c % 8 == 0;
-
-    for_outputs<C>(acc, row, column, [&](int64_t y, int64_t x, float *sum) {
-        float *c = p.c + y * p.ldc + x;
-
-        if (y >= p.m || x >= p.n)
-            return;
-        if (pairs) {
-            const float2 before = add ? *reinterpret_cast<float2 *>(c) : float2();
-            *reinterpret_cast<float2 *>(c) = { add ? before.x + sum[0] : sum[0], add ? before.y + sum[1] : sum[1] };
-            return;
-        }
-        c[0] = add ? c[0] + sum[0] : sum[0];
-        if (x + 1 < p.n)
-            c[1] = add ? c[1] + sum[1] : sum[1];
-    });
 }
 
 /* A warp's tile += one stage; LEFT: what is left of the contracted index. Steps of zeros only are left out: other classes have fewer of them. */
@@ -239,13 +141,13 @@ bool gpu_product_aligned(const struct gpu_product *p)
 
 static int64_t blocks_of(const struct gpu_product *p, int64_t bm, int64_t bn) { return divide_up(p->m, bm) * divide_up(p->n, bn); }
 
-/* Cycles of a processor for a step of the contracted index, by the slowest of: tensor cores at 62 % of the dense rate, shared memory (128 bytes a
- * cycle, of which ldmatrix takes four a load), and 40 bytes a cycle from L2; times the blocks that each processor gets. */
+/* Cycles of a processor for a step of the contracted index, by the slowest of: tensor cores, shared memory (128 bytes a
+ * cycle), and 40 bytes a cycle from L2; times the blocks that each processor gets. */
 template <class C> static double cost(const struct jrl_device *dev, const struct gpu_product *p, int n)
 {
     const double rows = p->m < C::BM ? (double)p->m : C::BM;
-    const double multiply = C::BM * C::BN * STEP / 1270.0, load = (rows + C::BN) * 2 * STEP / 40;
-    const double shared = C::WM * C::WN * (C::TM / 16 + C::TN / 16) * 4 + (C::BM + C::BN) * 2 * STEP / 128.0;
+    const double multiply = (double)C::BM * C::BN * STEP / C::RATE, load = (rows + C::BN) * 2 * STEP / 40;
+    const double shared = C::LOADS + (C::BM + C::BN) * 2 * STEP / 128.0;
     const double slowest = multiply > shared ? multiply : shared;
     int64_t blocks = 0;
 
@@ -262,7 +164,6 @@ static int set_parts(struct jrl_device *dev, struct products *all, int64_t n_blo
     void *memory;
     int rc;
 
-    all->parts = 1;
     if (parts <= 1 || n_blocks >= 2 * gpu_of(dev)->n_processors)
         return JRL_OK;
     for (int i = 0; i < all->n; i++)
@@ -276,27 +177,43 @@ static int set_parts(struct jrl_device *dev, struct products *all, int64_t n_blo
     return JRL_OK;
 }
 
-template <class C, bool a_transposed, bool b_transposed> static int run_form(struct jrl_device *dev, const struct gpu_product *p, int n, struct jrl_error *err)
+int gpu_products_set(struct jrl_device *dev, struct products *all, const struct gpu_product *p, int n, int64_t bm, int64_t bn, dim3 *grid, struct jrl_error *err)
 {
-    struct products all = {};
-    int64_t n_blocks = 0, most = 0;
+    int64_t n_blocks = 0;
     int rc = JRL_OK;
 
-    all.n = n;
-    all.parts = 1;
+    *all = {};
+    all->n = n;
+    all->parts = 1;
     for (int i = 0; i < n; i++) {
-        all.of[i] = p[i];
-        all.first[i] = n_blocks;
-        n_blocks += blocks_of(&p[i], C::BM, C::BN);
-        most = p[i].m * p[i].n > most ? p[i].m * p[i].n : most;
+        all->of[i] = p[i];
+        all->first[i] = n_blocks;
+        n_blocks += blocks_of(&p[i], bm, bn);
     }
-    if (b_transposed && (rc = set_parts(dev, &all, n_blocks, err)) < 0)
-        return rc;
-    rc = gpu_launch(dev, err, C::name(), tensor_product<C, a_transposed, b_transposed>, dim3((unsigned)n_blocks, (unsigned)all.parts), C::THREADS,
-                    sizeof(tensor_tiles<C, a_transposed, b_transposed>), all);
-    if (rc == JRL_OK && all.parts > 1)
-        rc = LAUNCH(product_joins, dim3(gpu_blocks(dev, most, 256).x, (unsigned)n), 256, 0, all);
+    if (p->b_step == 1 && p->a_step == 1)
+        rc = set_parts(dev, all, n_blocks, err);
+    *grid = dim3((unsigned)n_blocks, (unsigned)all->parts);
     return rc;
+}
+
+int gpu_products_join(struct jrl_device *dev, const struct products *all, struct jrl_error *err)
+{
+    int64_t most = 0;
+
+    for (int i = 0; i < all->n; i++)
+        most = all->of[i].m * all->of[i].n > most ? all->of[i].m * all->of[i].n : most;
+    return all->parts == 1 ? JRL_OK : LAUNCH(product_joins, dim3(gpu_blocks(dev, most, 256).x, (unsigned)all->n), 256, 0, *all);
+}
+
+template <class C, bool a_transposed, bool b_transposed> static int run_form(struct jrl_device *dev, const struct gpu_product *p, int n, struct jrl_error *err)
+{
+    struct products all;
+    dim3 grid;
+    int rc = gpu_products_set(dev, &all, p, n, C::BM, C::BN, &grid, err);
+
+    if (rc == JRL_OK)
+        rc = gpu_launch(dev, err, C::name(), tensor_product<C, a_transposed, b_transposed>, grid, C::THREADS, sizeof(tensor_tiles<C, a_transposed, b_transposed>), all);
+    return rc < 0 ? rc : gpu_products_join(dev, &all, err);
 }
 
 template <class C> static int run_class(struct jrl_device *dev, const struct gpu_product *p, int n, struct jrl_error *err)
@@ -308,10 +225,11 @@ template <class C> static int run_class(struct jrl_device *dev, const struct gpu
 
 int gpu_product_tensor(struct jrl_device *dev, const struct gpu_product *p, int n, struct jrl_error *err)
 {
-    const double costs[] = { cost<tiles_16_16>(dev, p, n), cost<tiles_32_32>(dev, p, n), cost<tiles_64_64>(dev, p, n), cost<tiles_128_128>(dev, p, n), cost<tiles_128_256>(dev, p, n) };
+    const double costs[] = { cost<tiles_16_16>(dev, p, n), cost<tiles_32_32>(dev, p, n), cost<tiles_64_64>(dev, p, n), cost<tiles_128_128>(dev, p, n), cost<tiles_128_256>(dev, p, n),
+                             gpu_of(dev)->wgmma ? cost<wide>(dev, p, n) : INFINITY };
     int best = 0;
 
-    for (int i = 1; i < 5; i++)
+    for (int i = 1; i < 6; i++)
         if (costs[i] <= costs[best])
             best = i;
     switch (best) {
@@ -319,6 +237,7 @@ int gpu_product_tensor(struct jrl_device *dev, const struct gpu_product *p, int 
     case 1: return run_class<tiles_32_32>(dev, p, n, err);
     case 2: return run_class<tiles_64_64>(dev, p, n, err);
     case 3: return run_class<tiles_128_128>(dev, p, n, err);
-    default: return run_class<tiles_128_256>(dev, p, n, err);
+    case 4: return run_class<tiles_128_256>(dev, p, n, err);
+    default: return gpu_product_wgmma(dev, p, n, err);
     }
 }

@@ -6,9 +6,10 @@
 #include "kernels/backend.h"
 #include "tests/kernels/compare.h"
 
-/* The devices; gpu is the one under test: tensor first, then exact and fast (NULL where the library is not there). */
+/* The devices; gpu is the one under test: tensor first, then exact and fast (NULL where the library is not there);
+ * no_wgmma: as tensor, without Hopper's own instructions. */
 struct fixture {
-    struct jrl_device *cpu, *gpu, *tensor, *exact, *fast;
+    struct jrl_device *cpu, *gpu, *tensor, *no_wgmma, *exact, *fast;
     struct test_random random;
 };
 

@@ -65,6 +65,7 @@ static int open_devices(void **state)
     (void)state; /* each test has its own */
     MUST(jrl_device_open(&fixture.cpu, "cpu", 1, err));
     fixture.tensor = open_gpu("");
+    fixture.no_wgmma = open_gpu("wgmma");
     fixture.exact = open_gpu("tensor");
     fixture.fast = open_fast();
     assert_string_equal(jrl_device_path(fixture.tensor), "cuda-tensor");
@@ -77,6 +78,7 @@ static int close_devices(void **state)
 {
     (void)state;
     jrl_device_close(fixture.tensor);
+    jrl_device_close(fixture.no_wgmma);
     jrl_device_close(fixture.exact);
     jrl_device_close(fixture.fast);
     jrl_device_close(fixture.cpu);
@@ -108,31 +110,39 @@ static void run_case(void **state)
     unsetenv("JRL_EMULATOR_COPIES");
 }
 
-/* The last rows of a product, as many as SIZES say, multiplied alone: the same bits. */
-static void check_product_rows(struct fixture *f, enum jrl_dtype dtype, int64_t most, int64_t n, int64_t k, const int64_t *sizes, size_t n_sizes)
+/* A product on the GPU of the fixture; release with free(). */
+static float *product_of(struct fixture *f, const struct both *a, const struct both *b, enum jrl_dtype dtype, int64_t first, int64_t m, int64_t n, int64_t k)
 {
-    struct both a = new_numbers(f, dtype, most * k, 1), b = new_numbers(f, dtype, n * k, 1), all = new_both(f, (size_t)(most * n * 4)), some = new_both(f, (size_t)(most * n * 4));
-    struct jrl_matmul p = { .dtype = dtype, .m = most, .n = n, .k = k, .a = a.gpu, .b = b.gpu, .c = all.gpu, .lda = k, .ldb = k, .ldc = n };
-    float *want, *got;
+    struct both c = new_both(f, (size_t)(m * n * 4));
+    const struct jrl_matmul p = { .dtype = dtype, .m = m, .n = n, .k = k, .a = (uint8_t *)a->gpu + first * k * jrl_dtype_bytes(dtype), .b = b->gpu, .c = c.gpu,
+                                  .lda = k, .ldb = k, .ldc = n };
+    float *got;
 
     MUST(jrl_matmul_nt(f->gpu, &p, err));
-    want = (float *)downloaded(&all);
-    for (size_t i = 0; i < n_sizes; i++) {
-        const int64_t first = most - sizes[i];
+    got = (float *)downloaded(&c);
+    free_both(&c);
+    return got;
+}
 
-        p.m = sizes[i];
-        p.a = (uint8_t *)a.gpu + first * k * jrl_dtype_bytes(dtype);
-        p.c = some.gpu;
-        MUST(jrl_matmul_nt(f->gpu, &p, err));
-        got = (float *)downloaded(&some);
-        expect_same_bits("rows of a product", got, want + first * n, sizes[i] * n);
+/* The last rows of a product, as many as SIZES say, multiplied alone, and all of them without wgmma: the same bits. */
+static void check_product_rows(struct fixture *f, enum jrl_dtype dtype, int64_t most, int64_t n, int64_t k, const int64_t *sizes, size_t n_sizes)
+{
+    struct both a = new_numbers(f, dtype, most * k, 1), b = new_numbers(f, dtype, n * k, 1);
+    float *want = product_of(f, &a, &b, dtype, 0, most, n, k), *got;
+
+    for (size_t i = 0; i < n_sizes; i++) {
+        got = product_of(f, &a, &b, dtype, most - sizes[i], sizes[i], n, k);
+        expect_same_bits("rows of a product", got, want + (most - sizes[i]) * n, sizes[i] * n);
         free(got);
     }
+    f->gpu = f->no_wgmma; /* the same memory: one GPU */
+    got = product_of(f, &a, &b, dtype, 0, most, n, k);
+    f->gpu = f->tensor;
+    expect_same_bits("a product by wgmma and by mma.sync", got, want, most * n);
+    free(got);
     free(want);
     free_both(&a);
     free_both(&b);
-    free_both(&all);
-    free_both(&some);
 }
 
 /* How often a kernel ran in the emulator; -1 on a real GPU. */
@@ -149,19 +159,21 @@ static long launches_of(const char *name)
  * or not. The emulator's GPU has 4 processors; sizes are such that on it, and with SCALE on one of 132, each class is the cheapest once. */
 static void test_product_rows(void **state)
 {
-    static const char *const classes[] = { "tensor_product<16, 16>", "tensor_product<32, 32>", "tensor_product<64, 64>", "tensor_product<128, 128>", "tensor_product<128, 256>" };
+    static const char *const classes[] = { "tensor_product<16, 16>", "tensor_product<32, 32>", "tensor_product<64, 64>", "tensor_product<128, 128>", "tensor_product<128, 256>",
+                                           "wgmma_product" };
+    enum { N_CLASSES = sizeof classes / sizeof *classes };
     static const int64_t sizes[] = { 1, 16, 17, 64, 65, 128, 200 };
     const bool emulated = launches_of("tensor_product") >= 0;
     const int64_t scale = emulated ? 1 : 33;
-    long before[5];
+    long before[N_CLASSES];
 
     (void)state;
     fixture.gpu = fixture.tensor;
     check_product_rows(&fixture, JRL_F32, 200, 40, 104, sizes, 7);
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < N_CLASSES; i++)
         before[i] = launches_of(classes[i]);
     check_product_rows(&fixture, JRL_BF16, 200, 300 * scale, 104, sizes, 7);
-    for (int i = 0; i < 5 && emulated; i++)
+    for (int i = 0; i < N_CLASSES && emulated; i++)
         if (launches_of(classes[i]) == before[i])
             fail_msg("%s has not run", classes[i]);
     check_product_rows(&fixture, JRL_BF16, 300 * scale, 24, 4200, sizes, 1);

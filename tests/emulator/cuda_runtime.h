@@ -109,6 +109,12 @@ unsigned lane();
 void copy_later(void *to, const void *from, int n_bytes, int n_zeros, int line);
 void commit_copies();
 void wait_copies(int groups_left);
+/* fence.proxy.async: what was copied since the last one cannot be multiplied yet. */
+void fence_copies();
+/* wgmma: WORK, of this thread alone, is done when the thread waits for it. */
+void multiply_later(std::function<void()> work, int line);
+void commit_products();
+void wait_products(int groups_left);
 
 template <class T> T from_lane(T value, unsigned source, int line)
 {

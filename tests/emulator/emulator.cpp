@@ -18,6 +18,7 @@
  * library cannot be started). */
 #include "emulator.h"
 
+#include <malloc.h>
 #include <dlfcn.h>
 #include <immintrin.h>
 #include <stdio.h>
@@ -55,6 +56,11 @@ struct late_copy {
     int group;
 };
 
+struct late_product {
+    std::function<void()> work;
+    int group;
+};
+
 struct fibre {
     void *stack_pointer;
     char *stack;
@@ -66,6 +72,9 @@ struct fibre {
     int line;
     std::vector<late_copy> copies;
     int groups; /* of copies, committed */
+    bool unfenced;  /* copies have arrived since the last fence */
+    std::vector<late_product> products;
+    int product_groups;
 #if defined(__SANITIZE_ADDRESS__)
     void *fake_stack;
 #endif
@@ -234,7 +243,35 @@ void wait_copies(int groups_left)
     for (; n < me->copies.size() && me->copies[n].group < me->groups - groups_left; n++)
         if (!block.early_copies)
             arrive(me->copies[n]);
+    me->unfenced = me->unfenced || n > 0;
     me->copies.erase(me->copies.begin(), me->copies.begin() + (long)n);
+}
+
+void fence_copies()
+{
+    block.current->unfenced = false;
+}
+
+void multiply_later(std::function<void()> work, int line)
+{
+    if (block.current->unfenced)
+        stop("copies that were waited for are multiplied without a fence", line);
+    block.current->products.push_back({ work, block.current->product_groups });
+}
+
+void commit_products()
+{
+    block.current->product_groups++;
+}
+
+void wait_products(int groups_left)
+{
+    fibre *me = block.current;
+    size_t n = 0;
+
+    for (; n < me->products.size() && me->products[n].group < me->product_groups - groups_left; n++)
+        me->products[n].work();
+    me->products.erase(me->products.begin(), me->products.begin() + (long)n);
 }
 
 void *shared_memory()
@@ -256,6 +293,8 @@ static void fibre_main()
         stop("a thread ends where other lanes of its warp wait for it", 0);
     if (!me->copies.empty())
         stop("a thread ends before its asynchronous copies have arrived", 0);
+    if (!me->products.empty())
+        stop("a thread ends before its products are there", 0);
     me->done = true;
     block.alive--;
     if (block.arrived && block.arrived == block.alive) {
@@ -309,7 +348,7 @@ static void run_block(unsigned n, size_t shared_bytes)
     block.alive = block.n = n;
     block.arrived = 0;
     block.warps.assign(n / 32, warp());
-    block.shared = static_cast<char *>(aligned_alloc(128, padded));
+    block.shared = static_cast<char *>(memalign(1024, padded));
     memset(block.shared, 0xff, padded);
     ASAN_POISON_MEMORY_REGION(block.shared + shared_bytes, padded - shared_bytes);
     for (unsigned i = 0; i < n; i++) {
@@ -320,6 +359,7 @@ static void run_block(unsigned n, size_t shared_bytes)
         f.done = false;
         f.waits_for = nullptr;
         f.copies.clear();
+        f.products.clear();
         f.groups = 0;
         *--top = nullptr;
         *--top = reinterpret_cast<void *>(fibre_main);

@@ -50,6 +50,38 @@ static inline void mma_bf16(float c[4], const uint32_t a[4], const uint32_t b[2]
     }
 }
 
+static inline bool operand_of_another_swizzle(uint64_t operand) { return operand >> 62 != 1; }
+
+/* Element I of step index K of wgmma's operand: swizzled rows of 128 bytes, in groups of eight (the descriptor of PTX ISA, "Asynchronous warpgroup
+ * level matrix instructions"). Transposed, rows are of the contracted index. */
+static inline float wgmma_element(uint64_t operand, bool transposed, unsigned i, unsigned k)
+{
+    const unsigned start = (operand & 0x3fff) << 4, chunk = (operand >> 16 & 0x3fff) << 4, group = (operand >> 32 & 0x3fff) << 4;
+    const unsigned at = transposed ? start + i / 64 * chunk + k / 8 * group + k % 8 * 128 + i % 64 * 2 : start + i / 8 * group + i % 8 * 128 + k * 2;
+    uint16_t bits;
+
+    memcpy(&bits, static_cast<const unsigned char *>(shared_memory()) + (at ^ (at >> 7 & 7) << 4), sizeof bits);
+    return bf16_half(bits, 0);
+}
+
+/* wgmma.mma_async.m64nNk16 of bf16: a warp has 16 rows, and its threads the tiles of 16 x 8 of mma_bf16. Adds as that does. */
+static inline void wgmma(float *c, unsigned n, uint64_t a, bool a_transposed, uint64_t b, bool b_transposed, int line)
+{
+    const unsigned row = here.thread.x % 128 / 32 * 16 + lane() / 4, column = lane() % 4 * 2;
+
+    if (operand_of_another_swizzle(a) || operand_of_another_swizzle(b))
+        stop("wgmma of an operand that is not swizzled by 128 bytes", line);
+    multiply_later([=] {
+        for (unsigned i = 0; i < n / 2; i++) {
+            const unsigned y = row + i / 2 % 2 * 8, x = column + i / 4 * 8 + i % 2;
+            double sum = c[i];
+            for (unsigned k = 0; k < 16; k++)
+                sum += (double)wgmma_element(a, a_transposed, y, k) * (double)wgmma_element(b, b_transposed, x, k);
+            c[i] = toward_zero(sum);
+        }
+    }, line);
+}
+
 /* Whether the eight rows of a matrix, of 16 bytes each, lie in the banks of other rows: then they come one after the other. */
 static inline bool banks_collide(const unsigned char *slots)
 {

@@ -1,0 +1,124 @@
+/* tiles.cuh - what the product kernels on tensor cores share: classes of tiles, a block's work, the outputs of a thread. For the matmul files
+ * of kernels/cuda only. */
+#ifndef JRL_KERNELS_CUDA_TILES_CUH
+#define JRL_KERNELS_CUDA_TILES_CUH
+
+#include "kernels/cuda/product.h"
+
+#define STEP 16 /* of the contracted index: one instruction */
+#define PART 4096
+#define BAND 16 /* tiles of rows whose blocks follow one another: those that run together share rows and columns */
+
+/* A class: blocks of BM x BN outputs by WM x WN warps, BK of the contracted index at a time, STAGES of them on their way. RATE: multiplications
+ * that a processor does in a cycle, by mma.sync 62 % of the dense rate; LOADS: cycles of shared memory for a step of the contracted index, ldmatrix takes four a load. */
+template <int BM_, int BN_, int BK_, int WM_, int WN_, int STAGES_> struct tile_class {
+    static const int BM = BM_, BN = BN_, BK = BK_, WM = WM_, WN = WN_, STAGES = STAGES_, THREADS = 32 * WM_ * WN_, TM = BM_ / WM_, TN = BN_ / WN_;
+    static const int RATE = 1270, LOADS = WM * WN * (TM / 16 + TN / 16) * 4;
+};
+
+/* Of matmul_wgmma.cu: two groups of four warps, 64 rows by 256 columns each, whose instructions read rows and columns themselves. */
+struct wide : tile_class<128, 256, 64, 8, 1, 4> {
+    static const int RATE = 1700, LOADS = 2 * (64 + 256) * STEP * 2 / 128;
+};
+
+/* What a launch multiplies: blocks from FIRST[i] on are product i's. PARTS: the parts lie side by side, and all but the first of them go to
+ * SUMS[i], [part - 1][m][n]. */
+struct products {
+    struct gpu_product of[JRL_GROUP_PRODUCTS];
+    int64_t first[JRL_GROUP_PRODUCTS];
+    float *sums[JRL_GROUP_PRODUCTS];
+    int64_t n, parts;
+};
+
+/* A block's work: a tile of a product, and the contracted index from BEGIN to END. */
+struct block_work {
+    struct gpu_product p;
+    int64_t row, column, begin, end;
+};
+template <class C> static __device__ __forceinline__ struct block_work work_of(const struct products &all)
+{
+    struct block_work w = { all.of[0], 0, 0, 0, all.of[0].k };
+    int64_t i = blockIdx.x, first = 0;
+    float *sums = all.sums[0];
+
+#pragma unroll
+    for (int j = 1; j < JRL_GROUP_PRODUCTS; j++)
+        if (j < all.n && i >= all.first[j]) {
+            w.p = all.of[j];
+            first = all.first[j];
+            sums = all.sums[j];
+        }
+    i -= first;
+    const int64_t n_rows = (w.p.m + C::BM - 1) / C::BM, n_columns = (w.p.n + C::BN - 1) / C::BN, band = i / (BAND * n_columns), in_band = i % (BAND * n_columns);
+    const int64_t rows = n_rows - band * BAND < BAND ? n_rows - band * BAND : BAND;
+    w.row = (band * BAND + in_band % rows) * C::BM;
+    w.column = in_band / rows * C::BN;
+    if (all.parts > 1) {
+        w.begin = (int64_t)blockIdx.y * PART;
+        w.end = w.begin + PART < w.p.k ? w.begin + PART : w.p.k;
+    }
+    if (blockIdx.y > 0) {
+        w.p.c = sums + (blockIdx.y - 1) * w.p.m * w.p.n;
+        w.p.ldc = w.p.n;
+        w.p.accumulate = false;
+    }
+    return w;
+}
+
+template <class C> struct accumulators {
+    float of[C::TM / 16][C::TN / 8][4];
+};
+
+/* F(y, x, sums of columns x and x + 1): the thread's outputs. */
+template <class C, class F> static __device__ __forceinline__ void for_outputs(struct accumulators<C> &acc, int64_t row, int64_t column, F f)
+{
+    const int lane = threadIdx.x % 32;
+
+#pragma unroll
+    for (int i = 0; i < C::TM / 16; i++)
+#pragma unroll
+        for (int j = 0; j < C::TN / 8; j++)
+#pragma unroll
+            for (int h = 0; h < 2; h++)
+                f(row + 16 * i + lane / 4 + 8 * h, column + 8 * j + lane % 4 * 2, &acc.of[i][j][2 * h]);
+}
+
+template <class C> static __device__ __forceinline__ void start(struct accumulators<C> &acc, const struct gpu_product &p, int64_t row, int64_t column, bool from_c)
+{
+    for_outputs<C>(acc, row, column, [&](int64_t y, int64_t x, float *sum) {
+        sum[0] = from_c && y < p.m && x < p.n ? p.c[y * p.ldc + x] : 0.0f;
+        sum[1] = from_c && y < p.m && x + 1 < p.n ? p.c[y * p.ldc + x + 1] : 0.0f;
+    });
+}
+
+/* ADD: to the parts before. */
+template <class C> static __device__ __forceinline__ void finish(struct accumulators<C> &acc, const struct gpu_product &p, int64_t row, int64_t column, bool add)
+{
+    const bool pairs = p.ldc % 2 == 0 && p.n % 2 == 0 && (uintptr_t)p.c % 8 == 0;
+
+    for_outputs<C>(acc, row, column, [&](int64_t y, int64_t x, float *sum) {
+        float *c = p.c + y * p.ldc + x;
+
+        if (y >= p.m || x >= p.n)
+            return;
+        if (pairs) {
+            const float2 before = add ? *reinterpret_cast<float2 *>(c) : float2();
+            *reinterpret_cast<float2 *>(c) = { add ? before.x + sum[0] : sum[0], add ? before.y + sum[1] : sum[1] };
+            return;
+        }
+        c[0] = add ? c[0] + sum[0] : sum[0];
+        if (x + 1 < p.n)
+            c[1] = add ? c[1] + sum[1] : sum[1];
+    });
+}
+
+/* ---- launching: matmul_tensor.cu ---- */
+
+/* *all: N products of one form in tiles of BM x BN, for blocks of GRID; in parts side by side where that gives more processors work. */
+int gpu_products_set(struct jrl_device *dev, struct products *all, const struct gpu_product *p, int n, int64_t bm, int64_t bn, dim3 *grid, struct jrl_error *err) JRL_MUST_CHECK;
+/* Adds the parts that lay side by side. */
+int gpu_products_join(struct jrl_device *dev, const struct products *all, struct jrl_error *err) JRL_MUST_CHECK;
+/* The class WIDE, on a GPU that has it: as gpu_product_tensor. */
+int gpu_product_wgmma(struct jrl_device *dev, const struct gpu_product *p, int n, struct jrl_error *err) JRL_MUST_CHECK;
+
+#endif

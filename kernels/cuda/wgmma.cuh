@@ -1,0 +1,76 @@
+/* wgmma.cuh - the matrix instructions of Hopper (9.0a), or their emulated twins: four warps multiply 64 x 16 by 16 x 256 out of shared memory, while
+ * they go on to something else. For kernels that only such a GPU is given (struct gpu, wgmma). */
+#ifndef JRL_KERNELS_CUDA_WGMMA_CUH
+#define JRL_KERNELS_CUDA_WGMMA_CUH
+
+#include "kernels/cuda/cuda.cuh"
+
+/* How an operand lies in shared memory: rows of 128 bytes (64 elements), of whose eight pieces of 16 bytes piece i of row r is at i ^ r % 8; at an
+ * address that 1024 divides. Rows are the operand's own, or, transposed, those of the contracted index; then the next 64 of its own are CHUNK bytes further. */
+static __device__ __forceinline__ int swizzled(int row, int piece) { return row * 128 + ((piece ^ row % 8) << 4); }
+
+/* PTX ISA, "Matrix descriptor": addresses and distances in units of 16 bytes; groups of eight rows follow one another. */
+static __device__ __forceinline__ uint64_t operand_at(uint32_t address, int chunk)
+{
+    return (address & 0x3ffff) >> 4 | (uint64_t)(chunk >> 4) << 16 | (uint64_t)(1024 >> 4) << 32 | (uint64_t)1 << 62;
+}
+
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+#define WGMMA_EXISTS 1
+
+/* What this thread wrote to shared memory, its copies that have arrived too, can be read by the instructions below once a barrier has been passed. */
+static __device__ __forceinline__ void fence_operands() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+/* Before the first instruction, and where a thread has touched its sums. */
+static __device__ __forceinline__ void fence_sums() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+static __device__ __forceinline__ void commit_products() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+/* Until at most N of the committed groups are under way. */
+template <int n> static __device__ __forceinline__ void wait_products() { asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(n) : "memory"); }
+
+/* c += a b, 64 x 256 x 16: warp w of four has rows 16 w to 16 w + 15, in tiles of 16 x 8 that lie in its threads as those of mma_bf16. */
+template <bool a_transposed, bool b_transposed> static __device__ __forceinline__ void wgmma_64_256(float (&c)[32][4], uint64_t a, uint64_t b)
+{
+    asm volatile(
+        "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 {"
+        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
+        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
+        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "
+        "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "
+        "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "
+        "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, "
+        "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127}, "
+        "%128, %129, 1, 1, 1, %130, %131;"
+        : "+f"(c[0][0]), "+f"(c[0][1]), "+f"(c[0][2]), "+f"(c[0][3]), "+f"(c[1][0]), "+f"(c[1][1]), "+f"(c[1][2]), "+f"(c[1][3]),
+          "+f"(c[2][0]), "+f"(c[2][1]), "+f"(c[2][2]), "+f"(c[2][3]), "+f"(c[3][0]), "+f"(c[3][1]), "+f"(c[3][2]), "+f"(c[3][3]),
+          "+f"(c[4][0]), "+f"(c[4][1]), "+f"(c[4][2]), "+f"(c[4][3]), "+f"(c[5][0]), "+f"(c[5][1]), "+f"(c[5][2]), "+f"(c[5][3]),
+          "+f"(c[6][0]), "+f"(c[6][1]), "+f"(c[6][2]), "+f"(c[6][3]), "+f"(c[7][0]), "+f"(c[7][1]), "+f"(c[7][2]), "+f"(c[7][3]),
+          "+f"(c[8][0]), "+f"(c[8][1]), "+f"(c[8][2]), "+f"(c[8][3]), "+f"(c[9][0]), "+f"(c[9][1]), "+f"(c[9][2]), "+f"(c[9][3]),
+          "+f"(c[10][0]), "+f"(c[10][1]), "+f"(c[10][2]), "+f"(c[10][3]), "+f"(c[11][0]), "+f"(c[11][1]), "+f"(c[11][2]), "+f"(c[11][3]),
+          "+f"(c[12][0]), "+f"(c[12][1]), "+f"(c[12][2]), "+f"(c[12][3]), "+f"(c[13][0]), "+f"(c[13][1]), "+f"(c[13][2]), "+f"(c[13][3]),
+          "+f"(c[14][0]), "+f"(c[14][1]), "+f"(c[14][2]), "+f"(c[14][3]), "+f"(c[15][0]), "+f"(c[15][1]), "+f"(c[15][2]), "+f"(c[15][3]),
+          "+f"(c[16][0]), "+f"(c[16][1]), "+f"(c[16][2]), "+f"(c[16][3]), "+f"(c[17][0]), "+f"(c[17][1]), "+f"(c[17][2]), "+f"(c[17][3]),
+          "+f"(c[18][0]), "+f"(c[18][1]), "+f"(c[18][2]), "+f"(c[18][3]), "+f"(c[19][0]), "+f"(c[19][1]), "+f"(c[19][2]), "+f"(c[19][3]),
+          "+f"(c[20][0]), "+f"(c[20][1]), "+f"(c[20][2]), "+f"(c[20][3]), "+f"(c[21][0]), "+f"(c[21][1]), "+f"(c[21][2]), "+f"(c[21][3]),
+          "+f"(c[22][0]), "+f"(c[22][1]), "+f"(c[22][2]), "+f"(c[22][3]), "+f"(c[23][0]), "+f"(c[23][1]), "+f"(c[23][2]), "+f"(c[23][3]),
+          "+f"(c[24][0]), "+f"(c[24][1]), "+f"(c[24][2]), "+f"(c[24][3]), "+f"(c[25][0]), "+f"(c[25][1]), "+f"(c[25][2]), "+f"(c[25][3]),
+          "+f"(c[26][0]), "+f"(c[26][1]), "+f"(c[26][2]), "+f"(c[26][3]), "+f"(c[27][0]), "+f"(c[27][1]), "+f"(c[27][2]), "+f"(c[27][3]),
+          "+f"(c[28][0]), "+f"(c[28][1]), "+f"(c[28][2]), "+f"(c[28][3]), "+f"(c[29][0]), "+f"(c[29][1]), "+f"(c[29][2]), "+f"(c[29][3]),
+          "+f"(c[30][0]), "+f"(c[30][1]), "+f"(c[30][2]), "+f"(c[30][3]), "+f"(c[31][0]), "+f"(c[31][1]), "+f"(c[31][2]), "+f"(c[31][3])
+        : "l"(a), "l"(b), "n"((int)a_transposed), "n"((int)b_transposed));
+}
+
+#elif !defined(__CUDACC__)
+#define WGMMA_EXISTS 1
+
+static inline void fence_operands() { emulator::fence_copies(); }
+static inline void fence_sums() {}
+static inline void commit_products() { emulator::commit_products(); }
+template <int n> static inline void wait_products() { emulator::wait_products(n); }
+template <bool a_transposed, bool b_transposed> static inline void wgmma_64_256(float (&c)[32][4], uint64_t a, uint64_t b, int line = __builtin_LINE())
+{
+    emulator::wgmma(&c[0][0], 256, a, a_transposed, b, b_transposed, line);
+}
+
+#endif
+
+#endif
