@@ -1,6 +1,7 @@
 #!/bin/sh
-# The kernel table with the real plug-in, then training runs on the GPU, whose tests otherwise take the emulated one. Nothing that
-# fails keeps the rest from running. Usage: tests/check-gpu.sh TEST_PROGRAM BUILD_FOLDER. Without nvcc or a GPU: says so, exit 0.
+# The kernel table with the real plug-in, then training runs on the GPU, whose tests otherwise take the emulated one, then GPU beside
+# CPU with a model of real size. Nothing that fails keeps the rest from running. Usage: tests/check-gpu.sh TEST_PROGRAM BUILD_FOLDER.
+# Without nvcc or a GPU: says so, exit 0.
 # SANITIZER=memcheck (or another tool of compute-sanitizer) in the environment: the table alone, under it.
 set -u
 table=$1
@@ -52,4 +53,5 @@ for test in t0610-update-device t0710-driver-device; do
     fi
     echo "check-gpu: $test: $(grep -c '^ok' "$log") passed, $(grep -c '^not ok' "$log") failed"
 done
+timeout 300 bash "$(dirname "$0")/gpu-parity.sh" || failed=1
 exit $failed

@@ -9,7 +9,7 @@ export LC_ALL=C.UTF-8 TZ=UTC
 scratch=$(mktemp -d) || exit 1
 trap 'rm -rf "$scratch"' EXIT
 cd "$scratch" || exit 1
-tap_n=0
+tap_n=0 tap_failed=0
 
 # ok NAME COMMAND...: passes when the command succeeds; its output is shown when it fails.
 ok() {
@@ -19,10 +19,19 @@ ok() {
     if output=$("$@" 2>&1); then
         echo "ok $tap_n - $name"
     else
+        tap_failed=$((tap_failed + 1))
         echo "not ok $tap_n - $name"
         printf '# %s\n' "command: $*"
         printf '%s\n' "$output" | sed 's/^/# /' | head -n 20
     fi
+}
+
+# timed NAME COMMAND...: ok, and the seconds that it took
+timed() {
+    local start=${EPOCHREALTIME/./} tenths
+    ok "$@"
+    tenths=$(((${EPOCHREALTIME/./} - start) / 100000))
+    echo "# $((tenths / 10)).$((tenths % 10)) s"
 }
 
 # skip NAME REASON

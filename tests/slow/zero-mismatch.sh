@@ -1,13 +1,23 @@
 #!/usr/bin/env bash
 # Zero mismatch: jrl-sample, jrl-logprob and the forward pass of jrl-update give every one of 10^6 tokens the same logprob, bit
-# for bit, with SmolLM2-135M's shape in bf16 on the fastest path of this processor.
-# Usage: zero-mismatch.sh [TOKENS]. By the rates of tests/bench/performance.md some 15 minutes with AMX, 80 on two cores with
-# AVX-512; 20000 tokens show in two minutes that it works.
+# for bit, with SmolLM2-135M's shape in bf16 on the fastest path of this processor, or of a GPU.
+# Usage: zero-mismatch.sh [TOKENS [DEVICE [SHAPE]]]. By the rates of tests/bench/performance.md some 15 minutes with AMX, 80 on two
+# cores with AVX-512; 20000 tokens show in two minutes that it works. DEVICE is as in --device: cuda is what tests/gpu.sh finds, the
+# emulated GPU if nothing names a real one.
 # shellcheck disable=SC2016 # dollars of jq
 # shellcheck source=tests/tap.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../tap.sh"
-wanted=${1:-1000000} samples=8 length=128
-problems=$((wanted / (samples * length) + wanted / 50000 + 1)) # a few more: some responses end early
+# shellcheck source=tests/gpu.sh
+. "$JRL_TOP/tests/gpu.sh"
+wanted=${1:-1000000} device=${2:-cpu} shape=${3:-smollm2-135m} samples=8 length=128 batch=96
+if [ "$device" != cpu ]; then
+    needs_plugin 'zero mismatch on a GPU'
+    gpu_folder gpu bin/jrl-sample bin/jrl-logprob bin/jrl-update
+    PATH=$scratch/gpu/bin:$PATH length=512 batch=512 # a step takes a GPU nearly the same time for more sequences
+fi
+[ "$wanted" -ge 20000 ] || length=16
+groups=$((wanted / (samples * length)))
+problems=$((groups + groups / 50 + 2)) # a few more: some responses end early
 exec 3>&1
 set -o pipefail
 
@@ -19,29 +29,32 @@ echo '{"jrl":"batch","k":1}' >> problems.jsonl
 
 # The three programs read the same rollouts; all rewards are equal and the mini-batch is the whole batch, so that the update is its
 # forward pass, and what it finds is of every token.
-count() { jrl-view rollouts.jrl | jq -n '[inputs.tokens["$u32"] | length] | add' > tokens; }
+count() { jrl-view --fields tokens rollouts.jrl | jq -n '[inputs.tokens["$u32"] | length] | add' > total; }
 sampled() {
-    jrl-model make --shape smollm2-135m -o policy &&
-        jrl-pack --kind problem problems.jsonl | jrl-sample --policy policy --samples "$samples" --max-tokens "$length" --batch 96 -o rollouts.jrl &&
-        count && echo "# $(cat tokens) tokens" >&3
-    [ "$(cat tokens)" -ge "$wanted" ]
+    jrl-model make --shape "$shape" -o policy &&
+        jrl-pack --kind problem problems.jsonl |
+        jrl-sample --device "$device" --policy policy --samples "$samples" --max-tokens "$length" --batch "$batch" -o rollouts.jrl &&
+        count && echo "# $(cat total) tokens" >&3
+    [ "$(cat total)" -ge "$wanted" ]
 }
 scored() { # counts tokens and those that differ, record by record
-    jrl-logprob --policy policy --as old rollouts.jrl | jrl-view | jq -n -c 'reduce inputs as $r ([0, 0];
-        .[0] += ($r.logprobs["$f32"] | length) | .[1] += ([$r.logprobs["$f32"], $r.old_logprobs["$f32"]] | transpose | map(select(.[0] != .[1])) | length))' > counts
+    jrl-logprob --device "$device" --policy policy --as old rollouts.jrl | jrl-view --fields logprobs,old_logprobs |
+        jq -n -c 'reduce inputs as $r ([0, 0];
+            .[0] += ($r.logprobs["$f32"] | length) |
+            .[1] += ([$r.logprobs["$f32"], $r.old_logprobs["$f32"]] | transpose | map(select(.[0] != .[1])) | length))' > counts
     cat counts
-    [ "$(cat counts)" = "[$(cat tokens),0]" ]
+    [ "$(cat counts)" = "[$(cat total),0]" ]
 }
 updated() {
-    jrl-view --header rollouts.jrl | jq -c 'if .jrl then . else .reward = -1 | .correct = false end' | jrl-pack | jrl-advantage |
-        jrl-update --policy policy --out next --mini-batch "$problems" --metrics metrics.json || return 1
+    jrl-verify --rule dapo rollouts.jrl | jrl-advantage |
+        jrl-update --device "$device" --policy policy --out next --mini-batch "$problems" --metrics metrics.json || return 1
     jq -c '[.length * .rollouts, .mismatch_share, .mismatch_max]' metrics.json
-    jq -e --argjson n "$(cat tokens)" '(.length * .rollouts | round) == $n and .updates == 1 and .mismatch_share == 0 and .mismatch_max == 0' metrics.json
+    jq -e --argjson n "$(cat total)" '(.length * .rollouts | round) == $n and .updates == 1 and .mismatch_share == 0 and .mismatch_max == 0' metrics.json
 }
 
-ok "at least $wanted tokens are sampled" sampled
-ok 'jrl-logprob gives each the same logprob' scored
-ok 'and so does the forward pass of jrl-update' updated
+timed "at least $wanted tokens are sampled" sampled
+timed 'jrl-logprob gives each the same logprob' scored
+timed 'and so does the forward pass of jrl-update' updated
 # That a difference would be seen, among the first records.
 bend() {
     jrl-cat -n 24 --drain rollouts.jrl | jrl-view --header |
@@ -50,5 +63,5 @@ bend() {
 }
 ok 'one logprob is changed' bend
 ok 'jrl-logprob shows it' exits 1 scored
-ok '... as one' grep -Fx "[$(cat tokens),1]" counts
+ok '... as one' grep -Fx "[$(cat total),1]" counts
 done_testing
