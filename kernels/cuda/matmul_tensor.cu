@@ -1,5 +1,5 @@
 /* matmul_tensor.cu - products of bf16 on tensor cores. Every class of tiles adds an output's terms in the same order: one accumulator,
- * the contracted index in steps of 16 from its start. The form of a layer forward, nt, cuts it into parts of 4096, whose sums are added in
+ * the contracted index in steps of 16 from its start. The form of a layer forward, nt, cuts it into parts of 4480, whose sums are added in
  * ascending order, so that few rows can have the parts side by side. An output depends on its row and column alone, and a row has the
  * same bits whether it is multiplied alone or among thousands. */
 #include "kernels/cuda/tiles.cuh"
@@ -83,14 +83,14 @@ static __device__ __forceinline__ void add_stage(struct accumulators<C> &acc, co
 template <class C, bool a_transposed, bool b_transposed> static __global__ void __launch_bounds__(C::THREADS) tensor_product(struct products all)
 {
     typedef tensor_tiles<C, a_transposed, b_transposed> tiles;
-    const struct block_work w = work_of<C>(all);
+    const struct block_work w = work_of<C>(all, blockIdx.x, blockIdx.y);
     const int warp = threadIdx.x / 32, part_stages = PART / C::BK, n_stages = (int)((w.end - w.begin + C::BK - 1) / C::BK);
     const int64_t row = w.row + warp / C::WN * C::TM, column = w.column + warp % C::WN * C::TN;
     const bool cut = b_transposed && n_stages > part_stages;
     struct accumulators<C> acc;
     SHARED(tiles, s);
 
-    start<C>(acc, w.p, row, column, w.p.accumulate);
+    start<C>(acc, w.p, row, column, w.p.accumulate ? w.p.m : 0);
     for (int stage = 0; stage < C::STAGES - 1; stage++) {
         if (stage < n_stages)
             load_stage<C, a_transposed, b_transposed>(s, w.p, w.row, w.column, w.begin + (int64_t)stage * C::BK, stage);
@@ -106,7 +106,7 @@ template <class C, bool a_transposed, bool b_transposed> static __global__ void 
         commit_copies();
         if (cut && at > 0 && at % part_stages == 0) {
             finish<C>(acc, w.p, row, column, at > part_stages);
-            start<C>(acc, w.p, row, column, false);
+            start<C>(acc, w.p, row, column, 0);
         }
         add_stage<C, a_transposed, b_transposed>(acc, s, at % C::STAGES, w.end - w.begin - (int64_t)at * C::BK);
     }
@@ -157,14 +157,14 @@ template <class C> static double cost(const struct jrl_device *dev, const struct
 }
 
 /* Parts side by side where one after the other would leave processors without work. */
-static int set_parts(struct jrl_device *dev, struct products *all, int64_t n_blocks, struct jrl_error *err)
+static int set_parts(struct jrl_device *dev, struct products *all, struct jrl_error *err)
 {
     const int64_t parts = divide_up(all->of[0].k, PART);
     int64_t n_sums = 0;
     void *memory;
     int rc;
 
-    if (parts <= 1 || n_blocks >= 2 * gpu_of(dev)->n_processors)
+    if (parts <= 1 || all->n_tiles >= 2 * gpu_of(dev)->n_processors)
         return JRL_OK;
     for (int i = 0; i < all->n; i++)
         n_sums += divide_up((parts - 1) * all->of[i].m * all->of[i].n, 2) * 2;
@@ -177,9 +177,8 @@ static int set_parts(struct jrl_device *dev, struct products *all, int64_t n_blo
     return JRL_OK;
 }
 
-int gpu_products_set(struct jrl_device *dev, struct products *all, const struct gpu_product *p, int n, int64_t bm, int64_t bn, dim3 *grid, struct jrl_error *err)
+int gpu_products_set(struct jrl_device *dev, struct products *all, const struct gpu_product *p, int n, int64_t bm, int64_t bn, struct jrl_error *err)
 {
-    int64_t n_blocks = 0;
     int rc = JRL_OK;
 
     *all = {};
@@ -187,12 +186,12 @@ int gpu_products_set(struct jrl_device *dev, struct products *all, const struct 
     all->parts = 1;
     for (int i = 0; i < n; i++) {
         all->of[i] = p[i];
-        all->first[i] = n_blocks;
-        n_blocks += blocks_of(&p[i], bm, bn);
+        all->first[i] = all->n_tiles;
+        all->n_tiles += blocks_of(&p[i], bm, bn);
     }
     if (p->b_step == 1 && p->a_step == 1)
-        rc = set_parts(dev, all, n_blocks, err);
-    *grid = dim3((unsigned)n_blocks, (unsigned)all->parts);
+        rc = set_parts(dev, all, err);
+    all->n_items = all->n_tiles * all->parts;
     return rc;
 }
 
@@ -208,11 +207,11 @@ int gpu_products_join(struct jrl_device *dev, const struct products *all, struct
 template <class C, bool a_transposed, bool b_transposed> static int run_form(struct jrl_device *dev, const struct gpu_product *p, int n, struct jrl_error *err)
 {
     struct products all;
-    dim3 grid;
-    int rc = gpu_products_set(dev, &all, p, n, C::BM, C::BN, &grid, err);
+    int rc = gpu_products_set(dev, &all, p, n, C::BM, C::BN, err);
 
     if (rc == JRL_OK)
-        rc = gpu_launch(dev, err, C::name(), tensor_product<C, a_transposed, b_transposed>, grid, C::THREADS, sizeof(tensor_tiles<C, a_transposed, b_transposed>), all);
+        rc = gpu_launch(dev, err, C::name(), tensor_product<C, a_transposed, b_transposed>,
+                        dim3((unsigned)all.n_tiles, (unsigned)all.parts), C::THREADS, sizeof(tensor_tiles<C, a_transposed, b_transposed>), all);
     return rc < 0 ? rc : gpu_products_join(dev, &all, err);
 }
 

@@ -1,128 +1,167 @@
 /* matmul_wgmma.cu - products of bf16 of many rows by Hopper's matrix instructions, in the order of matmul_tensor.cu: on a GPU of 9.0 a step of 16 of the
- * contracted index has the same bits by wgmma as by mma.sync (test_product_rows compares them). */
+ * contracted index has the same bits by wgmma as by mma.sync (test_product_rows compares them). One thread of a block has boxes of both matrices brought to
+ * shared memory, some stages ahead; two groups of four warps multiply them. Blocks stay and take one tile after the other, so that the next tile's first
+ * stages arrive while the last one is written. */
+#include "kernels/cuda/bulk.cuh"
 #include "kernels/cuda/tiles.cuh"
 #include "kernels/cuda/wgmma.cuh"
 
-/* One operand's tiles. What is contiguous in memory lies in rows of 64: wgmma.cuh. */
-template <int SIZE, bool transposed> struct wide_tile {
-    static const int ROWS = transposed ? wide::BK : SIZE, COLUMNS = transposed ? SIZE : wide::BK, CHUNK = ROWS * 128;
-    static const int STEP_BYTES = transposed ? STEP * 128 : STEP * 2, /* from one step of the contracted index to the next */ GROUP_BYTES = 64 * 128; /* to the next 64 of its own rows */
-    __align__(1024) unsigned char of[SIZE * wide::BK * 2];
+#define GROUP 128 /* threads that multiply together; the first group of a block brings */
+#define THREADS (3 * GROUP)
+
+/* A product's operands. */
+struct boxes {
+    box_map a[JRL_GROUP_PRODUCTS], b[JRL_GROUP_PRODUCTS];
 };
-template <bool a_transposed, bool b_transposed> struct wide_tiles {
-    wide_tile<wide::BM, a_transposed> a[wide::STAGES];
-    wide_tile<wide::BN, !b_transposed> b[wide::STAGES];
+
+/* How an operand of SIZE rows lies in shared memory. Transposed, its rows are of the contracted index, and the next 64 of its own begin another box. */
+template <int SIZE, bool transposed> struct layout {
+    static const int BOXES = transposed ? SIZE / 64 : 1, BOX_ROWS = transposed ? wide::BK : SIZE, BOX_BYTES = 128 * BOX_ROWS;
+    static const int STEP_BYTES = transposed ? STEP * 128 : STEP * 2; /* to the next step of the contracted index */
 };
+struct wide_tiles {
+    __align__(1024) unsigned char a[wide::STAGES][wide::BM * wide::BK * 2];
+    unsigned char b[wide::STAGES][wide::BN * wide::BK * 2];
+    arrivals full[wide::STAGES], empty[wide::STAGES];
+};
+#define STAGE_BYTES ((wide::BM + wide::BN) * wide::BK * 2)
 
 #if defined(WGMMA_EXISTS)
 
-template <class T>
-static __device__ __forceinline__ void load_wide(T &tile, const void *matrix, int64_t ld, int64_t row, int64_t column, int64_t n_rows, int64_t n_columns)
+/* SIZE rows of an operand from ROW, and BK of the contracted index from K. */
+template <int SIZE, bool transposed> static __device__ __forceinline__ void bring(unsigned char *to, const box_map *map, int64_t row, int64_t k, arrivals *full)
 {
-    const jrl_bf16 *m = static_cast<const jrl_bf16 *>(matrix);
+    typedef layout<SIZE, transposed> l;
 
-#pragma unroll
-    for (int i = 0; i < T::ROWS * T::COLUMNS / 8 / wide::THREADS; i++) {
-        const int at = i * wide::THREADS + threadIdx.x, r = at / (T::COLUMNS / 8), piece = at % (T::COLUMNS / 8);
-        const bool valid = row + r < n_rows && column + 8 * piece < n_columns;
-        copy_16(tile.of + piece / 8 * T::CHUNK + swizzled(r, piece % 8), valid ? m + (row + r) * ld + column + 8 * piece : m, valid);
+    for (int i = 0; i < l::BOXES; i++)
+        copy_box(to + i * l::BOX_BYTES, map, (int)(transposed ? k : row), (int)(transposed ? row + 64 * i : k), full);
+}
+
+/* One thread: all stages of all tiles of this block. */
+template <bool a_transposed, bool b_transposed> static __device__ __forceinline__ void bring_all(struct wide_tiles &s, const struct boxes &boxes, const struct products &all)
+{
+    int at = 0;
+
+    for (int64_t i = blockIdx.x; i < all.n_items; i += gridDim.x) {
+        const struct block_work w = work_of<wide>(all, i % all.n_tiles, i / all.n_tiles);
+
+        for (int64_t k = w.begin; k < w.end; k += wide::BK, at++) {
+            const int stage = at % wide::STAGES;
+
+            wait_arrivals(&s.empty[stage], (at / wide::STAGES & 1) ^ 1);
+            arrive_before_bytes(&s.full[stage], STAGE_BYTES);
+            bring<wide::BM, a_transposed>(s.a[stage], &boxes.a[w.which], w.row, k, &s.full[stage]);
+            bring<wide::BN, !b_transposed>(s.b[stage], &boxes.b[w.which], w.column, k, &s.full[stage]);
+        }
     }
 }
 
+/* A group's 64 rows of a stage; LEFT: what is left of the contracted index. Steps of zeros only are left out, as in all classes. */
 template <bool a_transposed, bool b_transposed>
-static __device__ __forceinline__ void load_wide_stage(wide_tiles<a_transposed, b_transposed> &s, const struct gpu_product &p, int64_t row, int64_t column, int64_t k, int stage)
+static __device__ __forceinline__ void add_stage(struct accumulators<wide> &acc, struct wide_tiles &s, int group, int stage, int64_t left)
 {
-    if (a_transposed)
-        load_wide(s.a[stage], p.a, p.a_step, k, row, p.k, p.m);
-    else
-        load_wide(s.a[stage], p.a, p.a_row, row, k, p.m, p.k);
-    if (b_transposed)
-        load_wide(s.b[stage], p.b, p.b_column, column, k, p.n, p.k);
-    else
-        load_wide(s.b[stage], p.b, p.b_step, k, column, p.k, p.n);
-}
+    typedef layout<wide::BM, a_transposed> of_a;
+    typedef layout<wide::BN, !b_transposed> of_b;
+    const uint32_t a = shared_address(s.a[stage]) + group * 64 * 128, b = shared_address(s.b[stage]);
 
-/* One step of a stage. */
-template <bool a_transposed, bool b_transposed>
-static __device__ __forceinline__ void add_step(struct accumulators<wide> &acc, const wide_tiles<a_transposed, b_transposed> &s, int stage, int step)
-{
-    typedef wide_tile<wide::BM, a_transposed> tile_a;
-    typedef wide_tile<wide::BN, !b_transposed> tile_b;
-    const uint32_t a = shared_address(s.a[stage].of) + threadIdx.x / 128 * tile_a::GROUP_BYTES + step * tile_a::STEP_BYTES;
-    const uint32_t b = shared_address(s.b[stage].of) + step * tile_b::STEP_BYTES;
-
-    wgmma_64_256<a_transposed, !b_transposed>(acc.of[0], operand_at(a, tile_a::CHUNK), operand_at(b, tile_b::CHUNK));
-}
-
-/* LEFT: what is left of the contracted index. Steps of zeros only are left out, as in all classes. */
-template <bool a_transposed, bool b_transposed>
-static __device__ __forceinline__ void add_stage(struct accumulators<wide> &acc, const wide_tiles<a_transposed, b_transposed> &s, int stage, int64_t left)
-{
     fence_sums();
     if (left >= wide::BK) {
 #pragma unroll
         for (int step = 0; step < wide::BK / STEP; step++)
-            add_step<a_transposed, b_transposed>(acc, s, stage, step);
+            wgmma_64_256<a_transposed, !b_transposed>(acc.of[0], operand_at(a + step * of_a::STEP_BYTES, of_a::BOX_BYTES), operand_at(b + step * of_b::STEP_BYTES, of_b::BOX_BYTES));
     } else
         for (int step = 0; step * STEP < left; step++) {
             fence_sums();
-            add_step<a_transposed, b_transposed>(acc, s, stage, step);
+            wgmma_64_256<a_transposed, !b_transposed>(acc.of[0], operand_at(a + step * of_a::STEP_BYTES, of_a::BOX_BYTES), operand_at(b + step * of_b::STEP_BYTES, of_b::BOX_BYTES));
         }
+    commit_products();
+}
+
+/* A group: its rows of all tiles of this block. */
+template <bool a_transposed, bool b_transposed> static __device__ __forceinline__ void multiply_all(struct wide_tiles &s, const struct products &all)
+{
+    const int group = threadIdx.x / GROUP - 1;
+    struct accumulators<wide> acc;
+    int at = 0;
+
+    for (int64_t i = blockIdx.x; i < all.n_items; i += gridDim.x) {
+        const struct block_work w = work_of<wide>(all, i % all.n_tiles, i / all.n_tiles);
+        const int64_t row = w.row + 64 * group + threadIdx.x % GROUP / 32 * wide::TM, part = b_transposed ? PART : w.end - w.begin;
+        int64_t rows_before = w.p.accumulate ? w.p.m : 0, k = w.begin; /* of C: one condition, or ptxas has each wgmma waited for (C7515) */
+
+        do {
+            const int64_t end = w.end - k < part ? w.end : k + part;
+            const bool later = k > w.begin;
+
+            start<wide>(acc, w.p, row, w.column, rows_before);
+            for (; k < end; k += wide::BK, at++) {
+                wait_arrivals(&s.full[at % wide::STAGES], at / wide::STAGES & 1);
+                add_stage<a_transposed, b_transposed>(acc, s, group, at % wide::STAGES, w.end - k);
+                wait_products<1>();
+                if (at > 0 && threadIdx.x % GROUP == 0) /* the stage before has been read */
+                    arrive(&s.empty[(at - 1) % wide::STAGES]);
+            }
+            wait_products<0>();
+            finish<wide>(acc, w.p, row, w.column, later);
+            rows_before = 0;
+        } while (k < w.end);
+    }
 }
 
 #endif
 
-/* A stage is read while later ones arrive: the instructions of stage AT are under way when copies go to the place of stage AT - 2, which all threads
- * have waited for before the barrier. */
-template <bool a_transposed, bool b_transposed> static __global__ void __launch_bounds__(wide::THREADS, 1) wgmma_product(struct products all)
+template <bool a_transposed, bool b_transposed>
+static __global__ void __launch_bounds__(THREADS, 1) wgmma_product(const __grid_constant__ struct boxes boxes, const __grid_constant__ struct products all)
 {
 #if defined(WGMMA_EXISTS)
-    typedef wide_tiles<a_transposed, b_transposed> tiles;
-    const struct block_work w = work_of<wide>(all);
-    const int n_stages = (int)((w.end - w.begin + wide::BK - 1) / wide::BK), part_stages = b_transposed ? PART / wide::BK : n_stages;
-    const int64_t row = w.row + threadIdx.x / 32 * wide::TM;
-    struct accumulators<wide> acc;
-    int at = 0, part = 0;
-    SHARED(tiles, s);
+    SHARED(struct wide_tiles, s);
 
-    for (int stage = 0; stage < wide::STAGES - 2; stage++) {
-        if (stage < n_stages)
-            load_wide_stage(s, w.p, w.row, w.column, w.begin + (int64_t)stage * wide::BK, stage);
-        commit_copies();
-    }
-    do {
-        const int end = n_stages - at < part_stages ? n_stages : at + part_stages;
-
-        start<wide>(acc, w.p, row, w.column, part == 0 && w.p.accumulate);
-        for (; at < end; at++) {
-            const int next = at + wide::STAGES - 2;
-            const int64_t left = w.end - w.begin - (int64_t)at * wide::BK;
-
-            wait_copies<wide::STAGES - 3>();
-            fence_operands();
-            __syncthreads();
-            add_stage<a_transposed, b_transposed>(acc, s, at % wide::STAGES, left);
-            commit_products();
-            if (next < n_stages)
-                load_wide_stage(s, w.p, w.row, w.column, w.begin + (int64_t)next * wide::BK, next % wide::STAGES);
-            commit_copies();
-            wait_products<1>();
+    if (threadIdx.x == 0) {
+        for (int i = 0; i < wide::STAGES; i++) {
+            init_arrivals(&s.full[i], 1);
+            init_arrivals(&s.empty[i], THREADS / GROUP - 1);
         }
-        wait_products<0>();
-        finish<wide>(acc, w.p, row, w.column, part++ > 0);
-    } while (at < n_stages);
-    wait_copies<0>();
+        fence_arrivals();
+    }
+    __syncthreads();
+    if (threadIdx.x < GROUP) {
+        give_registers<40>();
+        if (threadIdx.x == 0)
+            bring_all<a_transposed, b_transposed>(s, boxes, all);
+    } else {
+        take_registers<232>();
+        multiply_all<a_transposed, b_transposed>(s, all);
+    }
 #endif
+}
+
+template <bool a_transposed, bool b_transposed> static int map_operands(struct jrl_device *dev, struct boxes *boxes, const struct gpu_product *p, int n, struct jrl_error *err)
+{
+    typedef layout<wide::BM, a_transposed> of_a;
+    typedef layout<wide::BN, !b_transposed> of_b;
+    int rc = JRL_OK;
+
+    for (int i = 0; i < n && rc == JRL_OK && p[i].k > 0; i++) {
+        rc = gpu_check(dev, a_transposed ? map_boxes(&boxes->a[i], p[i].a, p[i].k, p[i].m, p[i].a_step, of_a::BOX_ROWS)
+                                         : map_boxes(&boxes->a[i], p[i].a, p[i].m, p[i].k, p[i].a_row, of_a::BOX_ROWS), "a matrix for bulk copies", err);
+        if (rc == JRL_OK)
+            rc = gpu_check(dev, b_transposed ? map_boxes(&boxes->b[i], p[i].b, p[i].n, p[i].k, p[i].b_column, of_b::BOX_ROWS)
+                                             : map_boxes(&boxes->b[i], p[i].b, p[i].k, p[i].n, p[i].b_step, of_b::BOX_ROWS), "a matrix for bulk copies", err);
+    }
+    return rc;
 }
 
 template <bool a_transposed, bool b_transposed> static int run_form(struct jrl_device *dev, const struct gpu_product *p, int n, struct jrl_error *err)
 {
+    struct boxes boxes = {};
     struct products all;
-    dim3 grid;
-    int rc = gpu_products_set(dev, &all, p, n, wide::BM, wide::BN, &grid, err);
+    int rc = gpu_products_set(dev, &all, p, n, wide::BM, wide::BN, err);
 
     if (rc == JRL_OK)
-        rc = gpu_launch(dev, err, "wgmma_product", wgmma_product<a_transposed, b_transposed>, grid, wide::THREADS, sizeof(wide_tiles<a_transposed, b_transposed>), all);
+        rc = map_operands<a_transposed, b_transposed>(dev, &boxes, p, n, err);
+    if (rc == JRL_OK)
+        rc = gpu_launch(dev, err, "wgmma_product", wgmma_product<a_transposed, b_transposed>, dim3((unsigned)smaller(all.n_items, gpu_of(dev)->n_processors)), THREADS,
+                        sizeof(struct wide_tiles), boxes, all);
     return rc < 0 ? rc : gpu_products_join(dev, &all, err);
 }
 

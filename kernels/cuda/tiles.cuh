@@ -6,7 +6,7 @@
 #include "kernels/cuda/product.h"
 
 #define STEP 16 /* of the contracted index: one instruction */
-#define PART 4096
+#define PART 4480 /* of the contracted index in form nt */
 #define BAND 16 /* tiles of rows whose blocks follow one another: those that run together share rows and columns */
 
 /* A class: blocks of BM x BN outputs by WM x WN warps, BK of the contracted index at a time, STAGES of them on their way. RATE: multiplications
@@ -18,7 +18,7 @@ template <int BM_, int BN_, int BK_, int WM_, int WN_, int STAGES_> struct tile_
 
 /* Of matmul_wgmma.cu: two groups of four warps, 64 rows by 256 columns each, whose instructions read rows and columns themselves. */
 struct wide : tile_class<128, 256, 64, 8, 1, 4> {
-    static const int RATE = 1700, LOADS = 2 * (64 + 256) * STEP * 2 / 128;
+    static const int RATE = 1900, LOADS = 2 * (64 + 256) * STEP * 2 / 128;
 };
 
 /* What a launch multiplies: blocks from FIRST[i] on are product i's. PARTS: the parts lie side by side, and all but the first of them go to
@@ -27,24 +27,26 @@ struct products {
     struct gpu_product of[JRL_GROUP_PRODUCTS];
     int64_t first[JRL_GROUP_PRODUCTS];
     float *sums[JRL_GROUP_PRODUCTS];
-    int64_t n, parts;
+    int64_t n, parts, n_tiles, n_items; /* items: tiles times parts */
 };
 
-/* A block's work: a tile of a product, and the contracted index from BEGIN to END. */
+/* A block's work: a tile of product WHICH, and the contracted index from BEGIN to END. */
 struct block_work {
     struct gpu_product p;
     int64_t row, column, begin, end;
+    int which;
 };
-template <class C> static __device__ __forceinline__ struct block_work work_of(const struct products &all)
+template <class C> static __device__ __forceinline__ struct block_work work_of(const struct products &all, int64_t tile, int64_t part)
 {
-    struct block_work w = { all.of[0], 0, 0, 0, all.of[0].k };
-    int64_t i = blockIdx.x, first = 0;
+    struct block_work w = { all.of[0], 0, 0, 0, all.of[0].k, 0 };
+    int64_t i = tile, first = 0;
     float *sums = all.sums[0];
 
 #pragma unroll
     for (int j = 1; j < JRL_GROUP_PRODUCTS; j++)
         if (j < all.n && i >= all.first[j]) {
             w.p = all.of[j];
+            w.which = j;
             first = all.first[j];
             sums = all.sums[j];
         }
@@ -54,11 +56,11 @@ template <class C> static __device__ __forceinline__ struct block_work work_of(c
     w.row = (band * BAND + in_band % rows) * C::BM;
     w.column = in_band / rows * C::BN;
     if (all.parts > 1) {
-        w.begin = (int64_t)blockIdx.y * PART;
+        w.begin = part * PART;
         w.end = w.begin + PART < w.p.k ? w.begin + PART : w.p.k;
     }
-    if (blockIdx.y > 0) {
-        w.p.c = sums + (blockIdx.y - 1) * w.p.m * w.p.n;
+    if (part > 0) {
+        w.p.c = sums + (part - 1) * w.p.m * w.p.n;
         w.p.ldc = w.p.n;
         w.p.accumulate = false;
     }
@@ -83,11 +85,12 @@ template <class C, class F> static __device__ __forceinline__ void for_outputs(s
                 f(row + 16 * i + lane / 4 + 8 * h, column + 8 * j + lane % 4 * 2, &acc.of[i][j][2 * h]);
 }
 
-template <class C> static __device__ __forceinline__ void start(struct accumulators<C> &acc, const struct gpu_product &p, int64_t row, int64_t column, bool from_c)
+/* The sums start from C in its first ROWS_BEFORE rows, from 0 behind. */
+template <class C> static __device__ __forceinline__ void start(struct accumulators<C> &acc, const struct gpu_product &p, int64_t row, int64_t column, int64_t rows_before)
 {
     for_outputs<C>(acc, row, column, [&](int64_t y, int64_t x, float *sum) {
-        sum[0] = from_c && y < p.m && x < p.n ? p.c[y * p.ldc + x] : 0.0f;
-        sum[1] = from_c && y < p.m && x + 1 < p.n ? p.c[y * p.ldc + x + 1] : 0.0f;
+        sum[0] = y < rows_before && x < p.n ? p.c[y * p.ldc + x] : 0.0f;
+        sum[1] = y < rows_before && x + 1 < p.n ? p.c[y * p.ldc + x + 1] : 0.0f;
     });
 }
 
@@ -114,8 +117,8 @@ template <class C> static __device__ __forceinline__ void finish(struct accumula
 
 /* ---- launching: matmul_tensor.cu ---- */
 
-/* *all: N products of one form in tiles of BM x BN, for blocks of GRID; in parts side by side where that gives more processors work. */
-int gpu_products_set(struct jrl_device *dev, struct products *all, const struct gpu_product *p, int n, int64_t bm, int64_t bn, dim3 *grid, struct jrl_error *err) JRL_MUST_CHECK;
+/* *all: N products of one form in tiles of BM x BN; in parts side by side where that gives more processors work. */
+int gpu_products_set(struct jrl_device *dev, struct products *all, const struct gpu_product *p, int n, int64_t bm, int64_t bn, struct jrl_error *err) JRL_MUST_CHECK;
 /* Adds the parts that lay side by side. */
 int gpu_products_join(struct jrl_device *dev, const struct products *all, struct jrl_error *err) JRL_MUST_CHECK;
 /* The class WIDE, on a GPU that has it: as gpu_product_tensor. */

@@ -176,7 +176,7 @@ static void test_product_rows(void **state)
     for (int i = 0; i < N_CLASSES && emulated; i++)
         if (launches_of(classes[i]) == before[i])
             fail_msg("%s has not run", classes[i]);
-    check_product_rows(&fixture, JRL_BF16, 300 * scale, 24, 4200, sizes, 1);
+    check_product_rows(&fixture, JRL_BF16, 300 * scale, 24, 4600, sizes, 1);
 }
 
 #define POSITIONS 530

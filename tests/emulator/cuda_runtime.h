@@ -16,6 +16,7 @@
 #define __device__
 #define __host__
 #define __forceinline__ inline
+#define __grid_constant__
 #define __launch_bounds__(...)
 #define __align__(n) __attribute__((aligned(n)))
 
@@ -111,6 +112,16 @@ void commit_copies();
 void wait_copies(int groups_left);
 /* fence.proxy.async: what was copied since the last one cannot be multiplied yet. */
 void fence_copies();
+/* mbarrier and bulk copies (kernels/cuda/bulk.cuh). Bytes come when a thread waits for them, or at once (JRL_EMULATOR_COPIES=early). */
+struct box_map {
+    const void *matrix;
+    int64_t rows, columns, ld;
+    int64_t box_rows; /* no padding, in which a host address could seem to lie */
+};
+void init_arrivals(uint64_t *a, int count);
+void arrive(uint64_t *a, int bytes, int line);
+void wait_arrivals(uint64_t *a, int parity, int line);
+void copy_box(void *to, const box_map &map, int row, int column, uint64_t *a, int line);
 /* wgmma: WORK, of this thread alone, is done when the thread waits for it. */
 void multiply_later(std::function<void()> work, int line);
 void commit_products();

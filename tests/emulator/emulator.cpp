@@ -247,6 +247,95 @@ void wait_copies(int groups_left)
     me->copies.erase(me->copies.begin(), me->copies.begin() + (long)n);
 }
 
+/* ---- barriers in shared memory, and the copies they count ---- */
+
+struct late_box {
+    box_map map;
+    char *to;
+    int64_t row, column;
+};
+struct arrival_state {
+    int count, left;
+    long bytes; /* to come; below 0 where they were announced too late */
+    unsigned phases;
+    std::vector<late_box> boxes;
+};
+static std::map<const uint64_t *, arrival_state> arrival_states; /* of the running block */
+
+static arrival_state &state_of(const uint64_t *a, int line)
+{
+    const auto found = arrival_states.find(a);
+
+    if (found == arrival_states.end())
+        stop("a barrier in shared memory that nobody has set up", line);
+    return found->second;
+}
+
+void init_arrivals(uint64_t *a, int count)
+{
+    arrival_states[a] = { count, count, 0, 0, {} };
+}
+
+static void end_phase(arrival_state &s)
+{
+    if (s.left > 0 || s.bytes != 0)
+        return;
+    s.left = s.count;
+    s.phases++;
+}
+
+void arrive(uint64_t *a, int bytes, int line)
+{
+    arrival_state &s = state_of(a, line);
+
+    if (s.left == 0)
+        stop("more threads arrive at a barrier in shared memory than it counts", line);
+    s.left--;
+    s.bytes += bytes;
+    end_phase(s);
+}
+
+static void bring(arrival_state &s, const late_box &b)
+{
+    for (int64_t r = 0; r < b.map.box_rows; r++)
+        for (int64_t c = 0; c < 64; c++) {
+            const int64_t y = b.row + r, x = b.column + c, at = r * 128 + c * 2;
+            const bool inside = y < b.map.rows && x < b.map.columns;
+            const uint16_t value = inside ? static_cast<const uint16_t *>(b.map.matrix)[y * b.map.ld + x] : 0;
+            memcpy(b.to + (at ^ (at >> 7 & 7) << 4), &value, sizeof value);
+        }
+    s.bytes -= 128 * b.map.box_rows;
+    end_phase(s);
+}
+
+void copy_box(void *to, const box_map &map, int row, int column, uint64_t *a, int line)
+{
+    arrival_state &s = state_of(a, line);
+
+    if ((static_cast<char *>(to) - static_cast<char *>(shared_memory())) % 1024 || (uintptr_t)map.matrix % 16 || map.ld % 8 || map.box_rows > 256)
+        stop("a box that is not aligned as bulk copies want it", line);
+    s.boxes.push_back({ map, static_cast<char *>(to), row, column });
+    if (block.early_copies) {
+        bring(s, s.boxes.back());
+        s.boxes.pop_back();
+    }
+}
+
+void wait_arrivals(uint64_t *a, int parity, int line)
+{
+    arrival_state &s = state_of(a, line);
+
+    while ((int)(s.phases & 1) == parity) {
+        const std::vector<late_box> boxes = s.left == 0 ? std::move(s.boxes) : std::vector<late_box>();
+
+        s.boxes = s.left == 0 ? std::vector<late_box>() : s.boxes;
+        for (const late_box &b : boxes)
+            bring(s, b);
+        if ((int)(s.phases & 1) == parity)
+            wait_for(&s.phases, line);
+    }
+}
+
 void fence_copies()
 {
     block.current->unfenced = false;
@@ -345,6 +434,7 @@ static void run_block(unsigned n, size_t shared_bytes)
 {
     const size_t padded = (shared_bytes + 127) / 128 * 128 + 128;
 
+    arrival_states.clear();
     block.alive = block.n = n;
     block.arrived = 0;
     block.warps.assign(n / 32, warp());
@@ -360,7 +450,8 @@ static void run_block(unsigned n, size_t shared_bytes)
         f.waits_for = nullptr;
         f.copies.clear();
         f.products.clear();
-        f.groups = 0;
+        f.groups = f.product_groups = 0;
+        f.unfenced = false;
         *--top = nullptr;
         *--top = reinterpret_cast<void *>(fibre_main);
         for (int k = 0; k < 6; k++)

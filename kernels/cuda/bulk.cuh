@@ -1,0 +1,88 @@
+/* bulk.cuh - Hopper's copies of whole boxes of a matrix into shared memory (TMA), the barriers there that tell when they have arrived, and the
+ * division of registers among warps; or their emulated twins. For kernels that only a GPU of 9.0 is given (struct gpu, wgmma). */
+#ifndef JRL_KERNELS_CUDA_BULK_CUH
+#define JRL_KERNELS_CUDA_BULK_CUH
+
+#include "kernels/cuda/cuda.cuh"
+
+/* A barrier in shared memory: a phase ends when COUNT threads have arrived and all bytes that were to come are there. Phases alternate in parity, from 0. */
+typedef uint64_t arrivals;
+
+#if defined(__CUDACC__)
+#include <cuda.h>
+#include <cudaTypedefs.h>
+
+typedef CUtensorMap box_map; /* how boxes are cut out of a matrix; a kernel takes it as a __grid_constant__ */
+
+/* Boxes of BOX_ROWS rows by 64 elements of bf16 out of a matrix of ROWS x COLUMNS, rows LD elements apart; outside are zeros. In shared memory
+ * rows of 128 bytes lie as wgmma.cuh says. */
+static inline cudaError_t map_boxes(box_map *map, const void *matrix, int64_t rows, int64_t columns, int64_t ld, int box_rows)
+{
+    static PFN_cuTensorMapEncodeTiled_v12000 encode;
+    const cuuint64_t sizes[] = { (cuuint64_t)columns, (cuuint64_t)rows }, row_bytes[] = { (cuuint64_t)ld * 2 };
+    const cuuint32_t box[] = { 64, (cuuint32_t)box_rows }, steps[] = { 1, 1 };
+    cudaDriverEntryPointQueryResult found;
+
+    if (!encode) {
+        const cudaError_t error = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", reinterpret_cast<void **>(&encode), 12000, cudaEnableDefault, &found);
+        if (error != cudaSuccess || !encode)
+            return error == cudaSuccess ? cudaErrorNotSupported : error;
+    }
+    return encode(map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, const_cast<void *>(matrix), sizes, row_bytes, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
+                  CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS
+               ? cudaSuccess : cudaErrorInvalidValue;
+}
+
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+
+static __device__ __forceinline__ void init_arrivals(arrivals *a, int count)
+{
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(a)), "r"(count) : "memory");
+}
+/* After the last init, before the block's threads meet. */
+static __device__ __forceinline__ void fence_arrivals() { asm volatile("fence.mbarrier_init.release.cluster;\nfence.proxy.async.shared::cta;" ::: "memory"); }
+static __device__ __forceinline__ void arrive(arrivals *a) { asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(a)) : "memory"); }
+/* ... and BYTES are still to come in this phase. */
+static __device__ __forceinline__ void arrive_before_bytes(arrivals *a, int bytes)
+{
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(a)), "r"(bytes) : "memory");
+}
+/* Until the phase of that PARITY is over. */
+static __device__ __forceinline__ void wait_arrivals(arrivals *a, int parity)
+{
+    asm volatile("{\n.reg .pred over;\nAGAIN: mbarrier.try_wait.parity.shared::cta.b64 over, [%0], %1;\n@!over bra AGAIN;\n}" ::"r"(shared_address(a)), "r"(parity) : "memory");
+}
+/* The box whose first element is (ROW, COLUMN) to TO, which 1024 divides. */
+static __device__ __forceinline__ void copy_box(void *to, const box_map *map, int row, int column, arrivals *a)
+{
+    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];" ::"r"(shared_address(to)), "l"(map), "r"(column),
+                 "r"(row), "r"(shared_address(a)) : "memory");
+}
+/* Four warps together: N registers a thread from now on, fewer or more than at the start. */
+template <int n> static __device__ __forceinline__ void give_registers() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(n)); }
+template <int n> static __device__ __forceinline__ void take_registers() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(n)); }
+
+#endif
+#else
+
+typedef emulator::box_map box_map;
+static inline cudaError_t map_boxes(box_map *map, const void *matrix, int64_t rows, int64_t columns, int64_t ld, int box_rows)
+{
+    *map = { matrix, rows, columns, ld, box_rows };
+    return cudaSuccess;
+}
+static inline void init_arrivals(arrivals *a, int count) { emulator::init_arrivals(a, count); }
+static inline void fence_arrivals() {}
+static inline void arrive(arrivals *a, int line = __builtin_LINE()) { emulator::arrive(a, 0, line); }
+static inline void arrive_before_bytes(arrivals *a, int bytes, int line = __builtin_LINE()) { emulator::arrive(a, bytes, line); }
+static inline void wait_arrivals(arrivals *a, int parity, int line = __builtin_LINE()) { emulator::wait_arrivals(a, parity, line); }
+static inline void copy_box(void *to, const box_map *map, int row, int column, arrivals *a, int line = __builtin_LINE())
+{
+    emulator::copy_box(to, *map, row, column, a, line);
+}
+template <int n> static inline void give_registers() {}
+template <int n> static inline void take_registers() {}
+
+#endif
+
+#endif
