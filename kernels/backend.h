@@ -22,7 +22,7 @@
     X(attention_forward) X(attention_memory) X(logprob) X(logits_sums) X(choose_tokens) X(choose_memory) X(gather_rows) X(feed_tokens) X(convert_from_f32) \
     X(convert_to_f32) X(add)
 #define JRL_TRAINING_KERNELS(X) \
-    X(embedding_backward) X(rmsnorm_backward) X(swiglu_backward) X(gated_backward) X(matmul_nn) X(matmul_tn) X(attention_backward) \
+    X(embedding_backward) X(rmsnorm_backward) X(swiglu_backward) X(gated_backward) X(matmul_nn) X(matmul_tn_group) X(attention_backward) \
     X(bias_backward) X(logprob_backward) X(adamw_step) X(sum_squares)
 
 /* Functions of memory, as their public namesakes in device.h. */

@@ -74,9 +74,9 @@ int jrl_matmul_nn(struct jrl_device *dev, const struct jrl_matmul *p, struct jrl
     return dev->backend->matmul_nn ? dev->backend->matmul_nn(dev, p, err) : cannot("matmul_nn", err);
 }
 
-int jrl_matmul_tn(struct jrl_device *dev, const struct jrl_matmul *p, struct jrl_error *err)
+int jrl_matmul_tn_group(struct jrl_device *dev, const struct jrl_matmul *p, int n, struct jrl_error *err)
 {
-    return dev->backend->matmul_tn ? dev->backend->matmul_tn(dev, p, err) : cannot("matmul_tn", err);
+    return dev->backend->matmul_tn_group ? dev->backend->matmul_tn_group(dev, p, n, err) : cannot("matmul_tn_group", err);
 }
 
 int jrl_matmul_nt_group(struct jrl_device *dev, const struct jrl_matmul_group *group, const struct jrl_matmul_group *then, struct jrl_error *err)

@@ -24,8 +24,6 @@ struct jrl_matmul {
 int jrl_matmul_nt(struct jrl_device *dev, const struct jrl_matmul *p, struct jrl_error *err) JRL_MUST_CHECK;
 /* C[m,n] = A[m,k] * B[k,n], contracted over k: gradient of the input, B the weight as stored. */
 int jrl_matmul_nn(struct jrl_device *dev, const struct jrl_matmul *p, struct jrl_error *err) JRL_MUST_CHECK;
-/* C[m,n] = A[k,m]^T * B[k,n], contracted over k = tokens: gradient of the weight, with accumulate. */
-int jrl_matmul_tn(struct jrl_device *dev, const struct jrl_matmul *p, struct jrl_error *err) JRL_MUST_CHECK;
 
 /* Products nt of the same rows, such as queries, keys and values: dtype, m, k, a, lda are those of the first. `gated`:
  * two, gate and up of an MLP, which jrl_mlp_forward takes side by side. */
@@ -40,5 +38,13 @@ struct jrl_matmul_group {
  * at, to fetch the first of their weights meanwhile. */
 int jrl_matmul_nt_group(struct jrl_device *dev, const struct jrl_matmul_group *group, const struct jrl_matmul_group *then,
                         struct jrl_error *err) JRL_MUST_CHECK;
+
+/* C[m,n] = A[k,m]^T * B[k,n], contracted over k = tokens: gradients of the weights that the same input meets, with accumulate. N products of
+ * one dtype and k, at most JRL_GROUP_PRODUCTS; a GPU shares its processors among all of them. */
+int jrl_matmul_tn_group(struct jrl_device *dev, const struct jrl_matmul *p, int n, struct jrl_error *err) JRL_MUST_CHECK;
+static inline int jrl_matmul_tn(struct jrl_device *dev, const struct jrl_matmul *p, struct jrl_error *err)
+{
+    return jrl_matmul_tn_group(dev, p, 1, err);
+}
 
 #endif

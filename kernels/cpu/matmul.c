@@ -172,13 +172,17 @@ int jrl_cpu_matmul_nn(struct jrl_device *dev, const struct jrl_matmul *p, struct
     return run_product(dev, &q, err);
 }
 
-int jrl_cpu_matmul_tn(struct jrl_device *dev, const struct jrl_matmul *p, struct jrl_error *err)
+int jrl_cpu_matmul_tn_group(struct jrl_device *dev, const struct jrl_matmul *p, int n, struct jrl_error *err)
 {
-    int rc = check(p, p->m, p->n, "tn", err);
-    if (rc)
-        return rc;
-    struct jrl_product q = product_of(p);
-    q.a_row = 1;
-    q.a_step = p->lda;
-    return run_product(dev, &q, err);
+    int rc = 0;
+
+    for (int i = 0; i < n && !rc; i++) {
+        if ((rc = check(&p[i], p[i].m, p[i].n, "tn", err)))
+            break;
+        struct jrl_product q = product_of(&p[i]);
+        q.a_row = 1;
+        q.a_step = p[i].lda;
+        rc = run_product(dev, &q, err);
+    }
+    return rc;
 }

@@ -60,33 +60,31 @@ int jrl_cuda_matmul_nn(struct jrl_device *dev, const struct jrl_matmul *p, struc
     return rc < 0 ? rc : run(dev, p, false, false, err);
 }
 
-int jrl_cuda_matmul_tn(struct jrl_device *dev, const struct jrl_matmul *p, struct jrl_error *err)
-{
-    const int rc = check(dev, p, p->m, p->n, "tn", err);
-
-    return rc < 0 ? rc : run(dev, p, true, false, err);
-}
-
-/* On tensor cores the products are one launch. */
-int jrl_cuda_matmul_nt_group(struct jrl_device *dev, const struct jrl_matmul_group *group, const struct jrl_matmul_group *then, struct jrl_error *err)
+/* On tensor cores products of a form are one launch. */
+static int run_group(struct jrl_device *dev, const struct jrl_matmul *p, int n, bool a_transposed, bool b_transposed, struct jrl_error *err)
 {
     struct gpu_product q[JRL_GROUP_PRODUCTS];
     bool together = !gpu_of(dev)->library;
     int rc = JRL_OK;
 
-    (void)then;
-    if (group->n < 1 || group->n > JRL_GROUP_PRODUCTS)
-        return gpu_fail(dev, err, "matmul nt: a group of %d products", group->n);
-    for (int i = 0; i < group->n && rc == JRL_OK; i++) {
-        const struct jrl_matmul *p = &group->p[i];
-
-        rc = check(dev, p, p->k, p->k, "nt", err);
-        q[i] = product_of(p, false, true);
-        together = together && on_tensor(dev, p, &q[i]) && p->m == group->p[0].m && p->k == group->p[0].k && p->m > 0 && p->n > 0;
+    if (n < 1 || n > JRL_GROUP_PRODUCTS)
+        return gpu_fail(dev, err, "matmul: a group of %d products", n);
+    for (int i = 0; i < n && rc == JRL_OK; i++) {
+        rc = check(dev, &p[i], a_transposed ? p[i].m : p[i].k, b_transposed ? p[i].k : p[i].n, a_transposed ? "tn" : "nt", err);
+        q[i] = product_of(&p[i], a_transposed, b_transposed);
+        together = together && on_tensor(dev, &p[i], &q[i]) && p[i].k == p[0].k && p[i].m > 0 && p[i].n > 0;
     }
     if (rc == JRL_OK && together)
-        return gpu_product_tensor(dev, q, group->n, err);
-    for (int i = 0; i < group->n && rc == JRL_OK; i++)
-        rc = run(dev, &group->p[i], false, true, err);
+        return gpu_product_tensor(dev, q, n, err);
+    for (int i = 0; i < n && rc == JRL_OK; i++)
+        rc = run(dev, &p[i], a_transposed, b_transposed, err);
     return rc;
+}
+
+int jrl_cuda_matmul_tn_group(struct jrl_device *dev, const struct jrl_matmul *p, int n, struct jrl_error *err) { return run_group(dev, p, n, true, false, err); }
+
+int jrl_cuda_matmul_nt_group(struct jrl_device *dev, const struct jrl_matmul_group *group, const struct jrl_matmul_group *then, struct jrl_error *err)
+{
+    (void)then;
+    return run_group(dev, group->p, group->n, false, true, err);
 }

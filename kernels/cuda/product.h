@@ -13,8 +13,8 @@ struct gpu_product {
 
 /* In the contract's order, with its bits. */
 int gpu_product_exact(struct jrl_device *dev, enum jrl_dtype dtype, const struct gpu_product *p, struct jrl_error *err) JRL_MUST_CHECK;
-/* On tensor cores: bf16, with addresses and row lengths that gpu_product_aligned accepts. N products of one form, of the same rows and
- * the same contracted index, in one launch; at most JRL_GROUP_PRODUCTS. */
+/* On tensor cores: bf16, with addresses and row lengths that gpu_product_aligned accepts. N products of one form and the same
+ * contracted index, in one launch; at most JRL_GROUP_PRODUCTS. */
 bool gpu_product_aligned(const struct gpu_product *p);
 int gpu_product_tensor(struct jrl_device *dev, const struct gpu_product *p, int n, struct jrl_error *err) JRL_MUST_CHECK;
 /* One by cuBLASLt, on a device whose library is open; as gpu_product_tensor where that has no algorithm. */

@@ -9,15 +9,12 @@
 /* Elements of act (and of dgate, dup) held at a time: more rows at once amortise the pass over the weight
  * gradients, which are read and written for each group of rows, until the groups leave the last cache. */
 #define MLP_ELEMENTS ((int64_t)6 << 20)
-#define MLP_ELEMENTS_GPU ((int64_t)64 << 20)
+#define MLP_ELEMENTS_GPU ((int64_t)80 << 20)
 
-static int weight_gradient(struct jrl_pass *pass, float *dweight, const void *dy, int64_t lddy, int64_t out_dim, const void *x, int64_t in_dim,
-                           int64_t n_rows, struct jrl_error *err)
+static struct jrl_matmul to_weight(const struct jrl_pass *pass, float *dweight, const void *dy, int64_t lddy, int64_t out_dim, const void *x, int64_t in_dim, int64_t n_rows)
 {
-    const struct jrl_matmul product = { .dtype = pass->model->dtype, .m = out_dim, .n = in_dim, .k = n_rows, .a = dy, .lda = lddy, .b = x,
-                                        .ldb = in_dim, .c = dweight, .ldc = in_dim, .accumulate = true };
-
-    return jrl_matmul_tn(pass->model->dev, &product, err);
+    return (struct jrl_matmul){ .dtype = pass->model->dtype, .m = out_dim, .n = in_dim, .k = n_rows, .a = dy, .lda = lddy, .b = x,
+                                .ldb = in_dim, .c = dweight, .ldc = in_dim, .accumulate = true };
 }
 
 static int input_gradient(struct jrl_pass *pass, float *dx, const void *dy, int64_t lddy, int64_t out_dim, const void *weight, int64_t in_dim,
@@ -73,15 +70,18 @@ static int mlp_rows_backward(struct jrl_pass *pass, const struct jrl_layer *laye
     const struct jrl_model *m = pass->model;
     const int64_t dim = m->config.dim, mlp_dim = m->config.mlp_dim;
     const struct jrl_gated gated = { m->dtype, n_rows, dim, mlp_dim, s->normed, layer->gate, layer->up };
+    const struct jrl_matmul gate_and_up[] = { to_weight(pass, g->gate, s->dgate, mlp_dim, mlp_dim, s->normed, dim, n_rows),
+                                              to_weight(pass, g->up, s->dup, mlp_dim, mlp_dim, s->normed, dim, n_rows) };
+    struct jrl_matmul down;
     const void *dy = NULL;
     int rc;
 
     if ((rc = jrl_rmsnorm(m->dev, s->normed, x, layer->mlp_norm, m->dtype, m->config.norm_eps, n_rows, dim, err)) < 0 ||
         (rc = as_operand(pass, JRL_WS_DX_ROUNDED, dx, n_rows * dim, &dy, err)) < 0 ||
-        (rc = jrl_gated_backward(m->dev, &gated, s->act, s->dgate, s->dup, dy, layer->down, err)) < 0 ||
-        (rc = weight_gradient(pass, g->down, dy, dim, dim, s->act, mlp_dim, n_rows, err)) < 0 ||
-        (rc = weight_gradient(pass, g->gate, s->dgate, mlp_dim, mlp_dim, s->normed, dim, n_rows, err)) < 0 ||
-        (rc = weight_gradient(pass, g->up, s->dup, mlp_dim, mlp_dim, s->normed, dim, n_rows, err)) < 0 ||
+        (rc = jrl_gated_backward(m->dev, &gated, s->act, s->dgate, s->dup, dy, layer->down, err)) < 0)
+        return rc;
+    down = to_weight(pass, g->down, dy, dim, dim, s->act, mlp_dim, n_rows);
+    if ((rc = jrl_matmul_tn(m->dev, &down, err)) < 0 || (rc = jrl_matmul_tn_group(m->dev, gate_and_up, 2, err)) < 0 ||
         (rc = input_gradient(pass, s->dnormed, s->dgate, mlp_dim, mlp_dim, layer->gate, dim, n_rows, false, err)) < 0 ||
         (rc = input_gradient(pass, s->dnormed, s->dup, mlp_dim, mlp_dim, layer->up, dim, n_rows, true, err)) < 0)
         return rc;
@@ -90,9 +90,16 @@ static int mlp_rows_backward(struct jrl_pass *pass, const struct jrl_layer *laye
 
 int64_t jrl_mlp_backward_rows(const struct jrl_model_config *config, const struct jrl_device *dev, int64_t n_rows)
 {
-    const int64_t most = (jrl_device_is_host(dev) ? MLP_ELEMENTS : MLP_ELEMENTS_GPU) / config->mlp_dim / 32 * 32;
+    const bool host = jrl_device_is_host(dev);
+    const int64_t most = (host ? MLP_ELEMENTS : MLP_ELEMENTS_GPU) / config->mlp_dim / 32 * 32;
 
-    return most < 32 ? 32 : most < n_rows ? most : n_rows;
+    if (most < 32 || most >= n_rows)
+        return most < 32 ? 32 : n_rows;
+    if (host)
+        return most;
+    const int64_t groups = (n_rows + most - 1) / most, alike = (n_rows + groups - 1) / groups; /* a small last one would leave processors without work */
+
+    return (alike + 127) / 128 * 128 < most ? (alike + 127) / 128 * 128 : most;
 }
 
 static int mlp_backward(struct jrl_pass *pass, const struct jrl_layer *layer, struct jrl_layer_gradients *g, const float *x, float *dx,
@@ -121,16 +128,16 @@ static int qkv_backward(struct jrl_pass *pass, const struct jrl_layer *layer, st
     const struct { const void *weight; float *gradient; int64_t n, at; } parts[] = {
         { layer->q, g->q, q_dim, 0 }, { layer->k, g->k, kv_dim, q_dim }, { layer->v, g->v, kv_dim, q_dim + kv_dim },
     };
+    struct jrl_matmul to_weights[3];
     int rc = JRL_OK;
 
     for (int i = 0; i < 3 && rc == JRL_OK; i++) {
         const uint8_t *dy = (const uint8_t *)dqkv + parts[i].at * jrl_dtype_bytes(pass->model->dtype);
 
-        rc = weight_gradient(pass, parts[i].gradient, dy, width, parts[i].n, pass->normed, c->dim, pass->n_rows, err);
-        if (rc == JRL_OK)
-            rc = input_gradient(pass, dnormed, dy, width, parts[i].n, parts[i].weight, c->dim, pass->n_rows, i > 0, err);
+        to_weights[i] = to_weight(pass, parts[i].gradient, dy, width, parts[i].n, pass->normed, c->dim, pass->n_rows);
+        rc = input_gradient(pass, dnormed, dy, width, parts[i].n, parts[i].weight, c->dim, pass->n_rows, i > 0, err);
     }
-    return rc;
+    return rc < 0 ? rc : jrl_matmul_tn_group(pass->model->dev, to_weights, 3, err);
 }
 
 static int attention_backward(struct jrl_pass *pass, const struct jrl_layer *layer, struct jrl_layer_gradients *g, const float *x_in,
@@ -141,14 +148,17 @@ static int attention_backward(struct jrl_pass *pass, const struct jrl_layer *lay
     const int64_t q_dim = c->n_heads * c->head_dim, width = q_dim + 2 * c->n_kv_heads * c->head_dim, n_rows = pass->n_rows;
     float *dmixed = NULL, *dqkv = NULL, *dnormed = NULL;
     const void *dy = NULL, *dqkv_rounded = NULL;
+    struct jrl_matmul to_o;
     int rc;
 
     if ((rc = jrl_workspace_need(pass->ws, JRL_WS_DMIXED, n_rows * q_dim, 4, &dmixed, err)) < 0 ||
         (rc = jrl_workspace_need(pass->ws, JRL_WS_DQKV, n_rows * width, 4, &dqkv, err)) < 0 ||
         (rc = jrl_workspace_need(pass->ws, JRL_WS_DNORMED, n_rows * c->dim, 4, &dnormed, err)) < 0 ||
         (rc = as_operand(pass, JRL_WS_DX_ROUNDED, dx, n_rows * c->dim, &dy, err)) < 0 ||
-        (rc = input_gradient(pass, dmixed, dy, c->dim, c->dim, layer->o, q_dim, n_rows, false, err)) < 0 ||
-        (rc = weight_gradient(pass, g->o, dy, c->dim, c->dim, pass->mixed, q_dim, n_rows, err)) < 0 ||
+        (rc = input_gradient(pass, dmixed, dy, c->dim, c->dim, layer->o, q_dim, n_rows, false, err)) < 0)
+        return rc;
+    to_o = to_weight(pass, g->o, dy, c->dim, c->dim, pass->mixed, q_dim, n_rows);
+    if ((rc = jrl_matmul_tn(m->dev, &to_o, err)) < 0 ||
         (rc = jrl_attention_backward(m->dev, &pass->attention, dqkv, dmixed, pass->q, pass->mixed, lse, err)) < 0)
         return rc;
     if (g->qkv_bias && (rc = jrl_bias_backward(m->dev, g->qkv_bias, dqkv, n_rows, width, err)) < 0)

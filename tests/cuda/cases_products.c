@@ -42,7 +42,28 @@ static void check_form(struct fixture *f, const char *what, product_fn *product,
 
 void case_matmul_nt(struct fixture *f) { check_form(f, "matmul_nt", jrl_matmul_nt, 0); }
 void case_matmul_nn(struct fixture *f) { check_form(f, "matmul_nn", jrl_matmul_nn, 1); }
-void case_matmul_tn(struct fixture *f) { check_form(f, "matmul_tn", jrl_matmul_tn, 2); }
+
+/* Each by itself, and gradients of three weights of different sizes that meet the same rows. */
+void case_matmul_tn_group(struct fixture *f)
+{
+    check_form(f, "matmul_tn", jrl_matmul_tn, 2);
+    FOR_BOTH_TYPES(dtype) {
+        const int64_t k = 56, n = 40, m[3] = { 200, 8, 24 }, width = 232;
+        struct both a = new_numbers(f, dtype, k * width, 1), b = new_numbers(f, dtype, k * n, 1), c = new_numbers(f, JRL_F32, width * n, 1);
+        struct jrl_matmul p[3];
+
+        for (int on_gpu = 0; on_gpu < 2; on_gpu++) {
+            for (int64_t i = 0, at = 0; i < 3; at += m[i++])
+                p[i] = (struct jrl_matmul){ .dtype = dtype, .m = m[i], .n = n, .k = k, .a = (uint8_t *)(on_gpu ? a.gpu : a.host) + at * jrl_dtype_bytes(dtype), .lda = width,
+                                            .b = on_gpu ? b.gpu : b.host, .ldb = n, .c = (float *)(on_gpu ? c.gpu : c.host) + at * n, .ldc = n, .accumulate = true };
+            MUST(jrl_matmul_tn_group(on_gpu ? f->gpu : f->cpu, p, 3, err));
+        }
+        expect_equal("matmul_tn_group", &c, JRL_F32, width * n, bits_wanted(f, dtype) ? SAME_BITS : TENSOR_PRODUCT(k));
+        free_both(&a);
+        free_both(&b);
+        free_both(&c);
+    }
+}
 
 void case_matmul_nt_group(struct fixture *f)
 {

@@ -159,6 +159,9 @@ static fibre *next_fibre(void)
     return nullptr;
 }
 
+/* Bulk copies that somebody waits for arrive when nothing else can go on, as late as they may. */
+static bool bring_boxes();
+
 /* Until *counter changes, others run. */
 static void wait_for(const unsigned *counter, int line)
 {
@@ -169,6 +172,8 @@ static void wait_for(const unsigned *counter, int line)
     me->line = line;
     while (*counter == me->seen) {
         fibre *next = next_fibre();
+        if (!next && bring_boxes())
+            continue;
         if (!next)
             stop("threads wait for each other for ever: a barrier or a warp operation is not reached by all", line);
         switch_to(next);
@@ -321,19 +326,27 @@ void copy_box(void *to, const box_map &map, int row, int column, uint64_t *a, in
     }
 }
 
-void wait_arrivals(uint64_t *a, int parity, int line)
+static bool bring_boxes()
 {
-    arrival_state &s = state_of(a, line);
+    bool any = false;
 
-    while ((int)(s.phases & 1) == parity) {
-        const std::vector<late_box> boxes = s.left == 0 ? std::move(s.boxes) : std::vector<late_box>();
+    for (auto &[a, s] : arrival_states) {
+        const std::vector<late_box> boxes = std::move(s.boxes);
 
-        s.boxes = s.left == 0 ? std::vector<late_box>() : s.boxes;
+        s.boxes.clear();
         for (const late_box &b : boxes)
             bring(s, b);
-        if ((int)(s.phases & 1) == parity)
-            wait_for(&s.phases, line);
+        any = any || !boxes.empty();
     }
+    return any;
+}
+
+void wait_arrivals(uint64_t *a, int parity, int line)
+{
+    const arrival_state &s = state_of(a, line);
+
+    while ((int)(s.phases & 1) == parity)
+        wait_for(&s.phases, line);
 }
 
 void fence_copies()
@@ -391,6 +404,8 @@ static void fibre_main()
         block.generation++;
     }
     next = block.alive ? next_fibre() : nullptr;
+    if (block.alive && !next && bring_boxes())
+        next = next_fibre();
     if (block.alive && !next)
         stop("threads wait for each other for ever: a barrier or a warp operation is not reached by all", 0);
     switch_to(next);
