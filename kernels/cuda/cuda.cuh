@@ -68,6 +68,17 @@ template <int n> static __device__ __forceinline__ void wait_copies()
     asm volatile("cp.async.wait_group %0;" ::"n"(n) : "memory");
 }
 
+/* c[0] += a, c[1] += b, for the one thread that adds there: nobody waits for what was there. C: aligned to 8 bytes. */
+static __device__ __forceinline__ void add_pair(float *c, float a, float b)
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("red.global.add.v2.f32 [%0], {%1, %2};" ::"l"(c), "f"(a), "f"(b) : "memory");
+#else
+    atomicAdd(c, a);
+    atomicAdd(c + 1, b);
+#endif
+}
+
 /* Two f32 rounded to a pair of bf16, the first in the lower half. */
 static __device__ __forceinline__ uint32_t pair_of(float a, float b)
 {
@@ -107,6 +118,11 @@ static inline void copy_16(void *to, const void *from, bool valid, int line = __
 }
 static inline void commit_copies() { emulator::commit_copies(); }
 template <int n> static inline void wait_copies() { emulator::wait_copies(n); }
+static inline void add_pair(float *c, float a, float b)
+{
+    c[0] += a;
+    c[1] += b;
+}
 static inline uint32_t pair_of(float a, float b) { return jrl_f32_to_bf16(a) | (uint32_t)jrl_f32_to_bf16(b) << 16; }
 static inline float quick_exp2(float x) { return exp2f(x); }
 

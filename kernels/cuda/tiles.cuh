@@ -104,9 +104,12 @@ template <class C> static __device__ __forceinline__ void finish(struct accumula
 
         if (y >= p.m || x >= p.n)
             return;
+        if (pairs && add) {
+            add_pair(c, sum[0], sum[1]);
+            return;
+        }
         if (pairs) {
-            const float2 before = add ? *reinterpret_cast<float2 *>(c) : float2();
-            *reinterpret_cast<float2 *>(c) = { add ? before.x + sum[0] : sum[0], add ? before.y + sum[1] : sum[1] };
+            *reinterpret_cast<float2 *>(c) = { sum[0], sum[1] };
             return;
         }
         c[0] = add ? c[0] + sum[0] : sum[0];
