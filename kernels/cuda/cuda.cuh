@@ -135,6 +135,53 @@ static __device__ __forceinline__ float to_f32(jrl_bf16 x) { return jrl_bf16_to_
 static __device__ __forceinline__ void store(float *y, float x) { *y = x; }
 static __device__ __forceinline__ void store(jrl_bf16 *y, float x) { *y = jrl_f32_to_bf16(x); }
 
+/* W elements that lie side by side, as f32: one access for four of them, whose address their size divides, else W is 1. Kernels whose threads go over
+ * a row load several pieces before they store the first: a store may change what the next load finds, as far as the compiler knows, and so a loop
+ * that does both waits for memory at every step. */
+template <int W> struct piece {
+    float of[W];
+};
+template <int W> static __device__ __forceinline__ struct piece<W> load_piece(const float *x)
+{
+    struct piece<W> p;
+
+    if constexpr (W == 4) {
+        const float4 v = *reinterpret_cast<const float4 *>(x);
+        p.of[0] = v.x, p.of[1] = v.y, p.of[2] = v.z, p.of[3] = v.w;
+    } else
+        p.of[0] = *x;
+    return p;
+}
+template <int W> static __device__ __forceinline__ struct piece<W> load_piece(const jrl_bf16 *x)
+{
+    struct piece<W> p;
+
+    if constexpr (W == 4) {
+        const uint2 v = *reinterpret_cast<const uint2 *>(x);
+        p.of[0] = to_f32((jrl_bf16)v.x), p.of[1] = to_f32((jrl_bf16)(v.x >> 16)), p.of[2] = to_f32((jrl_bf16)v.y), p.of[3] = to_f32((jrl_bf16)(v.y >> 16));
+    } else
+        p.of[0] = to_f32(*x);
+    return p;
+}
+template <int W> static __device__ __forceinline__ void store_piece(float *y, const struct piece<W> &p)
+{
+    if constexpr (W == 4)
+        *reinterpret_cast<float4 *>(y) = { p.of[0], p.of[1], p.of[2], p.of[3] };
+    else
+        store(y, p.of[0]);
+}
+template <int W> static __device__ __forceinline__ void store_piece(jrl_bf16 *y, const struct piece<W> &p)
+{
+    jrl_bf16 v[W];
+
+    for (int i = 0; i < W; i++)
+        store(&v[i], p.of[i]);
+    if constexpr (W == 4)
+        *reinterpret_cast<uint2 *>(y) = { v[0] | (unsigned)v[1] << 16, v[2] | (unsigned)v[3] << 16 };
+    else
+        *y = v[0];
+}
+
 /* Not fmaxf: a NaN never wins, on either side. */
 static __device__ __forceinline__ float larger(float a, float b) { return b > a ? b : a; }
 static __device__ __forceinline__ float warp_max(float x)

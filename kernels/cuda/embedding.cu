@@ -4,14 +4,26 @@
 #define THREADS 128
 #define BACK_THREADS 256
 
+#define KEPT 4 /* pieces of a row that a thread has loaded before it stores the first */
+
 /* A block a row. */
-template <class T> static __global__ void embedding_rows(float *x, const T *table, const uint32_t *ids, int64_t dim)
+template <class T, int W> static __global__ void __launch_bounds__(THREADS) embedding_rows(float *x, const T *table, const uint32_t *ids, int dim)
 {
     const int64_t row = blockIdx.x;
     const uint32_t id = ids[row];
+    const T *from = table + (int64_t)(id == UINT32_MAX ? 0 : id) * dim;
 
-    for (int64_t i = threadIdx.x; i < dim; i += blockDim.x)
-        x[row * dim + i] = id == UINT32_MAX ? 0.0f : to_f32(table[id * dim + i]);
+    for (int at = W * threadIdx.x; at < dim; at += W * KEPT * THREADS) {
+        struct piece<W> p[KEPT] = {};
+#pragma unroll
+        for (int k = 0; k < KEPT; k++)
+            if (id != UINT32_MAX && at + W * k * THREADS < dim)
+                p[k] = load_piece<W>(from + at + W * k * THREADS);
+#pragma unroll
+        for (int k = 0; k < KEPT; k++)
+            if (at + W * k * THREADS < dim)
+                store_piece<W>(&x[row * dim + at + W * k * THREADS], p[k]);
+    }
 }
 
 struct back_room {
@@ -68,6 +80,14 @@ static __global__ void feed(uint32_t *ids, const uint32_t *tokens, const int64_t
         ids[i] = sources[i] < 0 ? tokens[i] : chosen[sources[i]];
 }
 
+template <class T>
+static int look_up(struct jrl_device *dev, float *x, const T *table, const uint32_t *ids, int64_t rows, int64_t dim, struct jrl_error *err)
+{
+    if (in_fours(dim, x, table))
+        return LAUNCH((embedding_rows<T, 4>), dim3((unsigned)rows), THREADS, 0, x, table, ids, (int)dim);
+    return LAUNCH((embedding_rows<T, 1>), dim3((unsigned)rows), THREADS, 0, x, table, ids, (int)dim);
+}
+
 int jrl_cuda_embedding(struct jrl_device *dev, float *x, const void *table, enum jrl_dtype dtype, const uint32_t *ids, int64_t rows,
                        int64_t dim, struct jrl_error *err)
 {
@@ -76,8 +96,8 @@ int jrl_cuda_embedding(struct jrl_device *dev, float *x, const void *table, enum
     if (rc < 0 || (rc = gpu_check_sizes(dev, "embedding", rows, dim, err)) < 0 || rows == 0 || dim == 0)
         return rc;
     if (dtype == JRL_F32)
-        return LAUNCH(embedding_rows<float>, dim3((unsigned)rows), THREADS, 0, x, static_cast<const float *>(table), ids, dim);
-    return LAUNCH(embedding_rows<jrl_bf16>, dim3((unsigned)rows), THREADS, 0, x, static_cast<const jrl_bf16 *>(table), ids, dim);
+        return look_up(dev, x, static_cast<const float *>(table), ids, rows, dim, err);
+    return look_up(dev, x, static_cast<const jrl_bf16 *>(table), ids, rows, dim, err);
 }
 
 int jrl_cuda_embedding_backward(struct jrl_device *dev, float *dtable, const float *dx, const uint32_t *ids, int64_t rows, int64_t dim,

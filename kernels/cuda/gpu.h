@@ -93,6 +93,12 @@ static inline dim3 gpu_blocks(const struct jrl_device *dev, int64_t n, int threa
 static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t divide_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
 
+/* Whether rows of DIM elements from these addresses on can be taken four at a time (struct piece). */
+template <class... A> static inline bool in_fours(int64_t dim, A... addresses)
+{
+    return dim % 4 == 0 && (... && ((uintptr_t)addresses % 16 == 0));
+}
+
 static inline int gpu_check_type(const struct jrl_device *dev, const char *name, enum jrl_dtype dtype, struct jrl_error *err)
 {
     return dtype == JRL_F32 || dtype == JRL_BF16 ? JRL_OK : gpu_fail(dev, err, "%s: element type %d is not f32 or bf16", name, (int)dtype);

@@ -25,14 +25,73 @@ static __device__ float load_row(struct norm_row &s, const float *x, int64_t dim
     return jrl_inverse_root(jrl_lanes_sum(s.lanes) / (float)dim + eps);
 }
 
-template <class T> static __global__ void rmsnorm_row(T *y, const float *x, const T *weight, float eps, int64_t dim)
+/* The squares of one lane, in order; the values of a group come from shared memory side by side, so that the chain of additions alone takes time. */
+static __device__ __forceinline__ float lane_of_squares(const float *values, int dim)
+{
+    const int group = 32 * JRL_LANES;
+    float lane = 0;
+    int i = threadIdx.x;
+
+    for (; i + group - JRL_LANES < dim; i += group) {
+        float v[32];
+#pragma unroll
+        for (int k = 0; k < 32; k++)
+            v[k] = values[i + k * JRL_LANES];
+#pragma unroll
+        for (int k = 0; k < 32; k++)
+            lane = fmaf(v[k], v[k], lane);
+    }
+    for (; i < dim; i += JRL_LANES)
+        lane = fmaf(values[i], values[i], lane);
+    return lane;
+}
+
+#define KEPT 4 /* pieces of a row that a thread has loaded, with their weights, before it waits for any */
+
+template <class T, int W> static __global__ void __launch_bounds__(THREADS) rmsnorm_row(T *y, const float *x, const T *weight, float eps, int dim)
 {
     const int64_t row = blockIdx.x;
+    struct piece<W> values[KEPT], weights[KEPT];
     SHARED(struct norm_row, s);
 
-    const float inverse = load_row(s, x + row * dim, dim, eps);
-    for (int64_t i = threadIdx.x; i < dim; i += blockDim.x)
-        store(&y[row * dim + i], s.values[i] * inverse * to_f32(weight[i]));
+    x += row * dim;
+    y += row * dim;
+#pragma unroll
+    for (int k = 0; k < KEPT; k++) {
+        const int i = W * (threadIdx.x + k * THREADS);
+        if (i < dim) {
+            values[k] = load_piece<W>(x + i);
+            weights[k] = load_piece<W>(weight + i);
+        }
+    }
+#pragma unroll
+    for (int k = 0; k < KEPT; k++) {
+        const int i = W * (threadIdx.x + k * THREADS);
+        if (i < dim)
+            store_piece<W>(&s.values[i], values[k]);
+    }
+    for (int i = W * (threadIdx.x + KEPT * THREADS); i < dim; i += W * THREADS)
+        store_piece<W>(&s.values[i], load_piece<W>(x + i));
+    __syncthreads();
+    if (threadIdx.x < JRL_LANES)
+        s.lanes[threadIdx.x] = lane_of_squares(s.values, dim);
+    __syncthreads();
+    const float inverse = jrl_inverse_root(jrl_lanes_sum(s.lanes) / (float)dim + eps);
+    const auto write = [&](int i, const struct piece<W> &value, const struct piece<W> &w) {
+        struct piece<W> p;
+#pragma unroll
+        for (int e = 0; e < W; e++)
+            p.of[e] = value.of[e] * inverse * w.of[e];
+        store_piece<W>(y + i, p);
+    };
+#pragma unroll
+    for (int k = 0; k < KEPT; k++) {
+        const int i = W * (threadIdx.x + k * THREADS);
+        if (i < dim)
+            write(i, values[k], weights[k]);
+    }
+    for (int i = W * (threadIdx.x + KEPT * THREADS); i < dim; i += W * THREADS)
+        write(i, load_piece<W>(&s.values[i]), load_piece<W>(weight + i));
 }
 
 template <class T>
@@ -64,6 +123,14 @@ static __global__ void __launch_bounds__(COLUMN_THREADS) rmsnorm_weight_back(flo
     add_columns(s, dweight, rows, dim, [=](int64_t r, int64_t column) { return dy[r * dim + column] * (x[r * dim + column] * inverses[r]); });
 }
 
+template <class T>
+static int norm_rows(struct jrl_device *dev, T *y, const float *x, const T *weight, float eps, int64_t rows, int64_t dim, struct jrl_error *err)
+{
+    if (in_fours(dim, y, x, weight))
+        return LAUNCH((rmsnorm_row<T, 4>), dim3((unsigned)rows), THREADS, row_bytes(dim), y, x, weight, eps, (int)dim);
+    return LAUNCH((rmsnorm_row<T, 1>), dim3((unsigned)rows), THREADS, row_bytes(dim), y, x, weight, eps, (int)dim);
+}
+
 int jrl_cuda_rmsnorm(struct jrl_device *dev, void *y, const float *x, const void *weight, enum jrl_dtype dtype, float eps, int64_t rows,
                      int64_t dim, struct jrl_error *err)
 {
@@ -72,10 +139,8 @@ int jrl_cuda_rmsnorm(struct jrl_device *dev, void *y, const float *x, const void
     if (rc < 0 || (rc = gpu_check_sizes(dev, "rmsnorm", rows, dim, err)) < 0 || rows == 0 || dim == 0)
         return rc;
     if (dtype == JRL_F32)
-        return LAUNCH(rmsnorm_row<float>, dim3((unsigned)rows), THREADS, row_bytes(dim), static_cast<float *>(y), x,
-                      static_cast<const float *>(weight), eps, dim);
-    return LAUNCH(rmsnorm_row<jrl_bf16>, dim3((unsigned)rows), THREADS, row_bytes(dim), static_cast<jrl_bf16 *>(y), x,
-                  static_cast<const jrl_bf16 *>(weight), eps, dim);
+        return norm_rows(dev, static_cast<float *>(y), x, static_cast<const float *>(weight), eps, rows, dim, err);
+    return norm_rows(dev, static_cast<jrl_bf16 *>(y), x, static_cast<const jrl_bf16 *>(weight), eps, rows, dim, err);
 }
 
 int jrl_cuda_rmsnorm_backward(struct jrl_device *dev, float *dx, float *dweight, const float *dy, const float *x, const void *weight,

@@ -1,69 +1,104 @@
 /* rope.cu - bias and rotation on the way into attention: queries to their matrix, keys and values into the pages. */
 #include "kernels/cuda/attention_gpu.h"
 
-#define THREADS 128
+#define THREADS 256
 
 struct rope_call {
     const struct gpu_row *rows;
     const float *qkv, *cos_table, *sin_table;
-    int64_t n_heads, n_kv_heads, dim, page_offset;
+    int64_t page_offset;
+    int n_heads, n_kv_heads, dim;
 };
 
-/* Where element I of head H (queries, keys, values in one count) of the row goes; the row's pages exist. */
-template <class T> static __device__ __forceinline__ T *place_of(const struct rope_call &c, const struct gpu_row &row, T *q, int64_t r, int64_t h, int64_t i)
+/* Elements I and behind of head H (queries, keys, values in one count) to where they belong; the row's pages exist. */
+template <class T, int W>
+static __device__ __forceinline__ void place(const struct rope_call &c, T *q, T *page, int slot, int h, int i, const struct piece<W> &p)
 {
-    const int64_t slot = row.position % JRL_PAGE_TOKENS, kv = h - c.n_heads;
+    const int kv = h - c.n_heads;
 
-    if (kv < 0)
-        return q + (r * c.n_heads + h) * c.dim + i;
-    T *page = reinterpret_cast<T *>(row.pages[row.position / JRL_PAGE_TOKENS] + c.page_offset) + kv * JRL_PAGE_TOKENS * c.dim;
-    return page + (kv < c.n_kv_heads ? slot * c.dim + i : slot / 2 * 2 * c.dim + 2 * i + slot % 2);
+    if (kv < 0) {
+        store_piece<W>(q + h * c.dim + i, p);
+        return;
+    }
+    page += kv * JRL_PAGE_TOKENS * c.dim;
+    if (kv < c.n_kv_heads) {
+        store_piece<W>(page + slot * c.dim + i, p);
+        return;
+    }
+    page += slot / 2 * 2 * c.dim + 2 * i + slot % 2;
+#pragma unroll
+    for (int e = 0; e < W; e++)
+        store(page + 2 * e, p.of[e]);
 }
 
-/* The positions of the page behind those that this call writes; the row is the page's first. */
-template <class T> static __device__ void clear_rest(const struct rope_call &c, const struct gpu_row &row)
+/* The positions of the page behind the first LEFT, which this call writes. */
+template <class T, int W> static __device__ void clear_rest(const struct rope_call &c, T *page, int left)
 {
-    T *page = reinterpret_cast<T *>(row.pages[row.position / JRL_PAGE_TOKENS] + c.page_offset);
-    const int64_t one = JRL_PAGE_TOKENS * c.dim;
+    const int one = JRL_PAGE_TOKENS * c.dim;
 
-    for (int64_t i = threadIdx.x; i < 2 * c.n_kv_heads * one; i += THREADS) {
-        const int64_t at = i % one, slot = i / one < c.n_kv_heads ? at / c.dim : at / (2 * c.dim) * 2 + at % 2;
-        if (slot >= row.left)
-            page[i] = 0;
+    for (int h = 0; h < 2 * c.n_kv_heads; h++, page += one) {
+        const bool pairs = h >= c.n_kv_heads && left % 2; /* of values: the last that is written has none beside it */
+
+        for (int i = (left + pairs) * c.dim + W * threadIdx.x; i < one; i += W * THREADS)
+            store_piece<W>(page + i, {});
+        for (int i = threadIdx.x; pairs && i < c.dim; i += THREADS)
+            page[(left - 1) * c.dim + 2 * i + 1] = 0;
     }
 }
 
-/* A block a row. */
-template <class T> static __global__ void rope_row(struct rope_call c, T *q, const T *bias)
+/* A block a row, a thread W elements of a head's first half and those of its second that they turn with. */
+template <class T, int W> static __global__ void __launch_bounds__(THREADS) rope_row(struct rope_call c, T *q, const T *bias)
 {
-    const int64_t r = blockIdx.x, half = c.dim / 2, width = (c.n_heads + 2 * c.n_kv_heads) * c.dim;
+    const int64_t r = blockIdx.x;
+    const int half = c.dim / 2, width = (c.n_heads + 2 * c.n_kv_heads) * c.dim, n = width / 2 / W;
     const struct gpu_row row = c.rows[r];
     const float *x = c.qkv + r * width;
 
+    q += r * c.n_heads * c.dim;
     if (!row.pages) {
-        for (int64_t i = threadIdx.x; i < c.n_heads * c.dim; i += THREADS)
-            q[r * c.n_heads * c.dim + i] = 0;
+        for (int i = W * threadIdx.x; i < c.n_heads * c.dim; i += W * THREADS)
+            store_piece<W>(q + i, {});
         return;
     }
-    if (row.position % JRL_PAGE_TOKENS == 0)
-        clear_rest<T>(c, row);
-    for (unsigned pair = threadIdx.x; pair < width / 2; pair += THREADS) { /* a division of 64 bits takes a hundred instructions */
-        const int64_t h = pair / (unsigned)half, i = pair % (unsigned)half, column = h * c.dim + i;
-        float a = x[column], b = x[column + half];
+    T *page = reinterpret_cast<T *>(row.pages[row.position / JRL_PAGE_TOKENS] + c.page_offset);
+    const int slot = (int)(row.position % JRL_PAGE_TOKENS);
+    if (slot == 0 && row.left < JRL_PAGE_TOKENS)
+        clear_rest<T, W>(c, page, (int)row.left);
+    for (int at = threadIdx.x; at < n; at += THREADS) {
+        const int h = at / (half / W), i = W * (at % (half / W)), column = h * c.dim + i;
+        const bool turns = h < c.n_heads + c.n_kv_heads;
+        struct piece<W> a = load_piece<W>(x + column), b = load_piece<W>(x + column + half), more_a = {}, more_b = {}, cosine = {}, sine = {};
 
         if (bias) {
-            a = a + to_f32(bias[column]);
-            b = b + to_f32(bias[column + half]);
+            more_a = load_piece<W>(bias + column);
+            more_b = load_piece<W>(bias + column + half);
         }
-        if (h < c.n_heads + c.n_kv_heads) {
-            const float cosine = c.cos_table[row.position * half + i], sine = c.sin_table[row.position * half + i];
-            const float turned = a * cosine - b * sine;
-            b = b * cosine + a * sine;
-            a = turned;
+        if (turns) {
+            cosine = load_piece<W>(c.cos_table + row.position * half + i);
+            sine = load_piece<W>(c.sin_table + row.position * half + i);
         }
-        store(place_of(c, row, q, r, h, i), a);
-        store(place_of(c, row, q, r, h, i + half), b);
+#pragma unroll
+        for (int e = 0; e < W; e++) {
+            if (bias) {
+                a.of[e] = a.of[e] + more_a.of[e];
+                b.of[e] = b.of[e] + more_b.of[e];
+            }
+            if (turns) {
+                const float turned = a.of[e] * cosine.of[e] - b.of[e] * sine.of[e];
+                b.of[e] = b.of[e] * cosine.of[e] + a.of[e] * sine.of[e];
+                a.of[e] = turned;
+            }
+        }
+        place<T, W>(c, q, page, slot, h, i, a);
+        place<T, W>(c, q, page, slot, h, i + half, b);
     }
+}
+
+template <class T> static int rotate(struct jrl_device *dev, const struct rope_call &c, int64_t n_rows, T *q, const T *bias, struct jrl_error *err)
+{
+    if (in_fours(c.dim / 2, q, c.qkv, c.cos_table, c.sin_table, bias, c.page_offset))
+        return LAUNCH((rope_row<T, 4>), dim3((unsigned)n_rows), THREADS, 0, c, q, bias);
+    return LAUNCH((rope_row<T, 1>), dim3((unsigned)n_rows), THREADS, 0, c, q, bias);
 }
 
 int jrl_cuda_qkv_rope(struct jrl_device *dev, const struct jrl_attention *p, void *q, const float *qkv, const void *bias, struct jrl_error *err)
@@ -77,11 +112,11 @@ int jrl_cuda_qkv_rope(struct jrl_device *dev, const struct jrl_attention *p, voi
     c.qkv = qkv;
     c.cos_table = p->rope_cos;
     c.sin_table = p->rope_sin;
-    c.n_heads = p->n_heads;
-    c.n_kv_heads = p->n_kv_heads;
-    c.dim = p->head_dim;
+    c.n_heads = (int)p->n_heads;
+    c.n_kv_heads = (int)p->n_kv_heads;
+    c.dim = (int)p->head_dim;
     c.page_offset = p->page_offset;
     if (p->dtype == JRL_F32)
-        return LAUNCH(rope_row<float>, dim3((unsigned)p->n_rows), THREADS, 0, c, static_cast<float *>(q), static_cast<const float *>(bias));
-    return LAUNCH(rope_row<jrl_bf16>, dim3((unsigned)p->n_rows), THREADS, 0, c, static_cast<jrl_bf16 *>(q), static_cast<const jrl_bf16 *>(bias));
+        return rotate(dev, c, p->n_rows, static_cast<float *>(q), static_cast<const float *>(bias), err);
+    return rotate(dev, c, p->n_rows, static_cast<jrl_bf16 *>(q), static_cast<const jrl_bf16 *>(bias), err);
 }

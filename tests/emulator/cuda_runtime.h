@@ -30,6 +30,9 @@ struct dim3 {
 struct __align__(8) float2 {
     float x, y;
 };
+struct __align__(8) uint2 {
+    unsigned x, y;
+};
 struct __align__(16) float4 {
     float x, y, z, w;
 };
