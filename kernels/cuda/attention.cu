@@ -44,8 +44,9 @@ static int check_rows(struct jrl_device *dev, const struct jrl_attention *p, str
 
 /* What the image holds, part by part. */
 struct counts {
-    int64_t n_pages, n_wide, n_narrow, n_joins, n_slots, n_back;
-    bool split;
+    int64_t n_pages, n_wide, n_narrow, n_slots, n_back;
+    bool split; /* sequences of several parts are cut into them */
+    bool parts; /* no narrow tile has several */
 };
 
 static int64_t pages_of(const struct jrl_attention_rows *s) { return divide_up(s->first_position + s->n_rows, JRL_PAGE_TOKENS); }
@@ -71,8 +72,8 @@ static struct counts count_most(const struct jrl_attention *p, int64_t group)
         return n;
     }
     n.split = splits > 1 && may_split(p, p->n_rows * splits);
-    n.n_joins = n.split ? p->n_rows : 0;
-    n.n_slots = n.n_joins * splits;
+    n.parts = n.split || splits == 1;
+    n.n_slots = n.split ? p->n_rows * splits : 0;
     n.n_narrow = n.split ? n.n_slots : p->n_rows;
     return n;
 }
@@ -80,7 +81,7 @@ static struct counts count_most(const struct jrl_attention *p, int64_t group)
 static struct counts count(const struct jrl_attention *p, int64_t group)
 {
     struct counts n = {};
-    int64_t n_narrow = 0;
+    int64_t n_whole = 0, n_cut = 0;
 
     for (int64_t i = 0; i < p->n_seqs; i++) {
         const struct jrl_attention_rows *s = &p->seqs[i];
@@ -93,23 +94,24 @@ static struct counts count(const struct jrl_attention *p, int64_t group)
             n.n_wide += divide_up(s->n_rows * group, WIDE_ROWS);
             continue;
         }
-        n_narrow++;
         if (splits_of(s) > 1) {
             n.n_slots += splits_of(s);
-            n.n_joins++;
-        }
+            n_cut++;
+        } else
+            n_whole++;
     }
     n.split = p->most_positions ? count_most(p, group).split : may_split(p, n.n_slots);
+    n.parts = n.split || n_cut == 0;
     if (!n.split)
-        n.n_slots = n.n_joins = 0;
-    n.n_narrow = n.split ? n_narrow - n.n_joins + n.n_slots : n_narrow;
+        n.n_slots = 0;
+    n.n_narrow = n_whole + (n.split ? n.n_slots : n_cut);
     return n;
 }
 
 static size_t image_bytes(const struct jrl_attention *p, struct counts n)
 {
     return sizeof(struct gpu_lists) + (size_t)(p->n_rows + 1) * sizeof(struct gpu_row) + (size_t)(n.n_pages + 2) * sizeof(uint8_t *) +
-           (size_t)(n.n_wide + n.n_narrow + 2) * sizeof(struct gpu_tile) + (size_t)(n.n_joins + 1) * sizeof(struct gpu_join) +
+           (size_t)(n.n_wide + n.n_narrow + 2) * sizeof(struct gpu_tile) + (size_t)(p->n_rows * p->n_kv_heads + 1) * sizeof(unsigned) +
            (size_t)(2 * n.n_back) * sizeof(struct gpu_back_tile) + 8 * 16;
 }
 
@@ -132,8 +134,7 @@ static struct gpu_tile tile_of(const struct jrl_attention_rows *s, uint8_t *cons
 /* Tiles of one sequence. */
 struct tile_lists {
     struct gpu_tile *wide, *narrow;
-    struct gpu_join *joins;
-    int64_t n_wide, n_narrow, n_joins, n_slots;
+    int64_t n_wide, n_narrow, n_slots;
 };
 static void cut(struct tile_lists *l, const struct jrl_attention_rows *s, uint8_t *const *pages, int64_t group, bool split)
 {
@@ -148,7 +149,6 @@ static void cut(struct tile_lists *l, const struct jrl_attention_rows *s, uint8_
         l->narrow[l->n_narrow++] = tile_of(s, pages, 0, n, -1, 0);
         return;
     }
-    l->joins[l->n_joins++] = { s->first_row, n, l->n_slots, splits_of(s) };
     for (int64_t i = 0; i < splits_of(s); i++)
         l->narrow[l->n_narrow++] = tile_of(s, pages, 0, n, i, l->n_slots++);
 }
@@ -184,8 +184,8 @@ static void set_sizes(struct gpu_bound *b, const struct jrl_attention *p, struct
     b->n_rows = p->n_rows;
     b->n_wide = n.n_wide;
     b->n_narrow = n.n_narrow;
-    b->n_joins = n.n_joins;
     b->n_slots = n.n_slots;
+    b->parts = n.parts;
     if (p->most_positions) {
         b->n_positions = p->most_positions;
         b->padded = true;
@@ -218,11 +218,12 @@ int jrl_cuda_attention_bind(struct jrl_device *dev, struct jrl_attention *p, str
     struct tile_lists l = {};
     l.wide = reinterpret_cast<struct gpu_tile *>(part(&at, n.n_wide, sizeof *l.wide));
     l.narrow = reinterpret_cast<struct gpu_tile *>(part(&at, n.n_narrow, sizeof *l.narrow));
-    l.joins = reinterpret_cast<struct gpu_join *>(part(&at, n.n_joins, sizeof *l.joins));
+    unsigned *arrived = reinterpret_cast<unsigned *>(part(&at, p->n_rows * p->n_kv_heads, sizeof *arrived));
     struct gpu_back_tile *keys_back = reinterpret_cast<struct gpu_back_tile *>(part(&at, n.n_back, sizeof *keys_back));
     struct gpu_back_tile *queries_back = reinterpret_cast<struct gpu_back_tile *>(part(&at, n.n_back, sizeof *queries_back));
     const auto there = [&](const void *q) { return static_cast<char *>(memory) + (static_cast<const char *>(q) - base); };
     memset(rows, 0, (size_t)p->n_rows * sizeof *rows);
+    memset(arrived, 0, (size_t)(p->n_rows * p->n_kv_heads) * sizeof *arrived);
     b->n_positions = 0;
     for (int64_t i = 0; i < p->n_seqs; i++) {
         const struct jrl_attention_rows *s = &p->seqs[i];
@@ -245,10 +246,9 @@ int jrl_cuda_attention_bind(struct jrl_device *dev, struct jrl_attention *p, str
     qsort(queries_back, (size_t)n_back, sizeof *queries_back, longer_queries_first);
     lists->wide = reinterpret_cast<const struct gpu_tile *>(there(l.wide));
     lists->narrow = reinterpret_cast<const struct gpu_tile *>(there(l.narrow));
-    lists->joins = reinterpret_cast<const struct gpu_join *>(there(l.joins));
+    lists->arrived = reinterpret_cast<unsigned *>(there(arrived));
     lists->n_wide = l.n_wide;
     lists->n_narrow = l.n_narrow;
-    lists->n_joins = l.n_joins;
     b->lists = reinterpret_cast<const struct gpu_lists *>(there(lists));
     b->rows = reinterpret_cast<const struct gpu_row *>(there(rows));
     b->keys_back = reinterpret_cast<const struct gpu_back_tile *>(there(keys_back));
@@ -286,7 +286,7 @@ int jrl_cuda_attention_forward(struct jrl_device *dev, const struct jrl_attentio
 int64_t jrl_cuda_attention_memory(const struct jrl_device *dev, const struct jrl_attention *p, int64_t n_positions, bool backward)
 {
     const bool tensor = gpu_attention_on_tensor(dev, p);
-    const int64_t bound = p->n_rows * (int64_t)(sizeof(struct gpu_row) + 2 * sizeof(struct gpu_tile)) + p->n_rows * divide_up(n_positions, JRL_PAGE_TOKENS) * 8;
+    const int64_t bound = p->n_rows * ((int64_t)(sizeof(struct gpu_row) + 2 * sizeof(struct gpu_tile)) + p->n_kv_heads * 4) + p->n_rows * divide_up(n_positions, JRL_PAGE_TOKENS) * 8;
     const int64_t forth = tensor ? GPU_MOST_SLOTS * gpu_slot_floats(p->head_dim) * (int64_t)sizeof(float)
                                  : gpu_attention_exact_bytes(dev, p->n_rows, p->n_heads, n_positions);
     const int64_t back = !backward ? 0 : tensor ? gpu_attention_backward_tensor_bytes(p->n_rows, p->n_heads, p->head_dim)

@@ -14,16 +14,11 @@ struct gpu_row {
 #define GPU_TILE_ROWS 16  /* query rows times heads of a warp */
 
 /* Queries of one sequence: query f, first <= f < end, is row f / group, head f % group of the key-value head; ROW and POSITION
- * are those of query 0. SPLIT: the one part of the positions to take, whose result goes to SLOT; -1: all, to the output. */
+ * are those of query 0. SPLIT: the one part of the positions to take, whose result goes to SLOT (SLOT - SPLIT is the slot of the first); -1: all, to the output. */
 struct gpu_tile {
     uint8_t *const *pages;
     int64_t row, position, first, end, split, slot;
 };
-/* A tile whose parts lie in N_SPLITS slots from SLOT. */
-struct gpu_join {
-    int64_t row, end, slot, n_splits;
-};
-
 /* 128 positions from FIRST of a sequence of N rows, whose first is ROW of the pack: the keys, or the queries, of a block backwards. */
 #define GPU_BACK_ROWS 128
 struct gpu_back_tile {
@@ -34,19 +29,20 @@ struct gpu_back_tile {
 /* What the tiles of a pass are, in the device's memory: a recorded launch finds those of the pass it runs for. */
 struct gpu_lists {
     const struct gpu_tile *wide, *narrow; /* of four warps; of one */
-    const struct gpu_join *joins;
-    int64_t n_wide, n_narrow, n_joins;
+    unsigned *arrived; /* [n_rows, n_kv_heads]: parts of the row's sequence that are done; 0 between kernels */
+    int64_t n_wide, n_narrow;
 };
 
 struct gpu_bound {
     const struct gpu_lists *lists;
     const struct gpu_row *rows;
-    int64_t n_wide, n_narrow, n_joins, n_slots; /* to launch for: with most_positions upper bounds */
+    int64_t n_wide, n_narrow, n_slots; /* to launch for: with most_positions upper bounds */
     int64_t n_rows, n_positions; /* of the longest sequence */
     const struct gpu_back_tile *keys_back, *queries_back; /* n_back each, those with most work first; of sequences from position 0 */
     int64_t n_back;
     int64_t group;
     bool padded; /* there are rows of nobody */
+    bool parts;  /* each narrow tile is one part of the positions */
     /* the same as it is sent */
     char *image;
     size_t image_bytes;
@@ -67,10 +63,12 @@ struct gpu_attention_call {
     float *lse; /* or NULL */
     int64_t n_rows, n_heads, n_kv_heads, dim, page_offset;
     float scale;
+    bool clears; /* the kernels of tensor cores write the zeros of rows of nobody */
 };
 int gpu_attention_exact(struct jrl_device *dev, enum jrl_dtype dtype, const struct gpu_attention_call *c, struct jrl_error *err) JRL_MUST_CHECK;
 int64_t gpu_attention_exact_bytes(const struct jrl_device *dev, int64_t n_rows, int64_t n_heads, int64_t n_positions);
 int gpu_attention_tensor(struct jrl_device *dev, const struct gpu_attention_call *c, struct jrl_error *err) JRL_MUST_CHECK;
+int gpu_attention_parts(struct jrl_device *dev, const struct gpu_attention_call *c, float *slots, struct jrl_error *err) JRL_MUST_CHECK;
 #define GPU_MOST_SLOTS 4096 /* slots times key-value heads: with more work than that nothing needs to be cut */
 static inline int64_t gpu_slot_floats(int64_t dim) { return GPU_TILE_ROWS * (dim + 2); }
 

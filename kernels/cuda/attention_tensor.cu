@@ -1,9 +1,9 @@
-/* attention_tensor.cu - attention forward of bf16 on tensor cores, for decoding and for whole sequences. The positions of a sequence
- * are cut into parts of 256, counted from its first. In a part the pages follow one another with a running maximum, and the parts
- * are joined in ascending order. Both depend on the row's position alone, so decoding, where warps take parts side by side, and whole
- * sequences, where one warp takes them one after the other, give a row the same bits.
+/* attention_tensor.cu - attention forward of bf16 on tensor cores, for whole sequences and for decoding so many that each can be left in one piece.
+ * The positions of a sequence are cut into parts of 256, counted from its first. In a part the pages follow one another with a running maximum, and
+ * the parts are joined in ascending order. Both depend on the row's position alone, so decoding few sequences, where blocks take parts side by
+ * side (attention_parts.cu), and what is here, where one warp takes them one after the other, give a row the same bits.
  * A warp has 16 queries: rows of one sequence times the heads that share a key-value head. */
-#include "kernels/cuda/attention_gpu.h"
+#include "kernels/cuda/attention_order.cuh"
 
 #define WARPS 4
 #define PAGE JRL_PAGE_TOKENS
@@ -32,20 +32,6 @@ template <int D> static __device__ __forceinline__ void start(struct running<D> 
 #pragma unroll
         for (int e = 0; e < 4; e++)
             s.out[j][e] = 0;
-}
-
-/* The factors that bring two sums relative to their own maxima to the larger; both 1 or 0 where a side is empty. */
-struct factors {
-    float max, of_a, of_b;
-};
-static __device__ __forceinline__ struct factors join_factors(float a, float b)
-{
-    struct factors f;
-    f.max = larger(a, b);
-    const float base = f.max == -INFINITY ? 0.0f : f.max;
-    f.of_a = jrl_expf_inline(a - base);
-    f.of_b = jrl_expf_inline(b - base);
-    return f;
 }
 
 /* WARPS_TOGETHER warps bring one page to shared memory. */
@@ -127,12 +113,6 @@ static __device__ __forceinline__ void add_page(struct running<D> &s, const uint
     }
 }
 
-/* All so far and one more part: the order of attention_joins too. */
-static __device__ __forceinline__ float joined(float all, float part, const struct factors &f)
-{
-    return all * f.of_a + part * f.of_b;
-}
-
 template <int D> static __device__ __forceinline__ void join_part(struct running<D> &all, struct running<D> &part)
 {
 #pragma unroll
@@ -160,18 +140,6 @@ template <int D> static __device__ __forceinline__ void end_part(struct running<
     }
 }
 
-/* Where a query's results go. */
-struct query {
-    int64_t row, head;
-    bool valid;
-};
-static __device__ __forceinline__ struct query query_of(const struct gpu_attention_call &c, int64_t row, int64_t end, int64_t f, int64_t kv)
-{
-    const int64_t group = c.n_heads / c.n_kv_heads;
-    const struct query q = { row + f / group, kv * group + f % group, f < end };
-    return q;
-}
-
 template <int D> static __device__ void write_rows(const struct gpu_attention_call &c, const struct running<D> &s, const struct query q[2])
 {
     const int t = threadIdx.x % 4;
@@ -188,27 +156,9 @@ template <int D> static __device__ void write_rows(const struct gpu_attention_ca
     }
 }
 
-/* A slot: of each of 16 queries D outputs, maximum, sum. */
-template <int D> static __device__ void write_slot(float *slot, const struct running<D> &s)
-{
-    const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
-
-    for (int i = 0; i < 2; i++) {
-        float *to = slot + (g + 8 * i) * (D + 2);
-#pragma unroll
-        for (int j = 0; j < D / 8; j++)
-            for (int e = 0; e < 2; e++)
-                to[8 * j + 2 * t + e] = s.out[j][2 * i + e];
-        if (t == 0) {
-            to[D] = s.max[i];
-            to[D + 1] = s.sum[i];
-        }
-    }
-}
-
 /* Tiles by key-value heads. WARPS_TOGETHER: warps that share a tile and the pages in shared memory. */
 template <int D, int WARPS_TOGETHER>
-static __global__ void __launch_bounds__(32 * WARPS) attention_tiles(struct gpu_attention_call c, const struct gpu_lists *lists, float *slots)
+static __global__ void __launch_bounds__(32 * WARPS) attention_tiles(struct gpu_attention_call c, const struct gpu_lists *lists)
 {
     struct groups_of_pages {
         struct page_tiles<D> of[WARPS / WARPS_TOGETHER];
@@ -222,6 +172,8 @@ static __global__ void __launch_bounds__(32 * WARPS) attention_tiles(struct gpu_
     struct query queries[2];
     int64_t positions[2];
 
+    if (WARPS_TOGETHER == 1 && c.clears)
+        clear_row_of_nobody(c, at, kv, lane, 32);
     if (at >= (WARPS_TOGETHER == 1 ? lists->n_narrow : lists->n_wide)) /* whole warps that no other waits for */
         return;
     const struct gpu_tile tile = (WARPS_TOGETHER == 1 ? lists->narrow : lists->wide)[at];
@@ -236,62 +188,28 @@ static __global__ void __launch_bounds__(32 * WARPS) attention_tiles(struct gpu_
         }
     }
     const int64_t n_pages = (tile.position + (tile.end - 1) / group) / PAGE + 1;
-    const int64_t begin = tile.split < 0 ? 0 : tile.split * GPU_SPLIT_PAGES;
-    const int64_t end = tile.split < 0 || begin + GPU_SPLIT_PAGES > n_pages ? n_pages : begin + GPU_SPLIT_PAGES;
 
     start(all);
     start(part);
-    load_page<D, WARPS_TOGETHER>(s, c, tile.pages[begin], kv, 0);
+    load_page<D, WARPS_TOGETHER>(s, c, tile.pages[0], kv, 0);
     commit_copies();
-    for (int64_t page = begin; page < end; page++) {
-        const int stage = (int)((page - begin) % STAGES);
+    for (int64_t page = 0; page < n_pages; page++) {
+        const int stage = (int)(page % STAGES);
 
-        if (page + 1 < end)
+        if (page + 1 < n_pages)
             load_page<D, WARPS_TOGETHER>(s, c, tile.pages[page + 1], kv, (stage + 1) % STAGES);
         commit_copies();
         wait_copies<1>();
         wait_for_all<WARPS_TOGETHER>();
         add_page<D>(part, s.k[stage], s.v[stage], q, c.scale, page * PAGE, positions);
         wait_for_all<WARPS_TOGETHER>(); /* before the stage is filled again */
-        if (tile.split < 0 && ((page + 1) % GPU_SPLIT_PAGES == 0 || page + 1 == end)) {
+        if ((page + 1) % GPU_SPLIT_PAGES == 0 || page + 1 == n_pages) {
             end_part(part);
             join_part(all, part);
         }
     }
     wait_copies<0>();
-    if (tile.split < 0) {
-        write_rows(c, all, queries);
-    } else {
-        end_part(part);
-        write_slot<D>(slots + (tile.slot * c.n_kv_heads + kv) * (GPU_TILE_ROWS * (D + 2)), part);
-    }
-}
-
-/* Parts that lie in slots, joined as join_part does. A block a tile and key-value head. */
-static __global__ void attention_joins(struct gpu_attention_call c, const struct gpu_lists *lists, const float *slots)
-{
-    if (blockIdx.x >= lists->n_joins)
-        return;
-    const struct gpu_join join = lists->joins[blockIdx.x];
-    const int64_t kv = blockIdx.y, dim = c.dim, slot_floats = GPU_TILE_ROWS * (dim + 2);
-
-    for (int64_t i = threadIdx.x; i < join.end * dim; i += blockDim.x) {
-        const int64_t f = i / dim, d = i % dim;
-        const struct query q = query_of(c, join.row, join.end, f, kv);
-        float max = -INFINITY, sum = 0, out = 0;
-
-        for (int64_t n = 0; n < join.n_splits; n++) {
-            const float *from = slots + ((join.slot + n) * c.n_kv_heads + kv) * slot_floats + f * (dim + 2);
-            const struct factors factor = join_factors(max, from[dim]);
-
-            max = factor.max;
-            sum = joined(sum, from[dim + 1], factor);
-            out = joined(out, from[d], factor);
-        }
-        store(static_cast<jrl_bf16 *>(c.out) + (q.row * c.n_heads + q.head) * dim + d, out / sum);
-        if (c.lse && d == 0)
-            c.lse[q.row * c.n_heads + q.head] = max + jrl_logf_inline(sum);
-    }
+    write_rows(c, all, queries);
 }
 
 template <int D> static int run(struct jrl_device *dev, const struct gpu_attention_call *c, float *slots, struct jrl_error *err)
@@ -301,26 +219,27 @@ template <int D> static int run(struct jrl_device *dev, const struct gpu_attenti
     int rc = JRL_OK;
 
     if (b->n_wide)
-        rc = LAUNCH((attention_tiles<D, WARPS>), dim3((unsigned)b->n_wide, kv_heads), 32 * WARPS, sizeof(struct page_tiles<D>), *c, b->lists, slots);
-    if (rc == JRL_OK && b->n_narrow)
-        rc = LAUNCH((attention_tiles<D, 1>), dim3((unsigned)divide_up(b->n_narrow, WARPS), kv_heads), 32 * WARPS, WARPS * sizeof(struct page_tiles<D>), *c,
-                    b->lists, slots);
-    if (rc == JRL_OK && b->n_joins)
-        rc = LAUNCH(attention_joins, dim3((unsigned)b->n_joins, kv_heads), 128, 0, *c, b->lists, static_cast<const float *>(slots));
-    return rc;
+        rc = LAUNCH((attention_tiles<D, WARPS>), dim3((unsigned)b->n_wide, kv_heads), 32 * WARPS, sizeof(struct page_tiles<D>), *c, b->lists);
+    if (rc < 0 || b->n_narrow == 0)
+        return rc;
+    if (b->parts)
+        return gpu_attention_parts(dev, c, slots, err);
+    return LAUNCH((attention_tiles<D, 1>), dim3((unsigned)divide_up(b->n_narrow, WARPS), kv_heads), 32 * WARPS, WARPS * sizeof(struct page_tiles<D>), *c, b->lists);
 }
 
 int gpu_attention_tensor(struct jrl_device *dev, const struct gpu_attention_call *c, struct jrl_error *err)
 {
     const struct gpu_bound *b = gpu_of(dev)->bound;
+    struct gpu_attention_call call = *c;
     void *slots;
     int rc = gpu_scratch(dev, &slots, GPU_SCORES, (size_t)(b->n_slots * c->n_kv_heads * gpu_slot_floats(c->dim)) * sizeof(float) + 16, err);
 
-    if (rc == JRL_OK && b->padded)
+    call.clears = b->padded && b->n_wide == 0 && b->n_narrow >= c->n_rows; /* each row has a tile of the launch */
+    if (rc == JRL_OK && b->padded && !call.clears)
         rc = dev->backend->zero(dev, c->out, (size_t)(c->n_rows * c->n_heads * c->dim) * sizeof(jrl_bf16), err);
-    if (rc == JRL_OK && b->padded && c->lse)
+    if (rc == JRL_OK && b->padded && !call.clears && c->lse)
         rc = dev->backend->zero(dev, c->lse, (size_t)(c->n_rows * c->n_heads) * sizeof(float), err);
     if (rc < 0)
         return rc;
-    return c->dim == 64 ? run<64>(dev, c, static_cast<float *>(slots), err) : run<128>(dev, c, static_cast<float *>(slots), err);
+    return c->dim == 64 ? run<64>(dev, &call, static_cast<float *>(slots), err) : run<128>(dev, &call, static_cast<float *>(slots), err);
 }

@@ -95,6 +95,9 @@ static __device__ __forceinline__ float quick_exp2(float x)
     return y;
 }
 
+/* What another block of the same grid has written: not from a processor's own cache. */
+static __device__ __forceinline__ float fresh(const float *p) { return __ldcg(p); }
+
 #else
 #include "instructions.h"
 
@@ -116,6 +119,7 @@ static inline void copy_16(void *to, const void *from, bool valid, int line = __
 {
     emulator::copy_later(to, from, valid ? 16 : 0, valid ? 0 : 16, line);
 }
+static inline float fresh(const float *p) { return *p; }
 static inline void commit_copies() { emulator::commit_copies(); }
 template <int n> static inline void wait_copies() { emulator::wait_copies(n); }
 static inline void add_pair(float *c, float a, float b)
@@ -180,6 +184,34 @@ template <int W> static __device__ __forceinline__ void store_piece(jrl_bf16 *y,
         *reinterpret_cast<uint2 *>(y) = { v[0] | (unsigned)v[1] << 16, v[2] | (unsigned)v[3] << 16 };
     else
         *y = v[0];
+}
+
+/* Four of fresh(). */
+static __device__ __forceinline__ struct piece<4> fresh_four(const float *p)
+{
+    struct piece<4> q;
+#if defined(__CUDACC__)
+    const float4 v = __ldcg(reinterpret_cast<const float4 *>(p));
+    q.of[0] = v.x, q.of[1] = v.y, q.of[2] = v.z, q.of[3] = v.w;
+#else
+    q = load_piece<4>(p);
+#endif
+    return q;
+}
+
+/* jrl_expf_inline of x <= 0, the same bits with half the instructions: no bound is needed (far below all that is lost is a 0 anyway), and 2^n has a float. */
+static __device__ __forceinline__ float exp_below(float x)
+{
+    const float shifted = fmaf(x, 0x1.715476p0f, 0x1.8p23f), n = shifted - 0x1.8p23f;
+    const float r = fmaf(n, 0x1.05c610p-29f, fmaf(n, -0x1.62e430p-1f, x));
+    float p = fmaf(0x1.6db664p-10f, r, 0x1.123d02p-7f);
+
+    p = fmaf(p, r, 0x1.55545cp-5f);
+    p = fmaf(p, r, 0x1.55548cp-3f);
+    p = fmaf(p, r, 0.5f);
+    p = fmaf(p, r, 1.0f);
+    p = fmaf(p, r, 1.0f) * jrl_float_of_bits((jrl_bits_of_float(shifted) << 23) + 0x3f800000u);
+    return x < -87.3365f ? 0.0f : p;
 }
 
 /* Not fmaxf: a NaN never wins, on either side. */

@@ -180,6 +180,7 @@ static inline unsigned __ballot_sync(unsigned mask, int predicate, int line = __
     }
     return result;
 }
+static inline void __threadfence() {} /* blocks run one after the other */
 static inline int __ffs(int bits) { return __builtin_ffs(bits); }
 static inline int __any_sync(unsigned mask, int predicate, int line = __builtin_LINE()) { return __ballot_sync(mask, predicate, line) != 0; }
 /* Fibres of one thread change only where they wait: plain additions are atomic. */
@@ -190,6 +191,12 @@ template <class T> T atomicAdd(T *p, T value)
     return old;
 }
 
+template <class T> T atomicMax(T *p, T value)
+{
+    T old = *p;
+    *p = value > old ? value : old;
+    return old;
+}
 template <class T> T atomicMin(T *p, T value)
 {
     T old = *p;
