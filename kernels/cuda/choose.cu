@@ -36,7 +36,8 @@ struct choose_room {
     int64_t block;
     unsigned long long n_keys;
     int64_t kept, token;
-    int first;
+    double start, before;
+    int first, last;
 };
 
 /* The row of a choice. */
@@ -87,48 +88,100 @@ static __device__ double block_mass(const struct row_of_logits &r, int64_t block
     return (double)r.blocks[block].sum * (double)jrl_expf_inline(r.blocks[block].max - r.sums.max);
 }
 
-/* The block that the draw falls into, and the share of its mass that lies before the token. */
+/* s.mass[i] becomes the sum of the first i + 1, on from BEFORE: in order, by one thread, which has the next values at hand while it adds. The last
+ * sum is returned, to that thread. */
+static __device__ __forceinline__ double add_in_order(struct choose_room &s, int n, double before)
+{
+    double sum = before;
+    int i = 0;
+
+    for (; i + 16 <= n; i += 16) {
+        double next[16];
+#pragma unroll
+        for (int k = 0; k < 16; k++)
+            next[k] = s.mass[i + k];
+#pragma unroll
+        for (int k = 0; k < 16; k++)
+            s.mass[i + k] = sum += next[k];
+    }
+    for (; i < n; i++)
+        s.mass[i] = sum += s.mass[i];
+    return sum;
+}
+
+/* The masses of blocks from FIRST on, summed on from those before; s.share is the sum so far. */
+static __device__ __forceinline__ int sum_masses(struct choose_room &s, const struct row_of_logits &r, int64_t first)
+{
+    const int n = (int)(r.n_blocks - first < N_BUCKETS ? r.n_blocks - first : N_BUCKETS);
+
+    __syncthreads();
+    for (int i = threadIdx.x; i < n; i += THREADS)
+        s.mass[i] = block_mass(r, first + i);
+    __syncthreads();
+    if (threadIdx.x == 0)
+        s.share = add_in_order(s, n, s.share);
+    __syncthreads();
+    return n;
+}
+
+/* s.block becomes the block that the draw falls into, s.share the share of its mass that lies before the token: the first whose sum passes the
+ * draw or, where none does, the last that has a mass. One with a mass is the first to pass, if any is. */
 static __device__ void find_block(struct choose_room &s, const struct row_of_logits &r, double u)
 {
-    double total = 0, before = 0, start = 0;
-
-    s.block = 0;
-    for (int64_t b = 0; b < r.n_blocks; b++)
-        total += block_mass(r, b);
-    for (int64_t b = 0; b < r.n_blocks; b++) {
-        const double mass = block_mass(r, b);
-
-        if (mass > 0) {
-            s.block = b;
-            start = before;
-        }
-        before += mass;
-        if (before > u * total)
-            break;
+    if (threadIdx.x == 0) {
+        s.share = 0;
+        s.first = INT32_MAX;
+        s.last = 0;
     }
-    s.share = (u * total - start) / block_mass(r, s.block);
+    for (int64_t first = 0; first < r.n_blocks; first += N_BUCKETS)
+        sum_masses(s, r, first);
+    const double wanted = u * s.share;
+    __syncthreads();
+    if (threadIdx.x == 0)
+        s.share = 0;
+    for (int64_t first = 0; first < r.n_blocks; first += N_BUCKETS) {
+        const int n = r.n_blocks > N_BUCKETS || first > 0 ? sum_masses(s, r, first) : (int)r.n_blocks; /* else they are there */
+
+        for (int i = threadIdx.x; i < n; i += THREADS) {
+            if (s.mass[i] > wanted)
+                atomicMin(&s.first, (int)first + i);
+            if (block_mass(r, first + i) > 0)
+                atomicMax(&s.last, (int)first + i);
+        }
+        __syncthreads();
+        if (threadIdx.x == 0) {
+            const int64_t block = s.first < INT32_MAX ? s.first : s.last;
+
+            if (block >= first && block < first + n) {
+                s.block = block;
+                s.start = block > first ? s.mass[block - first - 1] : first > 0 ? s.before : 0.0;
+            }
+            s.before = s.mass[n - 1];
+        }
+    }
+    if (threadIdx.x == 0)
+        s.share = (wanted - s.start) / block_mass(r, s.block);
+    __syncthreads();
 }
 
 static __device__ int64_t draw_from_all(const struct choose_call &c, struct choose_room &s, const struct row_of_logits &r, double u)
 {
-    if (threadIdx.x == 0)
-        find_block(s, r, u);
-    __syncthreads();
-    const int64_t begin = s.block * JRL_LOGITS_BLOCK, n = block_end(c, s.block) - begin;
-    for (int64_t i = threadIdx.x; i < n; i += THREADS)
+    find_block(s, r, u);
+    const int64_t begin = s.block * JRL_LOGITS_BLOCK;
+    const int n = (int)(block_end(c, s.block) - begin);
+    for (int i = threadIdx.x; i < n; i += THREADS) {
         s.weights[i] = jrl_expf_inline(r.logits[begin + i] * c.rule.inv_temperature - r.blocks[s.block].max);
+        s.mass[i] = (double)s.weights[i];
+    }
     __syncthreads();
     if (threadIdx.x == 0) {
-        double sum = 0;
-
-        for (int64_t i = 0; i < n; i++)
-            s.mass[i] = sum += (double)s.weights[i];
+        add_in_order(s, n, 0);
         s.first = JRL_LOGITS_BLOCK;
     }
     __syncthreads();
-    for (int64_t i = threadIdx.x; i < n; i += THREADS)
+    for (int i = threadIdx.x; i < n; i += THREADS)
         if (s.mass[i] > s.share * s.mass[n - 1])
-            atomicMin(&s.first, (int)i);
+            atomicMin(&s.first, i);
     __syncthreads();
     if (s.first < n)
         return begin + s.first;

@@ -8,74 +8,151 @@ extern "C" {
 #define THREADS 128
 #define BLOCK JRL_LOGITS_BLOCK
 
+#define BLOCKS 4 /* of the vocabulary, for a thread block: a warp each */
+
 struct block_room {
-    float e[BLOCK], below[BLOCK], sums[JRL_LANES], weighted[JRL_LANES], room[32];
+    float e[BLOCK], below[BLOCK], sums[JRL_LANES], weighted[JRL_LANES];
 };
 
-/* A thread block a block of the vocabulary and row. */
-static __global__ void logits_blocks(struct jrl_block_sums *blocks, const float *logits, int64_t ld, float inv_temperature, int64_t vocab)
+/* z of the warp's block to its lanes, four elements side by side where rows allow, -inf behind the end; whether one of them is not finite. */
+#define EACH (BLOCK / 32)
+static __device__ __forceinline__ bool load_block(float z[EACH], const float *x, float inv_temperature, int n, bool fours)
 {
-    const int64_t begin = (int64_t)blockIdx.x * BLOCK, row = blockIdx.y, n = vocab - begin < BLOCK ? vocab - begin : BLOCK;
-    const float *x = logits + row * ld + begin;
-    float max = -INFINITY, bad = 0;
-    SHARED(struct block_room, s);
+    const int lane = threadIdx.x % 32;
+    bool bad = false;
 
-    for (int64_t i = threadIdx.x; i < n; i += THREADS) {
-        const float z = x[i] * inv_temperature;
-        if (!(fabsf(z) <= FLT_MAX))
-            bad = 1;
-        s.below[i] = z;
-        max = larger(max, z);
+#pragma unroll
+    for (int m = 0; m < EACH / 4; m++) {
+        const int i = 4 * (lane + 32 * m);
+        struct piece<4> p = { { -INFINITY, -INFINITY, -INFINITY, -INFINITY } };
+
+        if (fours && i + 4 <= n)
+            p = load_piece<4>(x + i);
+        else
+            for (int e = 0; e < 4; e++)
+                if (i + e < n)
+                    p.of[e] = x[i + e];
+#pragma unroll
+        for (int e = 0; e < 4; e++)
+            z[4 * m + e] = p.of[e];
     }
-    max = block_max(max, s.room);
-    bad = block_max(bad, s.room);
-    for (int64_t i = threadIdx.x; i < n; i += THREADS) {
-        s.below[i] = s.below[i] - max;
-        s.e[i] = jrl_expf_inline(s.below[i]);
+#pragma unroll
+    for (int m = 0; m < EACH; m++) {
+        const bool there = 4 * (lane + m / 4 * 32) + m % 4 < n;
+
+        z[m] = there ? z[m] * inv_temperature : -INFINITY;
+        bad = bad || (there && !(fabsf(z[m]) <= FLT_MAX));
     }
-    __syncthreads();
-    if (threadIdx.x < JRL_LANES) {
-        float sum = 0, weighted = 0;
-        for (int64_t i = threadIdx.x; i < n; i += JRL_LANES) {
-            sum += s.e[i];
-            weighted = fmaf(s.e[i], s.below[i], weighted);
+    return bad;
+}
+
+/* The sums of one lane of the block, in order. Values of a group come side by side, so that the two chains of additions alone take time. */
+static __device__ __forceinline__ void add_lane(struct block_room &s, int lane, int n)
+{
+    const int group = 16 * JRL_LANES;
+    float sum = 0, weighted = 0;
+    int i = lane;
+
+    for (; i + group - JRL_LANES < n; i += group) {
+        float e[16], below[16];
+#pragma unroll
+        for (int k = 0; k < 16; k++) {
+            e[k] = s.e[i + k * JRL_LANES];
+            below[k] = s.below[i + k * JRL_LANES];
         }
-        s.sums[threadIdx.x] = sum;
-        s.weighted[threadIdx.x] = weighted;
+#pragma unroll
+        for (int k = 0; k < 16; k++) {
+            sum += e[k];
+            weighted = fmaf(e[k], below[k], weighted);
+        }
     }
-    __syncthreads();
-    if (threadIdx.x == 0) {
-        const struct jrl_block_sums b = { max, bad > 0 ? NAN : jrl_lanes_sum(s.sums), jrl_lanes_sum(s.weighted) };
-        blocks[row * gridDim.x + blockIdx.x] = b;
+    for (; i < n; i += JRL_LANES) {
+        sum += s.e[i];
+        weighted = fmaf(s.e[i], s.below[i], weighted);
+    }
+    s.sums[lane] = sum;
+    s.weighted[lane] = weighted;
+}
+
+/* A warp a block of the vocabulary and row: no barrier, and many of them on a processor. */
+static __global__ void __launch_bounds__(32 * BLOCKS) logits_blocks(struct jrl_block_sums *blocks, const float *logits, int64_t ld, float inv_temperature,
+                                                                    int64_t vocab, bool fours)
+{
+    const int64_t n_blocks = jrl_logits_blocks(vocab), block = (int64_t)blockIdx.x * BLOCKS + threadIdx.x / 32, begin = block * BLOCK, row = blockIdx.y;
+    const int n = (int)(vocab - begin < BLOCK ? vocab - begin : BLOCK), lane = threadIdx.x % 32;
+    float z[EACH], max = -INFINITY;
+    struct rooms {
+        struct block_room of[BLOCKS];
+    };
+    SHARED(struct rooms, rooms);
+    struct block_room &s = rooms.of[threadIdx.x / 32];
+
+    if (block >= n_blocks)
+        return;
+    const bool bad = __any_sync(ALL_LANES, load_block(z, logits + row * ld + begin, inv_temperature, n, fours));
+#pragma unroll
+    for (int m = 0; m < EACH; m++)
+        max = larger(max, z[m]);
+    max = warp_max(max);
+#pragma unroll
+    for (int m = 0; m < EACH / 4; m++) {
+        struct piece<4> e, below;
+
+#pragma unroll
+        for (int k = 0; k < 4; k++) {
+            below.of[k] = z[4 * m + k] - max;
+            e.of[k] = exp_below(below.of[k]);
+        }
+        store_piece<4>(&s.below[4 * (lane + 32 * m)], below);
+        store_piece<4>(&s.e[4 * (lane + 32 * m)], e);
+    }
+    __syncwarp();
+    if (lane < JRL_LANES)
+        add_lane(s, lane, n);
+    __syncwarp();
+    if (lane == 0) {
+        const struct jrl_block_sums b = { max, bad ? NAN : jrl_lanes_sum(s.sums), jrl_lanes_sum(s.weighted) };
+        blocks[row * n_blocks + block] = b;
     }
 }
 
-/* A warp a row: the terms side by side, their sum in order. */
-static __global__ void logits_joins(struct jrl_row_sums *rows, const struct jrl_block_sums *blocks, int64_t n_blocks)
+/* A block a row: the terms side by side, their sums in order, S by one thread and T by another. */
+struct join_room {
+    double of[2][BLOCK];
+    float room[32];
+};
+static __global__ void __launch_bounds__(THREADS) logits_joins(struct jrl_row_sums *rows, const struct jrl_block_sums *blocks, int64_t n_blocks)
 {
     const struct jrl_block_sums *mine = blocks + blockIdx.x * n_blocks;
-    double sum = 0, weighted = 0;
+    const int which = threadIdx.x / 32;
     float max = -INFINITY;
+    double sum = 0;
+    SHARED(struct join_room, s);
 
-    for (int64_t b = threadIdx.x; b < n_blocks; b += 32)
+    for (int64_t b = threadIdx.x; b < n_blocks; b += THREADS)
         max = larger(max, mine[b].max);
-    max = warp_max(max);
-    for (int64_t first = 0; first < n_blocks; first += 32) {
-        const int64_t b = first + threadIdx.x;
-        struct jrl_block_terms terms = { 0, 0 };
+    max = block_max(max, s.room);
+    for (int64_t first = 0; first < n_blocks; first += BLOCK) {
+        const int n = (int)(n_blocks - first < BLOCK ? n_blocks - first : BLOCK);
 
-        if (b < n_blocks)
-            terms = jrl_block_terms_of(&mine[b], max);
-        for (int i = 0; i < 32; i++) {
-            const double s = __shfl_sync(ALL_LANES, terms.sum, i), w = __shfl_sync(ALL_LANES, terms.weighted, i);
-            if (first + i < n_blocks) {
-                sum += s;
-                weighted += w;
-            }
+        for (int b = threadIdx.x; b < n; b += THREADS) {
+            const struct jrl_block_terms terms = jrl_block_terms_of(&mine[first + b], max);
+            s.of[0][b] = terms.sum;
+            s.of[1][b] = terms.weighted;
         }
+        __syncthreads();
+        if (threadIdx.x % 32 == 0 && which < 2) {
+#pragma unroll 16
+            for (int b = 0; b < n; b++)
+                sum += s.of[which][b];
+        }
+        __syncthreads(); /* before they are overwritten */
     }
+    if (threadIdx.x == 32)
+        s.of[1][0] = sum;
+    __syncthreads();
     if (threadIdx.x == 0)
-        rows[blockIdx.x] = jrl_row_sums_of(max, sum, weighted);
+        rows[blockIdx.x] = jrl_row_sums_of(max, sum, s.of[1][0]);
 }
 
 static __global__ void logprob_rows(float *logprob, float *entropy, float *lse, const struct jrl_row_sums *sums, const float *logits, int64_t ld,
@@ -126,10 +203,11 @@ int jrl_cuda_logits_sums(struct jrl_device *dev, struct jrl_row_sums *row_sums, 
     for (int64_t at = 0; at < rows && rc == JRL_OK; at += MOST_ROWS) {
         const unsigned n = (unsigned)smaller(rows - at, MOST_ROWS);
 
-        rc = LAUNCH(logits_blocks, dim3((unsigned)n_blocks, n), THREADS, sizeof(struct block_room), block_sums + at * n_blocks, logits + at * ld, ld,
-                    inv_temperature, vocab);
+        rc = LAUNCH(logits_blocks, dim3((unsigned)divide_up(n_blocks, BLOCKS), n), 32 * BLOCKS, BLOCKS * sizeof(struct block_room), block_sums + at * n_blocks,
+                    logits + at * ld, ld, inv_temperature, vocab, in_fours(ld, logits));
         if (rc == JRL_OK)
-            rc = LAUNCH(logits_joins, dim3(n), 32, 0, row_sums + at, static_cast<const struct jrl_block_sums *>(block_sums + at * n_blocks), n_blocks);
+            rc = LAUNCH(logits_joins, dim3(n), THREADS, sizeof(struct join_room), row_sums + at, static_cast<const struct jrl_block_sums *>(block_sums + at * n_blocks),
+                        n_blocks);
     }
     return rc;
 }
