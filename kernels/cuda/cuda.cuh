@@ -214,6 +214,10 @@ static __device__ __forceinline__ float exp_below(float x)
     return x < -87.3365f ? 0.0f : p;
 }
 
+/* silu(gate) up, as the CPU computes it. */
+static __device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + jrl_expf_inline(-x)); }
+static __device__ __forceinline__ float gated_unit(float gate, float up) { return gate * sigmoid(gate) * up; }
+
 /* Not fmaxf: a NaN never wins, on either side. */
 static __device__ __forceinline__ float larger(float a, float b) { return b > a ? b : a; }
 static __device__ __forceinline__ float warp_max(float x)

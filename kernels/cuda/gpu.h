@@ -6,7 +6,7 @@
 #include "kernels/cuda/cuda.cuh"
 
 /* Scratch memory, as on the CPU: a slot belongs to one kernel family. */
-enum gpu_slot { GPU_BOUND, GPU_SCORES, GPU_GATED, GPU_LOGITS, GPU_SORT, GPU_ROWS, GPU_PARTS, GPU_LIBRARY, GPU_SLOTS };
+enum gpu_slot { GPU_BOUND, GPU_SCORES, GPU_GATED, GPU_LOGITS, GPU_SORT, GPU_ROWS, GPU_PARTS, GPU_ARRIVED, GPU_LIBRARY, GPU_SLOTS };
 #define GPU_STAGING 4 /* pinned buffers through which uploads go, in turn */
 
 #define GPU_FETCHES 2

@@ -7,8 +7,6 @@
 #define PAD 8 /* elements behind a row of a tile: the rows that one load touches fall into different banks */
 
 #define TILE_CLASS(bm, bn, ...) struct tiles_##bm##_##bn : tile_class<bm, bn, __VA_ARGS__> { static const char *name() { return "tensor_product<" #bm ", " #bn ">"; } }
-TILE_CLASS(16, 16, 128, 1, 1, 8);
-TILE_CLASS(32, 32, 64, 2, 2, 6);
 TILE_CLASS(64, 64, 64, 2, 2, 4);
 TILE_CLASS(128, 128, 32, 2, 2, 4);
 TILE_CLASS(128, 256, 32, 2, 4, 4);
@@ -224,19 +222,18 @@ template <class C> static int run_class(struct jrl_device *dev, const struct gpu
 
 int gpu_product_tensor(struct jrl_device *dev, const struct gpu_product *p, int n, struct jrl_error *err)
 {
-    const double costs[] = { cost<tiles_16_16>(dev, p, n), cost<tiles_32_32>(dev, p, n), cost<tiles_64_64>(dev, p, n), cost<tiles_128_128>(dev, p, n), cost<tiles_128_256>(dev, p, n),
-                             gpu_of(dev)->wgmma ? cost<wide>(dev, p, n) : INFINITY };
+    const double costs[] = { cost<tiles_64_64>(dev, p, n), cost<tiles_128_128>(dev, p, n), cost<tiles_128_256>(dev, p, n), gpu_of(dev)->wgmma ? cost<wide>(dev, p, n) : INFINITY };
     int best = 0;
 
-    for (int i = 1; i < 6; i++)
+    if (gpu_product_is_few(p, n))
+        return gpu_product_few(dev, p, n, err);
+    for (int i = 1; i < 4; i++)
         if (costs[i] <= costs[best])
             best = i;
     switch (best) {
-    case 0: return run_class<tiles_16_16>(dev, p, n, err);
-    case 1: return run_class<tiles_32_32>(dev, p, n, err);
-    case 2: return run_class<tiles_64_64>(dev, p, n, err);
-    case 3: return run_class<tiles_128_128>(dev, p, n, err);
-    case 4: return run_class<tiles_128_256>(dev, p, n, err);
+    case 0: return run_class<tiles_64_64>(dev, p, n, err);
+    case 1: return run_class<tiles_128_128>(dev, p, n, err);
+    case 2: return run_class<tiles_128_256>(dev, p, n, err);
     default: return gpu_product_wgmma(dev, p, n, err);
     }
 }

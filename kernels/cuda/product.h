@@ -17,6 +17,10 @@ int gpu_product_exact(struct jrl_device *dev, enum jrl_dtype dtype, const struct
  * contracted index, in one launch; at most JRL_GROUP_PRODUCTS. */
 bool gpu_product_aligned(const struct gpu_product *p);
 int gpu_product_tensor(struct jrl_device *dev, const struct gpu_product *p, int n, struct jrl_error *err) JRL_MUST_CHECK;
+/* Of form nt and at most 64 rows: the same, at the speed of memory (matmul_few.cu). Gate and up as one: ACT [m][n], their outputs are nowhere. */
+bool gpu_product_is_few(const struct gpu_product *p, int n);
+int gpu_product_few(struct jrl_device *dev, const struct gpu_product *p, int n, struct jrl_error *err) JRL_MUST_CHECK;
+int gpu_gated_few(struct jrl_device *dev, const struct gpu_product *gate_and_up, jrl_bf16 *act, struct jrl_error *err) JRL_MUST_CHECK;
 /* One by cuBLASLt, on a device whose library is open; as gpu_product_tensor where that has no algorithm. */
 int gpu_product_library(struct jrl_device *dev, const struct gpu_product *p, struct jrl_error *err) JRL_MUST_CHECK;
 

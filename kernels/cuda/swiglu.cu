@@ -1,18 +1,13 @@
 /* swiglu.cu - the gated activation, its gradient, and the gated half of an MLP with the products around it. */
-#include "kernels/cuda/gpu.h"
+#include "kernels/cuda/product.h"
 
 #define THREADS 256
 #define GATED_ROWS 2048 /* rows whose f32 products are in memory together */
 
-static __device__ __forceinline__ float sigmoid(float x)
-{
-    return 1.0f / (1.0f + jrl_expf_inline(-x));
-}
-
 template <class T> static __global__ void swiglu_all(T *y, const float *gate, const float *up, int64_t n)
 {
     for (int64_t i = first_index(); i < n; i += index_step())
-        store(&y[i], gate[i] * sigmoid(gate[i]) * up[i]);
+        store(&y[i], gated_unit(gate[i], up[i]));
 }
 
 template <class T> static __global__ void swiglu_all_back(T *dgate, T *dup, const float *dy, const float *gate, const float *up, int64_t n)
@@ -82,13 +77,35 @@ static int gate_and_up(struct jrl_device *dev, const struct jrl_gated *p, float 
     return jrl_cuda_matmul_nt_group(dev, &both, NULL, err);
 }
 
+/* Few rows in one kernel. JRL_EOF: these are not. */
+static int gated_few(struct jrl_device *dev, const struct jrl_gated *p, void *act, struct jrl_error *err)
+{
+    struct gpu_product both[2] = {};
+
+    if (p->dtype != JRL_BF16 || gpu_of(dev)->exact || gpu_of(dev)->library)
+        return JRL_EOF;
+    for (int i = 0; i < 2; i++) {
+        both[i].m = p->rows;
+        both[i].n = both[i].ldc = p->mlp_dim;
+        both[i].k = both[i].a_row = both[i].b_column = p->dim;
+        both[i].a_step = both[i].b_step = 1;
+        both[i].a = p->x;
+        both[i].b = i ? p->up : p->gate;
+        if (!gpu_product_aligned(&both[i]))
+            return JRL_EOF;
+    }
+    return p->rows > 0 && gpu_product_is_few(both, 2) ? gpu_gated_few(dev, both, static_cast<jrl_bf16 *>(act), err) : JRL_EOF;
+}
+
 int jrl_cuda_gated(struct jrl_device *dev, const struct jrl_gated *p, void *act, struct jrl_error *err)
 {
     const int64_t most = smaller(p->rows, GATED_ROWS);
     void *memory;
     int rc = check_gated(dev, p, err);
 
-    if (rc < 0 || (rc = gpu_scratch(dev, &memory, GPU_GATED, (size_t)(2 * most * p->mlp_dim) * sizeof(float), err)) < 0)
+    if (rc < 0 || (rc = gated_few(dev, p, act, err)) != JRL_EOF)
+        return rc;
+    if ((rc = gpu_scratch(dev, &memory, GPU_GATED, (size_t)(2 * most * p->mlp_dim) * sizeof(float), err)) < 0)
         return rc;
     float *gate = static_cast<float *>(memory), *up = gate + most * p->mlp_dim;
     for (int64_t at = 0; at < p->rows && rc == JRL_OK; at += most) {

@@ -155,14 +155,44 @@ static long launches_of(const char *name)
     return symbol ? launches(name) : -1;
 }
 
+/* Activations of many rows, which take products of many rows, and of the last of them alone: the same bits. */
+static void check_gated_rows(struct fixture *f, int64_t most, int64_t dim, int64_t mlp_dim, const int64_t *sizes, size_t n_sizes)
+{
+    struct both x = new_numbers(f, JRL_BF16, most * dim, 1), gate = new_numbers(f, JRL_BF16, mlp_dim * dim, 0.5f), up = new_numbers(f, JRL_BF16, mlp_dim * dim, 0.5f);
+    struct both all = new_both(f, (size_t)(most * mlp_dim * 2));
+    struct jrl_gated p = { JRL_BF16, most, dim, mlp_dim, x.gpu, gate.gpu, up.gpu };
+    uint8_t *want, *got;
+
+    MUST(jrl_gated(f->gpu, &p, all.gpu, err));
+    want = downloaded(&all);
+    for (size_t i = 0; i < n_sizes; i++) {
+        struct both act = new_both(f, (size_t)(sizes[i] * mlp_dim * 2));
+
+        p.rows = sizes[i];
+        p.x = (uint8_t *)x.gpu + (most - sizes[i]) * dim * 2;
+        MUST(jrl_gated(f->gpu, &p, act.gpu, err));
+        got = downloaded(&act);
+        assert_memory_equal(got, want + (most - sizes[i]) * mlp_dim * 2, act.n);
+        free(got);
+        free_both(&act);
+    }
+    free(want);
+    free_both(&x);
+    free_both(&gate);
+    free_both(&up);
+    free_both(&all);
+}
+
 /* Rows alone and among others: the same bits from every class of tiles, and where the contracted index has several parts, side by side
  * or not. The emulator's GPU has 4 processors; sizes are such that on it, and with SCALE on one of 132, each class is the cheapest once. */
 static void test_product_rows(void **state)
 {
-    static const char *const classes[] = { "tensor_product<16, 16>", "tensor_product<32, 32>", "tensor_product<64, 64>", "tensor_product<128, 128>", "tensor_product<128, 256>",
-                                           "wgmma_product" };
+    static const char *const classes[] = { "few_product<NARROW, false>", "few_product<SIXTEEN, false>", "few_product<SIXTEEN_32, false>", "few_product<SIXTEEN_WIDE, false>",
+                                           "few_product<THIRTY, false>", "few_product<THIRTY_WIDE, false>", "few_product<SIXTY, false>", "few_product<SIXTY_WIDE, false>",
+                                           "few_product<SIXTEEN_WIDE, true>", "few_product<THIRTY_WIDE, true>", "few_product<SIXTY_WIDE, true>",
+                                           "tensor_product<64, 64>", "tensor_product<128, 128>", "tensor_product<128, 256>", "wgmma_product" };
     enum { N_CLASSES = sizeof classes / sizeof *classes };
-    static const int64_t sizes[] = { 1, 16, 17, 64, 65, 128, 200 };
+    static const int64_t sizes[] = { 1, 16, 17, 64, 65, 128, 200 }, few[] = { 1, 5, 16, 17, 33, 64 };
     const bool emulated = launches_of("tensor_product") >= 0;
     const int64_t scale = emulated ? 1 : 33;
     long before[N_CLASSES];
@@ -173,6 +203,11 @@ static void test_product_rows(void **state)
     for (int i = 0; i < N_CLASSES; i++)
         before[i] = launches_of(classes[i]);
     check_product_rows(&fixture, JRL_BF16, 200, 300 * scale, 104, sizes, 7);
+    check_product_rows(&fixture, JRL_BF16, 70, 400 * scale, 72, few, 6);
+    check_product_rows(&fixture, JRL_BF16, 70, 28, 104, few, 6);
+    check_product_rows(&fixture, JRL_BF16, 70, 36 * scale, 4600, few, 6);
+    check_gated_rows(&fixture, 70, 104, 72, few, 6);
+    check_gated_rows(&fixture, 70, 4600, 24, few, 3);
     for (int i = 0; i < N_CLASSES && emulated; i++)
         if (launches_of(classes[i]) == before[i])
             fail_msg("%s has not run", classes[i]);
