@@ -1,5 +1,5 @@
 /* logprob.cu - log-softmax of logits rows, in the contract's blocks, lanes and order. */
-#include "kernels/cuda/gpu.h"
+#include "kernels/cuda/fours.cuh"
 
 extern "C" {
 #include "kernels/cpu/logprob_rows.h"
@@ -172,17 +172,23 @@ static __global__ void logprob_rows(float *logprob, float *entropy, float *lse, 
 
 template <class T>
 static __global__ void logprob_back(T *dlogits, const float *logits, int64_t ld, const uint32_t *targets, float inv_temperature, const float *lse,
-                                    const float *entropy, const float *dlogprob, const float *dentropy, int64_t vocab)
+                                    const float *entropy, const float *dlogprob, const float *dentropy, int64_t vocab, bool fours)
 {
-    const int64_t r = blockIdx.y;
+    const int64_t r = blockIdx.y, target = targets[r];
+    const float row_lse = lse[r], row_entropy = dentropy ? entropy[r] : 0.0f, from_logprob = dlogprob[r], from_entropy = dentropy ? dentropy[r] : 0.0f;
 
-    for (int64_t i = first_index(); i < vocab; i += index_step()) {
-        const float log_p = logits[r * ld + i] * inv_temperature - lse[r], p = jrl_expf_inline(log_p);
-        float d = dlogprob[r] * ((i == targets[r] ? 1.0f : 0.0f) - p);
-        if (dentropy)
-            d = d - dentropy[r] * (p * (log_p + entropy[r]));
-        store(&dlogits[r * ld + i], d * inv_temperature);
-    }
+    for_elements(vocab, fours, [=](auto v, int64_t i) {
+        take(v, logits + r * ld + i);
+        for (int k = 0; k < v.N; k++) {
+            const float log_p = v.of[k] * inv_temperature - row_lse, p = jrl_expf_inline(log_p);
+            float d = from_logprob * ((i + k == target ? 1.0f : 0.0f) - p);
+
+            if (dentropy)
+                d = d - from_entropy * (p * (log_p + row_entropy));
+            v.of[k] = d * inv_temperature;
+        }
+        put(dlogits + r * ld + i, v);
+    });
 }
 
 static int check(struct jrl_device *dev, const char *name, int64_t rows, int64_t vocab, int64_t ld, struct jrl_error *err)
@@ -236,6 +242,7 @@ int jrl_cuda_logprob_backward(struct jrl_device *dev, void *dlogits, enum jrl_dt
                               int64_t vocab, struct jrl_error *err)
 {
     const unsigned blocks = (unsigned)divide_up(vocab, 8 * THREADS);
+    const bool fours = ld % 4 == 0 && in_fours(vocab, dlogits, logits);
     int rc = check(dev, "logprob_backward", rows, vocab, ld, err);
 
     if (rc == JRL_OK)
@@ -246,10 +253,10 @@ int jrl_cuda_logprob_backward(struct jrl_device *dev, void *dlogits, enum jrl_dt
 
         if (dtype == JRL_F32)
             rc = LAUNCH(logprob_back<float>, grid, THREADS, 0, static_cast<float *>(dlogits) + at * ld, logits + at * ld, ld, targets + at, inv_temperature, lse + at,
-                        entropies, dlogprob + at, more, vocab);
+                        entropies, dlogprob + at, more, vocab, fours);
         else
             rc = LAUNCH(logprob_back<jrl_bf16>, grid, THREADS, 0, static_cast<jrl_bf16 *>(dlogits) + at * ld, logits + at * ld, ld, targets + at, inv_temperature,
-                        lse + at, entropies, dlogprob + at, more, vocab);
+                        lse + at, entropies, dlogprob + at, more, vocab, fours);
     }
     return rc;
 }

@@ -1,5 +1,6 @@
 /* optimizer.cu - AdamW, the squared norm, and the gradient of a bias. */
 #include "kernels/cuda/columns.cuh"
+#include "kernels/cuda/fours.cuh"
 
 extern "C" {
 #include "kernels/cpu/rows.h"
@@ -9,19 +10,26 @@ extern "C" {
 #define NORM_BLOCK 4096
 
 template <class T>
-static __global__ void adamw(struct jrl_adamw_scalars c, float *master, float *m, float *v, const float *grad, T *weights, int64_t n)
+static __global__ void adamw(struct jrl_adamw_scalars c, float *master, float *m, float *v, const float *grad, T *weights, int64_t n, bool fours)
 {
-    for (int64_t i = first_index(); i < n; i += index_step()) {
-        const float g = grad[i] * c.grad_scale;
-        const float mean = m[i] + (g - m[i]) * c.one_minus_beta1, square = v[i] * c.beta2 + g * g * c.one_minus_beta2;
+    for_elements(n, fours, [=](auto updated, int64_t i) {
+        const auto gradient = taken<decltype(updated)>(grad + i);
+        auto mean = taken<decltype(updated)>(m + i), square = taken<decltype(updated)>(v + i);
 
-        m[i] = mean;
-        v[i] = square;
-        const float updated = master[i] * c.decay - c.step_size * mean / (sqrtf(square) / c.sqrt_correction2 + c.eps);
-        master[i] = updated;
+        take(updated, master + i);
+        for (int k = 0; k < updated.N; k++) {
+            const float g = gradient.of[k] * c.grad_scale;
+
+            mean.of[k] = mean.of[k] + (g - mean.of[k]) * c.one_minus_beta1;
+            square.of[k] = square.of[k] * c.beta2 + g * g * c.one_minus_beta2;
+            updated.of[k] = updated.of[k] * c.decay - c.step_size * mean.of[k] / (sqrtf(square.of[k]) / c.sqrt_correction2 + c.eps);
+        }
+        put(m + i, mean);
+        put(v + i, square);
+        put(master + i, updated);
         if (weights)
-            store(&weights[i], updated);
-    }
+            put(weights + i, updated);
+    });
 }
 
 /* A warp a block of 4096 elements; its sixteen lanes in f64. */
@@ -38,11 +46,11 @@ static __global__ void square_blocks(double *sums, const float *x, int64_t n)
         sums[blockIdx.x] = sum;
 }
 
-static __global__ void __launch_bounds__(COLUMN_THREADS) bias_columns(float *dbias, const float *x, int64_t rows, int64_t cols)
+static __global__ void __launch_bounds__(COLUMN_THREADS, 2) bias_columns(float *dbias, const float *x, int64_t rows, int64_t cols)
 {
     SHARED(struct column_terms, s);
 
-    add_columns(s, dbias, rows, cols, [=](int64_t r, int64_t column) { return x[r * cols + column]; });
+    add_columns<float>(s, dbias, rows, cols, [=](int64_t r, int64_t column) { return x[r * cols + column]; }, [](float value) { return value; });
 }
 
 int jrl_cuda_adamw_step(struct jrl_device *dev, const struct jrl_adamw *p, float *master, float *m, float *v, const float *grad, void *weights,
@@ -55,9 +63,10 @@ int jrl_cuda_adamw_step(struct jrl_device *dev, const struct jrl_adamw *p, float
         rc = gpu_fail(dev, err, "adamw: a negative count or a step below 1");
     if (rc < 0 || n == 0)
         return rc;
+    const bool fours = in_fours(n, master, m, v, grad, weights);
     if (dtype == JRL_F32)
-        return LAUNCH(adamw<float>, gpu_blocks(dev, n, THREADS), THREADS, 0, c, master, m, v, grad, static_cast<float *>(weights), n);
-    return LAUNCH(adamw<jrl_bf16>, gpu_blocks(dev, n, THREADS), THREADS, 0, c, master, m, v, grad, static_cast<jrl_bf16 *>(weights), n);
+        return LAUNCH(adamw<float>, four_blocks(n, THREADS), THREADS, 0, c, master, m, v, grad, static_cast<float *>(weights), n, fours);
+    return LAUNCH(adamw<jrl_bf16>, four_blocks(n, THREADS), THREADS, 0, c, master, m, v, grad, static_cast<jrl_bf16 *>(weights), n, fours);
 }
 
 int jrl_cuda_sum_squares(struct jrl_device *dev, double *out, const float *x, int64_t n, struct jrl_error *err)

@@ -1,7 +1,9 @@
 /* rmsnorm.cu - RMSNorm forward and backward: a block a row, sums by the contract's sixteen lanes, which are sixteen threads. */
 #include "kernels/cuda/columns.cuh"
+#include "kernels/cuda/fours.cuh"
 
 #define THREADS 128
+#define BACK_THREADS 512 /* at most: four elements each, if there are as many */
 
 struct norm_row {
     float lanes[JRL_LANES];
@@ -94,33 +96,67 @@ template <class T, int W> static __global__ void __launch_bounds__(THREADS) rmsn
         write(i, load_piece<W>(&s.values[i]), load_piece<W>(weight + i));
 }
 
+struct back_row {
+    float lanes[2][JRL_LANES];
+    float values[1]; /* of the row, and then, from the banks that those do not meet, its gradient times the weights */
+};
+static size_t back_row_bytes(int64_t dim) { return sizeof(float) * (size_t)(2 * JRL_LANES + 2 * dim + JRL_LANES); }
+
+/* Both sums are one walk of the row: sixteen threads have the squares, sixteen more the products with the gradient. */
 template <class T>
-static __global__ void rmsnorm_row_back(float *dx, float *inverses, const float *dy, const float *x, const T *weight, float eps, int64_t dim)
+static __global__ void __launch_bounds__(BACK_THREADS) rmsnorm_row_back(float *dx, float *inverses, const float *dy, const float *x, const T *weight, float eps,
+                                                                        int64_t dim, bool fours)
 {
     const int64_t row = blockIdx.x;
-    SHARED(struct norm_row, s);
+    SHARED(struct back_row, s);
+    float *values = s.values, *steep = s.values + dim + JRL_LANES;
 
-    const float inverse = load_row(s, x + row * dim, dim, eps);
-    __syncthreads(); /* the lanes have been read */
-    if (threadIdx.x < JRL_LANES) {
-        float lane = 0;
-        for (int64_t i = threadIdx.x; i < dim; i += JRL_LANES)
-            lane = fmaf(dy[row * dim + i] * to_f32(weight[i]), s.values[i], lane);
-        s.lanes[threadIdx.x] = lane;
+    for_elements_of_block((int)dim, fours, [=](auto v, int i) {
+        const auto w = taken<decltype(v)>(weight + i), value = taken<decltype(v)>(x + row * dim + i);
+
+        take(v, dy + row * dim + i);
+        for (int k = 0; k < v.N; k++)
+            v.of[k] = v.of[k] * w.of[k];
+        put(steep + i, v);
+        put(values + i, value);
+    });
+    __syncthreads();
+    if (threadIdx.x < 2 * JRL_LANES) {
+        const int half = threadIdx.x / JRL_LANES, lane = threadIdx.x % JRL_LANES;
+        const float *factors = half ? steep : values;
+        float sum = 0;
+#pragma unroll 8
+        for (int i = lane; i < dim; i += JRL_LANES)
+            sum = fmaf(factors[i], values[i], sum);
+        s.lanes[half][lane] = sum;
     }
     __syncthreads();
-    const float slope = jrl_lanes_sum(s.lanes) / (float)dim * inverse * inverse;
-    for (int64_t i = threadIdx.x; i < dim; i += blockDim.x)
-        dx[row * dim + i] += (dy[row * dim + i] * to_f32(weight[i]) - s.values[i] * slope) * inverse;
+    const float inverse = jrl_inverse_root(jrl_lanes_sum(s.lanes[0]) / (float)dim + eps);
+    const float slope = jrl_lanes_sum(s.lanes[1]) / (float)dim * inverse * inverse;
+    for_elements_of_block((int)dim, fours, [=](auto v, int i) {
+        const auto d = taken<decltype(v)>(steep + i), value = taken<decltype(v)>(values + i);
+
+        take(v, dx + row * dim + i);
+        for (int k = 0; k < v.N; k++)
+            v.of[k] += (d.of[k] - value.of[k] * slope) * inverse;
+        put(dx + row * dim + i, v);
+    });
     if (threadIdx.x == 0)
         inverses[row] = inverse;
 }
 
-static __global__ void __launch_bounds__(COLUMN_THREADS) rmsnorm_weight_back(float *dweight, const float *dy, const float *x, const float *inverses, int64_t rows, int64_t dim)
+struct weight_term {
+    float dy, x, inverse;
+};
+
+static __global__ void __launch_bounds__(COLUMN_THREADS, 2) rmsnorm_weight_back(float *dweight, const float *dy, const float *x, const float *inverses,
+                                                                              int64_t rows, int64_t dim)
 {
     SHARED(struct column_terms, s);
 
-    add_columns(s, dweight, rows, dim, [=](int64_t r, int64_t column) { return dy[r * dim + column] * (x[r * dim + column] * inverses[r]); });
+    add_columns<weight_term>(
+        s, dweight, rows, dim, [=](int64_t r, int64_t column) { return weight_term{ dy[r * dim + column], x[r * dim + column], inverses[r] }; },
+        [](const weight_term &t) { return t.dy * (t.x * t.inverse); });
 }
 
 template <class T>
@@ -153,11 +189,14 @@ int jrl_cuda_rmsnorm_backward(struct jrl_device *dev, float *dx, float *dweight,
         (rc = gpu_scratch(dev, &memory, GPU_ROWS, (size_t)rows * sizeof(float), err)) < 0)
         return rc;
     float *inverses = static_cast<float *>(memory);
+    const bool fours = in_fours(dim, dx, dy, x, weight);
+    const unsigned threads = (unsigned)smaller(divide_up(fours ? dim / 4 : dim, 32) * 32, BACK_THREADS);
     if (dtype == JRL_F32)
-        rc = LAUNCH(rmsnorm_row_back<float>, dim3((unsigned)rows), THREADS, row_bytes(dim), dx, inverses, dy, x, static_cast<const float *>(weight), eps, dim);
+        rc = LAUNCH(rmsnorm_row_back<float>, dim3((unsigned)rows), threads, back_row_bytes(dim), dx, inverses, dy, x, static_cast<const float *>(weight), eps,
+                    dim, fours);
     else
-        rc = LAUNCH(rmsnorm_row_back<jrl_bf16>, dim3((unsigned)rows), THREADS, row_bytes(dim), dx, inverses, dy, x,
-                    static_cast<const jrl_bf16 *>(weight), eps, dim);
+        rc = LAUNCH(rmsnorm_row_back<jrl_bf16>, dim3((unsigned)rows), threads, back_row_bytes(dim), dx, inverses, dy, x, static_cast<const jrl_bf16 *>(weight),
+                    eps, dim, fours);
     if (rc < 0)
         return rc;
     return LAUNCH(rmsnorm_weight_back, column_blocks(dim), COLUMN_THREADS, sizeof(struct column_terms), dweight, dy, x, static_cast<const float *>(inverses), rows, dim);

@@ -1,22 +1,38 @@
 /* swiglu.cu - the gated activation, its gradient, and the gated half of an MLP with the products around it. */
+#include "kernels/cuda/fours.cuh"
 #include "kernels/cuda/product.h"
 
 #define THREADS 256
 #define GATED_ROWS 2048 /* rows whose f32 products are in memory together */
 
-template <class T> static __global__ void swiglu_all(T *y, const float *gate, const float *up, int64_t n)
+template <class T> static __global__ void swiglu_all(T *y, const float *gate, const float *up, int64_t n, bool fours)
 {
-    for (int64_t i = first_index(); i < n; i += index_step())
-        store(&y[i], gated_unit(gate[i], up[i]));
+    for_elements(n, fours, [=](auto v, int64_t i) {
+        const auto u = taken<decltype(v)>(up + i);
+
+        take(v, gate + i);
+        for (int k = 0; k < v.N; k++)
+            v.of[k] = gated_unit(v.of[k], u.of[k]);
+        put(y + i, v);
+    });
 }
 
-template <class T> static __global__ void swiglu_all_back(T *dgate, T *dup, const float *dy, const float *gate, const float *up, int64_t n)
+template <class T> static __global__ void swiglu_all_back(T *dgate, T *dup, const float *dy, const float *gate, const float *up, int64_t n, bool fours)
 {
-    for (int64_t i = first_index(); i < n; i += index_step()) {
-        const float g = gate[i], s = sigmoid(g);
-        store(&dup[i], dy[i] * (g * s));
-        store(&dgate[i], dy[i] * up[i] * (s * fmaf(g, 1.0f - s, 1.0f)));
-    }
+    for_elements(n, fours, [=](auto v, int64_t i) {
+        const auto d = taken<decltype(v)>(dy + i), u = taken<decltype(v)>(up + i);
+        auto to_up = v;
+
+        take(v, gate + i);
+        for (int k = 0; k < v.N; k++) {
+            const float g = v.of[k], s = sigmoid(g);
+
+            to_up.of[k] = d.of[k] * (g * s);
+            v.of[k] = d.of[k] * u.of[k] * (s * fmaf(g, 1.0f - s, 1.0f));
+        }
+        put(dup + i, to_up);
+        put(dgate + i, v);
+    });
 }
 
 int jrl_cuda_swiglu(struct jrl_device *dev, void *y, enum jrl_dtype dtype, const float *gate, const float *up, int64_t rows, int64_t dim,
@@ -27,9 +43,10 @@ int jrl_cuda_swiglu(struct jrl_device *dev, void *y, enum jrl_dtype dtype, const
 
     if (rc < 0 || (rc = gpu_check_sizes(dev, "swiglu", rows, dim, err)) < 0 || n == 0)
         return rc;
+    const bool fours = in_fours(n, y, gate, up);
     if (dtype == JRL_F32)
-        return LAUNCH(swiglu_all<float>, gpu_blocks(dev, n, THREADS), THREADS, 0, static_cast<float *>(y), gate, up, n);
-    return LAUNCH(swiglu_all<jrl_bf16>, gpu_blocks(dev, n, THREADS), THREADS, 0, static_cast<jrl_bf16 *>(y), gate, up, n);
+        return LAUNCH(swiglu_all<float>, four_blocks(n, THREADS), THREADS, 0, static_cast<float *>(y), gate, up, n, fours);
+    return LAUNCH(swiglu_all<jrl_bf16>, four_blocks(n, THREADS), THREADS, 0, static_cast<jrl_bf16 *>(y), gate, up, n, fours);
 }
 
 int jrl_cuda_swiglu_backward(struct jrl_device *dev, void *dgate, void *dup, enum jrl_dtype dtype, const float *dy, const float *gate,
@@ -40,9 +57,12 @@ int jrl_cuda_swiglu_backward(struct jrl_device *dev, void *dgate, void *dup, enu
 
     if (rc < 0 || (rc = gpu_check_sizes(dev, "swiglu_backward", rows, dim, err)) < 0 || n == 0)
         return rc;
+    const bool fours = in_fours(n, dgate, dup, dy, gate, up);
     if (dtype == JRL_F32)
-        return LAUNCH(swiglu_all_back<float>, gpu_blocks(dev, n, THREADS), THREADS, 0, static_cast<float *>(dgate), static_cast<float *>(dup), dy, gate, up, n);
-    return LAUNCH(swiglu_all_back<jrl_bf16>, gpu_blocks(dev, n, THREADS), THREADS, 0, static_cast<jrl_bf16 *>(dgate), static_cast<jrl_bf16 *>(dup), dy, gate, up, n);
+        return LAUNCH(swiglu_all_back<float>, four_blocks(n, THREADS), THREADS, 0, static_cast<float *>(dgate), static_cast<float *>(dup), dy, gate, up, n,
+                      fours);
+    return LAUNCH(swiglu_all_back<jrl_bf16>, four_blocks(n, THREADS), THREADS, 0, static_cast<jrl_bf16 *>(dgate), static_cast<jrl_bf16 *>(dup), dy, gate, up, n,
+                      fours);
 }
 
 static void *row_of(const void *matrix, enum jrl_dtype dtype, int64_t row, int64_t columns)

@@ -7,10 +7,12 @@
 #include "model/workspace.h"
 
 #define ROW_BLOCK 32
-/* Logits of one chunk. More rows amortise the pass over the head's gradient, fewer take less memory. */
+/* Logits of one chunk. More rows amortise the pass over the head's gradient, fewer take less memory. On a GPU rows must also be enough for the products of a
+ * chunk to give every processor work: with 1536 columns, 2816 rows are 22 x 6 tiles of 128 x 256, one for each of an H100's 132 processors. */
 #define CHUNK_LOGITS ((int64_t)64 << 20)
-#define CHUNK_LOGITS_GPU ((int64_t)128 << 20)
+#define CHUNK_LOGITS_GPU ((int64_t)512 << 20)
 #define CHUNK_MAX_ROWS 1024
+#define CHUNK_MAX_ROWS_GPU 2816
 #define CHUNK_MIN_ROWS 64
 
 static int64_t round_up(int64_t n)
@@ -111,9 +113,10 @@ int jrl_pack_init(struct jrl_pack *pack, const struct jrl_model *model, struct j
 
 int64_t jrl_head_chunk_rows(const struct jrl_model *model)
 {
-    const int64_t rows = (jrl_device_is_host(model->dev) ? CHUNK_LOGITS : CHUNK_LOGITS_GPU) / model->config.vocab / ROW_BLOCK * ROW_BLOCK;
+    const bool host = jrl_device_is_host(model->dev);
+    const int64_t rows = (host ? CHUNK_LOGITS : CHUNK_LOGITS_GPU) / model->config.vocab / ROW_BLOCK * ROW_BLOCK;
 
-    return rows < CHUNK_MIN_ROWS ? CHUNK_MIN_ROWS : min64(rows, CHUNK_MAX_ROWS);
+    return rows < CHUNK_MIN_ROWS ? CHUNK_MIN_ROWS : min64(rows, host ? CHUNK_MAX_ROWS : CHUNK_MAX_ROWS_GPU);
 }
 
 static int chunk_buffers(struct jrl_head_chunk *chunk, const struct jrl_model *model, struct jrl_workspace *ws, int64_t **picked, struct jrl_error *err)
