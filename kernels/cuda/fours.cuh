@@ -72,11 +72,6 @@ template <class F> static __device__ __forceinline__ void for_elements_of_block(
             f(several<1>(), i);
 }
 
-/* Whether arrays of N elements, or rows of that many, can be taken so: all of them at 16 bytes (NULL is). */
-template <class... P> static inline bool in_fours(int64_t n, P... arrays)
-{
-    return n % 4 == 0 && ((reinterpret_cast<uintptr_t>(arrays) % 16 == 0) && ...);
-}
 /* A thread for four elements: what blocks differ in then evens out over many. */
 static inline dim3 four_blocks(int64_t n, int threads)
 {

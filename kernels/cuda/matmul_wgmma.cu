@@ -14,6 +14,16 @@ struct boxes {
     box_map a[JRL_GROUP_PRODUCTS], b[JRL_GROUP_PRODUCTS];
 };
 
+/* Gate and up as one product: a block's columns are 128 of gate's and, behind them, the same 128 of up's, so that a thread has both. UP: where up goes, as
+ * gate goes to its C; NULL: neither goes anywhere. */
+struct gated : wide {
+    static const int BN = wide::BN / 2;
+};
+struct gated_outputs {
+    jrl_bf16 *act;
+    float *up;
+};
+
 /* How an operand of SIZE rows lies in shared memory. Transposed, its rows are of the contracted index, and the next 64 of its own begin another box. */
 template <int SIZE, bool transposed> struct layout {
     static const int BOXES = transposed ? SIZE / 64 : 1, BOX_ROWS = transposed ? wide::BK : SIZE, BOX_BYTES = 128 * BOX_ROWS;
@@ -37,13 +47,13 @@ template <int SIZE, bool transposed> static __device__ __forceinline__ void brin
         copy_box(to + i * l::BOX_BYTES, map, (int)(transposed ? k : row), (int)(transposed ? row + 64 * i : k), full);
 }
 
-/* One thread: all stages of all tiles of this block. */
-template <bool a_transposed, bool b_transposed> static __device__ __forceinline__ void bring_all(struct wide_tiles &s, const struct boxes &boxes, const struct products &all)
+/* One thread: all stages of all tiles of this block. C: wide, or gated. */
+template <class C, bool a_transposed, bool b_transposed> static __device__ __forceinline__ void bring_all(struct wide_tiles &s, const struct boxes &boxes, const struct products &all)
 {
     int at = 0;
 
     for (int64_t i = blockIdx.x; i < all.n_items; i += gridDim.x) {
-        const struct block_work w = work_of<wide>(all, i % all.n_tiles, i / all.n_tiles);
+        const struct block_work w = work_of<C>(all, i % all.n_tiles, i / all.n_tiles);
 
         for (int64_t k = w.begin; k < w.end; k += wide::BK, at++) {
             const int stage = at % wide::STAGES;
@@ -51,7 +61,9 @@ template <bool a_transposed, bool b_transposed> static __device__ __forceinline_
             wait_arrivals(&s.empty[stage], (at / wide::STAGES & 1) ^ 1);
             arrive_before_bytes(&s.full[stage], STAGE_BYTES);
             bring<wide::BM, a_transposed>(s.a[stage], &boxes.a[w.which], w.row, k, &s.full[stage]);
-            bring<wide::BN, !b_transposed>(s.b[stage], &boxes.b[w.which], w.column, k, &s.full[stage]);
+            bring<C::BN, !b_transposed>(s.b[stage], &boxes.b[w.which], w.column, k, &s.full[stage]);
+            if (C::BN < wide::BN)
+                bring<C::BN, !b_transposed>(s.b[stage] + C::BN * wide::BK * 2, &boxes.b[1], w.column, k, &s.full[stage]);
         }
     }
 }
@@ -77,15 +89,37 @@ static __device__ __forceinline__ void add_stage(struct accumulators<wide> &acc,
     commit_products();
 }
 
+static __device__ __forceinline__ void finish_gated(const struct accumulators<wide> &acc, const struct gpu_product &p, const struct gated_outputs &out, int64_t row, int64_t column)
+{
+    const int lane = threadIdx.x % 32;
+
+#pragma unroll
+    for (int j = 0; j < gated::BN / 8; j++)
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            const int64_t y = row + lane / 4 + 8 * h, x = column + 8 * j + lane % 4 * 2, at = y * p.n + x;
+            const float *gate = &acc.of[0][j][2 * h], *up = &acc.of[0][j + gated::BN / 8][2 * h];
+
+            if (y >= p.m || x >= p.n)
+                continue;
+            if (out.up) {
+                *reinterpret_cast<float2 *>(p.c + at) = { gate[0], gate[1] };
+                *reinterpret_cast<float2 *>(out.up + at) = { up[0], up[1] };
+            }
+            *reinterpret_cast<uint32_t *>(out.act + at) = pair_of(gated_unit(gate[0], up[0]), gated_unit(gate[1], up[1]));
+        }
+}
+
 /* A group: its rows of all tiles of this block. */
-template <bool a_transposed, bool b_transposed> static __device__ __forceinline__ void multiply_all(struct wide_tiles &s, const struct products &all)
+template <class C, bool a_transposed, bool b_transposed>
+static __device__ __forceinline__ void multiply_all(struct wide_tiles &s, const struct products &all, const struct gated_outputs &out)
 {
     const int group = threadIdx.x / GROUP - 1;
     struct accumulators<wide> acc;
     int at = 0;
 
     for (int64_t i = blockIdx.x; i < all.n_items; i += gridDim.x) {
-        const struct block_work w = work_of<wide>(all, i % all.n_tiles, i / all.n_tiles);
+        const struct block_work w = work_of<C>(all, i % all.n_tiles, i / all.n_tiles);
         const int64_t row = w.row + 64 * group + threadIdx.x % GROUP / 32 * wide::TM, part = b_transposed ? PART : w.end - w.begin;
         int64_t rows_before = w.p.accumulate ? w.p.m : 0, k = w.begin; /* of C: one condition, or ptxas has each wgmma waited for (C7515) */
 
@@ -102,20 +136,18 @@ template <bool a_transposed, bool b_transposed> static __device__ __forceinline_
                     arrive(&s.empty[(at - 1) % wide::STAGES]);
             }
             wait_products<0>();
-            finish<wide>(acc, w.p, row, w.column, later);
+            if (C::BN < wide::BN)
+                finish_gated(acc, w.p, out, row, w.column);
+            else
+                finish<wide>(acc, w.p, row, w.column, later);
             rows_before = 0;
         } while (k < w.end);
     }
 }
 
-#endif
-
-template <bool a_transposed, bool b_transposed>
-static __global__ void __launch_bounds__(THREADS, 1) wgmma_product(const __grid_constant__ struct boxes boxes, const __grid_constant__ struct products all)
+template <class C, bool a_transposed, bool b_transposed>
+static __device__ __forceinline__ void run_block(struct wide_tiles &s, const struct boxes &boxes, const struct products &all, const struct gated_outputs &out)
 {
-#if defined(WGMMA_EXISTS)
-    SHARED(struct wide_tiles, s);
-
     if (threadIdx.x == 0) {
         for (int i = 0; i < wide::STAGES; i++) {
             init_arrivals(&s.full[i], 1);
@@ -127,18 +159,39 @@ static __global__ void __launch_bounds__(THREADS, 1) wgmma_product(const __grid_
     if (threadIdx.x < GROUP) {
         give_registers<40>();
         if (threadIdx.x == 0)
-            bring_all<a_transposed, b_transposed>(s, boxes, all);
+            bring_all<C, a_transposed, b_transposed>(s, boxes, all);
     } else {
         take_registers<232>();
-        multiply_all<a_transposed, b_transposed>(s, all);
+        multiply_all<C, a_transposed, b_transposed>(s, all, out);
     }
+}
+
+#endif
+
+template <bool a_transposed, bool b_transposed>
+static __global__ void __launch_bounds__(THREADS, 1) wgmma_product(const __grid_constant__ struct boxes boxes, const __grid_constant__ struct products all)
+{
+#if defined(WGMMA_EXISTS)
+    SHARED(struct wide_tiles, s);
+
+    run_block<wide, a_transposed, b_transposed>(s, boxes, all, gated_outputs());
 #endif
 }
 
-template <bool a_transposed, bool b_transposed> static int map_operands(struct jrl_device *dev, struct boxes *boxes, const struct gpu_product *p, int n, struct jrl_error *err)
+static __global__ void __launch_bounds__(THREADS, 1) wgmma_gated(const __grid_constant__ struct boxes boxes, const __grid_constant__ struct products all, struct gated_outputs out)
+{
+#if defined(WGMMA_EXISTS)
+    SHARED(struct wide_tiles, s);
+
+    run_block<gated, false, true>(s, boxes, all, out);
+#endif
+}
+
+/* BN: rows of B in a box. */
+template <int BN, bool a_transposed, bool b_transposed> static int map_operands(struct jrl_device *dev, struct boxes *boxes, const struct gpu_product *p, int n, struct jrl_error *err)
 {
     typedef layout<wide::BM, a_transposed> of_a;
-    typedef layout<wide::BN, !b_transposed> of_b;
+    typedef layout<BN, !b_transposed> of_b;
     int rc = JRL_OK;
 
     for (int i = 0; i < n && rc == JRL_OK && p[i].k > 0; i++) {
@@ -158,7 +211,7 @@ template <bool a_transposed, bool b_transposed> static int run_form(struct jrl_d
     int rc = gpu_products_set(dev, &all, p, n, wide::BM, wide::BN, err);
 
     if (rc == JRL_OK)
-        rc = map_operands<a_transposed, b_transposed>(dev, &boxes, p, n, err);
+        rc = map_operands<wide::BN, a_transposed, b_transposed>(dev, &boxes, p, n, err);
     if (rc == JRL_OK)
         rc = gpu_launch(dev, err, "wgmma_product", wgmma_product<a_transposed, b_transposed>, dim3((unsigned)smaller(all.n_items, gpu_of(dev)->n_processors)), THREADS,
                         sizeof(struct wide_tiles), boxes, all);
@@ -170,4 +223,21 @@ int gpu_product_wgmma(struct jrl_device *dev, const struct gpu_product *p, int n
     if (p->a_step != 1)
         return run_form<true, false>(dev, p, n, err);
     return p->b_step == 1 ? run_form<false, true>(dev, p, n, err) : run_form<false, false>(dev, p, n, err);
+}
+
+bool gpu_gated_is_wide(const struct jrl_device *dev, const struct gpu_product *gate_and_up)
+{
+    return gpu_of(dev)->wgmma && gate_and_up->k <= PART && gate_and_up->n % 2 == 0;
+}
+
+int gpu_gated_wgmma(struct jrl_device *dev, const struct gpu_product *gate_and_up, jrl_bf16 *act, struct jrl_error *err)
+{
+    const struct gated_outputs out = { act, gate_and_up[1].c };
+    struct boxes boxes = {};
+    struct products all;
+    int rc = gpu_products_set(dev, &all, gate_and_up, 1, gated::BM, gated::BN, err);
+
+    if (rc == JRL_OK)
+        rc = map_operands<gated::BN, false, true>(dev, &boxes, gate_and_up, 2, err);
+    return rc < 0 ? rc : LAUNCH(wgmma_gated, dim3((unsigned)smaller(all.n_items, gpu_of(dev)->n_processors)), THREADS, sizeof(struct wide_tiles), boxes, all, out);
 }

@@ -21,6 +21,9 @@ int gpu_product_tensor(struct jrl_device *dev, const struct gpu_product *p, int 
 bool gpu_product_is_few(const struct gpu_product *p, int n);
 int gpu_product_few(struct jrl_device *dev, const struct gpu_product *p, int n, struct jrl_error *err) JRL_MUST_CHECK;
 int gpu_gated_few(struct jrl_device *dev, const struct gpu_product *gate_and_up, jrl_bf16 *act, struct jrl_error *err) JRL_MUST_CHECK;
+/* ... of any number of rows, on a GPU that has wgmma; their outputs are there too where they have a C (both or none). */
+bool gpu_gated_is_wide(const struct jrl_device *dev, const struct gpu_product *gate_and_up);
+int gpu_gated_wgmma(struct jrl_device *dev, const struct gpu_product *gate_and_up, jrl_bf16 *act, struct jrl_error *err) JRL_MUST_CHECK;
 /* One by cuBLASLt, on a device whose library is open; as gpu_product_tensor where that has no algorithm. */
 int gpu_product_library(struct jrl_device *dev, const struct gpu_product *p, struct jrl_error *err) JRL_MUST_CHECK;
 

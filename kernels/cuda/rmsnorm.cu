@@ -11,22 +11,6 @@ struct norm_row {
 };
 static size_t row_bytes(int64_t dim) { return sizeof(float) * (size_t)(JRL_LANES + dim); }
 
-/* The values of row X to shared memory, complete, and 1 / RMS of them to all threads. */
-static __device__ float load_row(struct norm_row &s, const float *x, int64_t dim, float eps)
-{
-    for (int64_t i = threadIdx.x; i < dim; i += blockDim.x)
-        s.values[i] = x[i];
-    __syncthreads();
-    if (threadIdx.x < JRL_LANES) {
-        float lane = 0;
-        for (int64_t i = threadIdx.x; i < dim; i += JRL_LANES)
-            lane = fmaf(s.values[i], s.values[i], lane);
-        s.lanes[threadIdx.x] = lane;
-    }
-    __syncthreads();
-    return jrl_inverse_root(jrl_lanes_sum(s.lanes) / (float)dim + eps);
-}
-
 /* The squares of one lane, in order; the values of a group come from shared memory side by side, so that the chain of additions alone takes time. */
 static __device__ __forceinline__ float lane_of_squares(const float *values, int dim)
 {

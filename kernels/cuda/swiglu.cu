@@ -3,7 +3,7 @@
 #include "kernels/cuda/product.h"
 
 #define THREADS 256
-#define GATED_ROWS 2048 /* rows whose f32 products are in memory together */
+#define GATED_ROWS 8192 /* rows whose f32 products are in memory together */
 
 template <class T> static __global__ void swiglu_all(T *y, const float *gate, const float *up, int64_t n, bool fours)
 {
@@ -97,24 +97,35 @@ static int gate_and_up(struct jrl_device *dev, const struct jrl_gated *p, float 
     return jrl_cuda_matmul_nt_group(dev, &both, NULL, err);
 }
 
-/* Few rows in one kernel. JRL_EOF: these are not. */
-static int gated_few(struct jrl_device *dev, const struct jrl_gated *p, void *act, struct jrl_error *err)
+/* Rows from AT in one kernel, which leaves GATE and UP behind where they are not NULL. JRL_EOF: there is none for these. */
+static int gated_at_once(struct jrl_device *dev, const struct jrl_gated *p, void *act, float *gate, float *up, int64_t at, int64_t rows, struct jrl_error *err)
 {
     struct gpu_product both[2] = {};
+    jrl_bf16 *to = static_cast<jrl_bf16 *>(row_of(act, p->dtype, at, p->mlp_dim));
 
-    if (p->dtype != JRL_BF16 || gpu_of(dev)->exact || gpu_of(dev)->library)
+    if (p->dtype != JRL_BF16 || gpu_of(dev)->exact || gpu_of(dev)->library || rows == 0)
         return JRL_EOF;
     for (int i = 0; i < 2; i++) {
-        both[i].m = p->rows;
+        both[i].m = rows;
         both[i].n = both[i].ldc = p->mlp_dim;
         both[i].k = both[i].a_row = both[i].b_column = p->dim;
         both[i].a_step = both[i].b_step = 1;
-        both[i].a = p->x;
+        both[i].a = row_of(p->x, p->dtype, at, p->dim);
         both[i].b = i ? p->up : p->gate;
+        both[i].c = i ? up : gate;
         if (!gpu_product_aligned(&both[i]))
             return JRL_EOF;
     }
-    return p->rows > 0 && gpu_product_is_few(both, 2) ? gpu_gated_few(dev, both, static_cast<jrl_bf16 *>(act), err) : JRL_EOF;
+    if (!gate && gpu_product_is_few(both, 2))
+        return gpu_gated_few(dev, both, to, err);
+    return gpu_gated_is_wide(dev, both) ? gpu_gated_wgmma(dev, both, to, err) : JRL_EOF;
+}
+
+static int gated_rows(struct jrl_device *dev, const struct jrl_gated *p, void *act, float *gate, float *up, int64_t at, int64_t rows, struct jrl_error *err)
+{
+    int rc = gate_and_up(dev, p, gate, up, at, rows, err);
+
+    return rc < 0 ? rc : jrl_cuda_swiglu(dev, row_of(act, p->dtype, at, p->mlp_dim), p->dtype, gate, up, rows, p->mlp_dim, err);
 }
 
 int jrl_cuda_gated(struct jrl_device *dev, const struct jrl_gated *p, void *act, struct jrl_error *err)
@@ -123,17 +134,13 @@ int jrl_cuda_gated(struct jrl_device *dev, const struct jrl_gated *p, void *act,
     void *memory;
     int rc = check_gated(dev, p, err);
 
-    if (rc < 0 || (rc = gated_few(dev, p, act, err)) != JRL_EOF)
+    if (rc < 0 || (rc = gated_at_once(dev, p, act, NULL, NULL, 0, p->rows, err)) != JRL_EOF)
         return rc;
     if ((rc = gpu_scratch(dev, &memory, GPU_GATED, (size_t)(2 * most * p->mlp_dim) * sizeof(float), err)) < 0)
         return rc;
     float *gate = static_cast<float *>(memory), *up = gate + most * p->mlp_dim;
-    for (int64_t at = 0; at < p->rows && rc == JRL_OK; at += most) {
-        const int64_t rows = smaller(most, p->rows - at);
-
-        if ((rc = gate_and_up(dev, p, gate, up, at, rows, err)) == JRL_OK)
-            rc = jrl_cuda_swiglu(dev, row_of(act, p->dtype, at, p->mlp_dim), p->dtype, gate, up, rows, p->mlp_dim, err);
-    }
+    for (int64_t at = 0; at < p->rows && rc == JRL_OK; at += most)
+        rc = gated_rows(dev, p, act, gate, up, at, smaller(most, p->rows - at), err);
     return rc;
 }
 
@@ -158,8 +165,8 @@ int jrl_cuda_gated_backward(struct jrl_device *dev, const struct jrl_gated *p, v
 
         m.m = rows;
         m.a = row_of(dy, p->dtype, at, p->dim);
-        if ((rc = gate_and_up(dev, p, gate, up, at, rows, err)) == JRL_OK)
-            rc = jrl_cuda_swiglu(dev, row_of(act, p->dtype, at, p->mlp_dim), p->dtype, gate, up, rows, p->mlp_dim, err);
+        if ((rc = gated_at_once(dev, p, act, gate, up, at, rows, err)) == JRL_EOF)
+            rc = gated_rows(dev, p, act, gate, up, at, rows, err);
         if (rc == JRL_OK && (rc = jrl_cuda_matmul_nn(dev, &m, err)) == JRL_OK)
             rc = jrl_cuda_swiglu_backward(dev, row_of(dgate, p->dtype, at, p->mlp_dim), row_of(dup, p->dtype, at, p->mlp_dim), p->dtype, dact, gate, up,
                                           rows, p->mlp_dim, err);

@@ -11,6 +11,7 @@
 
 /* Rows of the MLP computed together: each part of the weights is packed once for so many. */
 #define MLP_ROWS 2048
+#define MLP_ROWS_GPU 8192 /* tiles of the way back for all processors, three times */
 
 struct jrl_workspace *jrl_workspace_new(void)
 {
@@ -216,10 +217,11 @@ int jrl_attention_block(struct jrl_pass *pass, const struct jrl_layer *layer, fl
     return jrl_matmul_nt_group(m->dev, &output, &wide, err);
 }
 
-int64_t jrl_mlp_rows(const struct jrl_model_config *config, int64_t n_rows)
+int64_t jrl_mlp_rows(const struct jrl_device *dev, int64_t n_rows)
 {
-    (void)config;
-    return n_rows < MLP_ROWS ? n_rows : MLP_ROWS;
+    const int64_t most = jrl_device_is_host(dev) ? MLP_ROWS : MLP_ROWS_GPU;
+
+    return n_rows < most ? n_rows : most;
 }
 
 int jrl_mlp_block(struct jrl_pass *pass, const struct jrl_layer *layer, float *x, struct jrl_error *err)
@@ -227,7 +229,7 @@ int jrl_mlp_block(struct jrl_pass *pass, const struct jrl_layer *layer, float *x
     const struct jrl_model *m = pass->model;
     const struct jrl_model_config *c = &m->config;
     const struct jrl_matmul_group then = products_after(pass, layer);
-    const int64_t most = jrl_mlp_rows(c, pass->n_rows);
+    const int64_t most = jrl_mlp_rows(m->dev, pass->n_rows);
     struct jrl_mlp mlp = { .dtype = m->dtype, .dim = c->dim, .mlp_dim = c->mlp_dim, .normed = pass->normed,
                            .gate = layer->gate, .up = layer->up, .down = layer->down };
     int rc;

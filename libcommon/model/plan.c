@@ -20,7 +20,7 @@ static void need_rows(struct jrl_scratch_needs *s, const struct jrl_pass_plan *p
 {
     const struct jrl_model_config *c = p->config;
     const int64_t bytes = jrl_dtype_bytes(p->dtype), q_dim = c->n_heads * c->head_dim, width = q_dim + 2 * c->n_kv_heads * c->head_dim;
-    const int64_t mlp = jrl_mlp_rows(c, n);
+    const int64_t mlp = jrl_mlp_rows(p->dev, n);
 
     set(s, JRL_WS_IDS, JRL_NEED_ROWS, n, 4);
     set(s, JRL_WS_NORMED, JRL_NEED_ROWS, n, c->dim * bytes);
@@ -65,7 +65,7 @@ static void need_backward(struct jrl_scratch_needs *s, const struct jrl_pass_pla
     const struct jrl_model_config *c = p->config;
     const int64_t bytes = jrl_dtype_bytes(p->dtype), rounded = p->dtype == JRL_F32 ? 0 : bytes;
     const int64_t q_dim = c->n_heads * c->head_dim, width = q_dim + 2 * c->n_kv_heads * c->head_dim;
-    const int64_t mlp = jrl_mlp_backward_rows(c, p->dev, n), widest = max64(mlp, jrl_mlp_rows(c, n));
+    const int64_t mlp = jrl_mlp_backward_rows(c, p->dev, n), widest = max64(mlp, jrl_mlp_rows(p->dev, n));
 
     set(s, JRL_WS_DLOGITS, JRL_NEED_HEAD, chunk, c->vocab * rounded);
     set(s, JRL_WS_DHEAD_NORMED, JRL_NEED_HEAD, chunk, c->dim * 4);
@@ -143,7 +143,7 @@ static int64_t gpu_kernel_bytes(const struct jrl_pass_plan *p, int64_t n_rows)
     const int64_t n_wide = p->kind == JRL_PASS_TRAIN ? 3 : 2;
     const int64_t n_logits = p->kind == JRL_PASS_SAMPLE ? 0 : min64(n_rows, jrl_head_chunk_rows(&model));
 
-    return n_wide * jrl_mlp_rows(c, n_rows) * c->mlp_dim * (int64_t)sizeof(float) +
+    return n_wide * jrl_mlp_rows(p->dev, n_rows) * c->mlp_dim * (int64_t)sizeof(float) +
            n_logits * (int64_t)(sizeof(struct jrl_row_sums) + (size_t)jrl_logits_blocks(c->vocab) * sizeof(struct jrl_block_sums));
 }
 

@@ -38,7 +38,7 @@ struct jrl_scratch_needs { struct jrl_scratch_need of[JRL_WS_COUNT]; };
 void jrl_scratch_plan(struct jrl_scratch_needs *needs, const struct jrl_pass_plan *pass);
 
 /* Rows of the MLP computed together, forward and backward, in a pass over n_rows rows. */
-int64_t jrl_mlp_rows(const struct jrl_model_config *config, int64_t n_rows);
+int64_t jrl_mlp_rows(const struct jrl_device *dev, int64_t n_rows);
 int64_t jrl_mlp_backward_rows(const struct jrl_model_config *config, const struct jrl_device *dev, int64_t n_rows);
 
 /* *out: memory of n elements of SIZE bytes, 64-byte aligned, contents anything; valid until the next
