@@ -57,10 +57,13 @@ static bool is_narrow(const struct jrl_attention_rows *s, int64_t group) { retur
 static int64_t back_tiles_of(const struct jrl_attention_rows *s) { return s->first_position == 0 ? divide_up(s->n_rows, GPU_BACK_ROWS) : 0; }
 
 /* Enough sequences keep the GPU busy without any being cut; the bits are the same. */
-static bool may_split(const struct jrl_attention *p, int64_t n_slots) { return n_slots * p->n_kv_heads <= GPU_MOST_SLOTS; }
+static bool may_split(const struct jrl_device *dev, const struct jrl_attention *p, int64_t n_slots)
+{
+    return n_slots * p->n_kv_heads <= gpu_most_slots(dev);
+}
 
 /* The most that any pass with so many rows and positions has. */
-static struct counts count_most(const struct jrl_attention *p, int64_t group)
+static struct counts count_most(const struct jrl_device *dev, const struct jrl_attention *p, int64_t group)
 {
     const int64_t splits = divide_up(divide_up(p->most_positions, JRL_PAGE_TOKENS), GPU_SPLIT_PAGES);
     struct counts n = {};
@@ -71,14 +74,14 @@ static struct counts count_most(const struct jrl_attention *p, int64_t group)
         n.n_wide = p->n_rows * divide_up(group, WIDE_ROWS);
         return n;
     }
-    n.split = splits > 1 && may_split(p, p->n_rows * splits);
+    n.split = splits > 1 && may_split(dev, p, p->n_rows * splits);
     n.parts = n.split || splits == 1;
     n.n_slots = n.split ? p->n_rows * splits : 0;
     n.n_narrow = n.split ? n.n_slots : p->n_rows;
     return n;
 }
 
-static struct counts count(const struct jrl_attention *p, int64_t group)
+static struct counts count(const struct jrl_device *dev, const struct jrl_attention *p, int64_t group)
 {
     struct counts n = {};
     int64_t n_whole = 0, n_cut = 0;
@@ -100,7 +103,7 @@ static struct counts count(const struct jrl_attention *p, int64_t group)
         } else
             n_whole++;
     }
-    n.split = p->most_positions ? count_most(p, group).split : may_split(p, n.n_slots);
+    n.split = p->most_positions ? count_most(dev, p, group).split : may_split(dev, p, n.n_slots);
     n.parts = n.split || n_cut == 0;
     if (!n.split)
         n.n_slots = 0;
@@ -207,8 +210,8 @@ int jrl_cuda_attention_bind(struct jrl_device *dev, struct jrl_attention *p, str
     if (!g->bound && !(g->bound = static_cast<struct gpu_bound *>(calloc(1, sizeof *g->bound))))
         return gpu_fail(dev, err, "no memory for the rows of attention");
     struct gpu_bound *b = g->bound;
-    n = count(p, group);
-    most = p->most_positions ? count_most(p, group) : n;
+    n = count(dev, p, group);
+    most = p->most_positions ? count_most(dev, p, group) : n;
     if ((rc = reserve_image(dev, b, image_bytes(p, n), err)) < 0 || (rc = gpu_scratch(dev, &memory, GPU_BOUND, image_bytes(p, most), err)) < 0)
         return rc;
     base = at = b->image;
@@ -287,7 +290,7 @@ int64_t jrl_cuda_attention_memory(const struct jrl_device *dev, const struct jrl
 {
     const bool tensor = gpu_attention_on_tensor(dev, p);
     const int64_t bound = p->n_rows * ((int64_t)(sizeof(struct gpu_row) + 2 * sizeof(struct gpu_tile)) + p->n_kv_heads * 4) + p->n_rows * divide_up(n_positions, JRL_PAGE_TOKENS) * 8;
-    const int64_t forth = tensor ? GPU_MOST_SLOTS * gpu_slot_floats(p->head_dim) * (int64_t)sizeof(float)
+    const int64_t forth = tensor ? gpu_most_slots(dev) * gpu_slot_floats(p->head_dim) * (int64_t)sizeof(float)
                                  : gpu_attention_exact_bytes(dev, p->n_rows, p->n_heads, n_positions);
     const int64_t back = !backward ? 0 : tensor ? gpu_attention_backward_tensor_bytes(p->n_rows, p->n_heads, p->head_dim)
                                                 : gpu_attention_backward_exact_bytes(p->n_rows, p->n_heads);

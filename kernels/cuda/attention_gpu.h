@@ -69,7 +69,8 @@ int gpu_attention_exact(struct jrl_device *dev, enum jrl_dtype dtype, const stru
 int64_t gpu_attention_exact_bytes(const struct jrl_device *dev, int64_t n_rows, int64_t n_heads, int64_t n_positions);
 int gpu_attention_tensor(struct jrl_device *dev, const struct gpu_attention_call *c, struct jrl_error *err) JRL_MUST_CHECK;
 int gpu_attention_parts(struct jrl_device *dev, const struct gpu_attention_call *c, float *slots, struct jrl_error *err) JRL_MUST_CHECK;
-#define GPU_MOST_SLOTS 4096 /* slots times key-value heads: with more work than that nothing needs to be cut */
+/* Slots times key-value heads: with more work than that nothing needs to be cut. */
+static inline int64_t gpu_most_slots(const struct jrl_device *dev) { return 32 * (int64_t)gpu_of(dev)->n_processors; }
 static inline int64_t gpu_slot_floats(int64_t dim) { return GPU_TILE_ROWS * (dim + 2); }
 
 /* Backwards. delta, D of a row and head, is the kernels' own. */
