@@ -240,6 +240,8 @@ static __device__ __forceinline__ float block_max(float x, float *room)
     return x;
 }
 
+static __device__ __forceinline__ int64_t smaller_of(int64_t a, int64_t b) { return a < b ? a : b; }
+
 /* This thread's element of a loop over n, and the step to its next. */
 static __device__ __forceinline__ int64_t first_index() { return (int64_t)blockIdx.x * blockDim.x + threadIdx.x; }
 static __device__ __forceinline__ int64_t index_step() { return (int64_t)gridDim.x * blockDim.x; }

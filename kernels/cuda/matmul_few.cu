@@ -4,15 +4,13 @@
  * Gate and up can be one product, whose outputs are the activations. */
 #include "kernels/cuda/tiles.cuh"
 
-#define MOST_TILES 32768 /* whose parts can be counted */
-
-/* Blocks of WARPS warps that have MT x 16 rows, the first ROWS of which exist, by R x 8 columns each, KC of the contracted index at a time, STAGES of them
+/* Blocks of WARPS warps that have MT x 16 rows by R x 8 columns each, KC of the contracted index at a time, STAGES of them
  * on their way. */
-template <int MT_, int WARPS_, int R_, int KC_, int STAGES_, int ROWS_ = 16 * MT_> struct few_class {
-    static const int MT = MT_, R = R_, KC = KC_, STAGES = STAGES_, THREADS = 32 * WARPS_, BM = 16 * MT_, BN = 8 * WARPS_ * R_, ROWS = ROWS_;
+template <int MT_, int WARPS_, int R_, int KC_, int STAGES_> struct few_class {
+    static const int MT = MT_, R = R_, KC = KC_, STAGES = STAGES_, THREADS = 32 * WARPS_, BM = 16 * MT_, BN = 8 * WARPS_ * R_;
     static const int PIECES = KC / 8, PASS = THREADS / PIECES; /* pieces of 16 bytes in a row; rows that the block's threads copy at once */
-    static const int A_PASSES = ROWS / PASS, B_PASSES = BN / PASS;
-    static_assert(BN % PASS == 0 && PART % KC == 0 && ROWS % PASS == 0, "tiles are whole passes, parts whole stages");
+    static const int A_PASSES = BM / PASS, B_PASSES = BN / PASS;
+    static_assert(BN % PASS == 0 && PART % KC == 0 && BM % PASS == 0, "tiles are whole passes, parts whole stages");
 };
 
 /* Rows of KC elements; piece i of row r is at i ^ r % 8, so that the eight rows that ldmatrix reads lie in different banks. */
@@ -262,15 +260,14 @@ template <class C, bool gated> static __global__ void __launch_bounds__(C::THREA
 
 /* ---- launching ---- */
 
-/* Counters that are 0 whenever no product runs. */
-static int counters(struct jrl_device *dev, unsigned **out, struct jrl_error *err)
+int gpu_arrival_counters(struct jrl_device *dev, unsigned **out, struct jrl_error *err)
 {
     const bool there = gpu_of(dev)->scratch[GPU_ARRIVED].memory != NULL;
     void *memory;
-    int rc = gpu_scratch(dev, &memory, GPU_ARRIVED, MOST_TILES * sizeof(unsigned), err);
+    int rc = gpu_scratch(dev, &memory, GPU_ARRIVED, GPU_MOST_TILES * sizeof(unsigned), err);
 
     if (rc == JRL_OK && !there)
-        rc = gpu_check(dev, cudaMemsetAsync(memory, 0, MOST_TILES * sizeof(unsigned), gpu_of(dev)->stream), "zeros", err);
+        rc = gpu_check(dev, cudaMemsetAsync(memory, 0, GPU_MOST_TILES * sizeof(unsigned), gpu_of(dev)->stream), "zeros", err);
     *out = static_cast<unsigned *>(memory);
     return rc;
 }
@@ -290,19 +287,17 @@ template <class C, bool gated> static int run_few(struct jrl_device *dev, struct
         rc = gpu_scratch(dev, &memory, GPU_PARTS, (size_t)(tiles * parts * C::BM * C::BN) * sizeof(float), err);
         call->sums = static_cast<float4 *>(memory);
         if (rc == JRL_OK)
-            rc = counters(dev, &call->arrived, err);
+            rc = gpu_arrival_counters(dev, &call->arrived, err);
     }
     return rc < 0 ? rc : gpu_launch(dev, err, name, few_product<C, gated>, dim3((unsigned)tiles, (unsigned)(parts ? parts : 1)), C::THREADS, sizeof(few_tiles<C>), *call);
 }
 
-/* 60 to 96 KiB of shared memory, so that two or three blocks share a processor, and at least 40 KiB of weights are on their way to it. */
-#define NARROW few_class<1, 1, 1, 128, 10, 4> /* up to 4 rows: the more blocks the better */
+/* As measured on an H200 among 30 (NOTES.md). */
 #define SIXTEEN few_class<1, 2, 1, 128, 8>
-#define SIXTEEN_32 few_class<1, 4, 1, 64, 10>
-#define SIXTEEN_WIDE few_class<1, 4, 2, 64, 6>
-#define THIRTY few_class<2, 4, 1, 64, 8>
-#define THIRTY_WIDE few_class<2, 4, 2, 64, 6>
-#define SIXTY few_class<4, 4, 1, 64, 6>
+#define SIXTEEN_WIDE few_class<1, 4, 2, 64, 4>
+#define THIRTY few_class<2, 2, 1, 128, 6>
+#define THIRTY_WIDE few_class<2, 4, 2, 64, 4>
+#define SIXTY few_class<4, 2, 1, 64, 8> /* on GPUs without wgmma, as the next */
 #define SIXTY_WIDE few_class<4, 4, 4, 64, 4>
 #define RUN(class, gated) run_few<class, gated>(dev, &call, "few_product<" #class ", " #gated ">", err)
 
@@ -322,7 +317,7 @@ bool gpu_product_is_few(const struct gpu_product *p, int n)
 
     for (int i = 0; i < n; i++)
         tiles += divide_up(p[i].n, 8);
-    return p->a_step == 1 && p->b_step == 1 && p->m <= 64 && p->k > 0 && p->k < 1 << 30 && (p->k <= PART || tiles <= MOST_TILES);
+    return p->a_step == 1 && p->b_step == 1 && p->m <= 64 && p->k > 0 && p->k < 1 << 30 && (p->k <= PART || tiles <= GPU_MOST_TILES);
 }
 
 static struct few_call few_call_of(const struct gpu_product *p, int n)
@@ -351,13 +346,8 @@ int gpu_product_few(struct jrl_device *dev, const struct gpu_product *p, int n, 
     struct few_call call = few_call_of(p, n);
     const int processors = gpu_of(dev)->n_processors;
 
-    if (p->m <= 16) {
-        if (enough(&call, SIXTEEN_WIDE::BN, processors))
-            return RUN(SIXTEEN_WIDE, false);
-        if (p->m <= NARROW::ROWS)
-            return RUN(NARROW, false);
-        return enough(&call, SIXTEEN_32::BN, processors / 2) ? RUN(SIXTEEN_32, false) : RUN(SIXTEEN, false);
-    }
+    if (p->m <= 16)
+        return enough(&call, SIXTEEN_WIDE::BN, processors) ? RUN(SIXTEEN_WIDE, false) : RUN(SIXTEEN, false);
     if (p->m <= 32)
         return enough(&call, THIRTY_WIDE::BN, processors) ? RUN(THIRTY_WIDE, false) : RUN(THIRTY, false);
     return enough(&call, SIXTY_WIDE::BN, processors) ? RUN(SIXTY_WIDE, false) : RUN(SIXTY, false);

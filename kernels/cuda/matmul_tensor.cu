@@ -175,10 +175,8 @@ static int set_parts(struct jrl_device *dev, struct products *all, struct jrl_er
     return JRL_OK;
 }
 
-int gpu_products_set(struct jrl_device *dev, struct products *all, const struct gpu_product *p, int n, int64_t bm, int64_t bn, struct jrl_error *err)
+void gpu_products_list(struct products *all, const struct gpu_product *p, int n, int64_t bm, int64_t bn)
 {
-    int rc = JRL_OK;
-
     *all = {};
     all->n = n;
     all->parts = 1;
@@ -187,6 +185,13 @@ int gpu_products_set(struct jrl_device *dev, struct products *all, const struct 
         all->first[i] = all->n_tiles;
         all->n_tiles += blocks_of(&p[i], bm, bn);
     }
+}
+
+int gpu_products_set(struct jrl_device *dev, struct products *all, const struct gpu_product *p, int n, int64_t bm, int64_t bn, struct jrl_error *err)
+{
+    int rc = JRL_OK;
+
+    gpu_products_list(all, p, n, bm, bn);
     if (p->b_step == 1 && p->a_step == 1)
         rc = set_parts(dev, all, err);
     all->n_items = all->n_tiles * all->parts;
@@ -222,9 +227,11 @@ template <class C> static int run_class(struct jrl_device *dev, const struct gpu
 
 int gpu_product_tensor(struct jrl_device *dev, const struct gpu_product *p, int n, struct jrl_error *err)
 {
-    const double costs[] = { cost<tiles_64_64>(dev, p, n), cost<tiles_128_128>(dev, p, n), cost<tiles_128_256>(dev, p, n), gpu_of(dev)->wgmma ? cost<wide>(dev, p, n) : INFINITY };
+    const double costs[] = { cost<tiles_64_64>(dev, p, n), cost<tiles_128_128>(dev, p, n), cost<tiles_128_256>(dev, p, n), gpu_product_is_wide(dev, p, n) ? cost<wide>(dev, p, n) : INFINITY };
     int best = 0;
 
+    if (gpu_product_is_slim(dev, p, n))
+        return gpu_product_slim(dev, p, n, err);
     if (gpu_product_is_few(p, n))
         return gpu_product_few(dev, p, n, err);
     for (int i = 1; i < 4; i++)

@@ -53,7 +53,7 @@ template <class C, bool a_transposed, bool b_transposed> static __device__ __for
     int at = 0;
 
     for (int64_t i = blockIdx.x; i < all.n_items; i += gridDim.x) {
-        const struct block_work w = work_of<C>(all, i % all.n_tiles, i / all.n_tiles);
+        const struct block_work w = work_of<C>(all, (unsigned)i % (unsigned)all.n_tiles, (unsigned)i / (unsigned)all.n_tiles);
 
         for (int64_t k = w.begin; k < w.end; k += wide::BK, at++) {
             const int stage = at % wide::STAGES;
@@ -89,6 +89,44 @@ static __device__ __forceinline__ void add_stage(struct accumulators<wide> &acc,
     commit_products();
 }
 
+/* As start and finish of tiles.cuh, for outputs that lie in pairs: an address for two rows, constants for the columns. */
+static __device__ __forceinline__ void start_pairs(struct accumulators<wide> &acc, const struct gpu_product &p, int64_t row, int64_t column, int64_t rows_before)
+{
+    const int lane = threadIdx.x % 32, columns = (int)smaller_of(p.n - column, wide::BN) - lane % 4 * 2;
+
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        const int64_t y = row + lane / 4 + 8 * h;
+        const float *c = p.c + y * p.ldc + column + lane % 4 * 2;
+        const int there = y < rows_before ? columns : 0;
+#pragma unroll
+        for (int j = 0; j < wide::BN / 8; j++) {
+            const float2 before = 8 * j < there ? *reinterpret_cast<const float2 *>(c + 8 * j) : float2();
+            acc.of[0][j][2 * h] = before.x;
+            acc.of[0][j][2 * h + 1] = before.y;
+        }
+    }
+}
+static __device__ __forceinline__ void finish_pairs(struct accumulators<wide> &acc, const struct gpu_product &p, int64_t row, int64_t column, bool add)
+{
+    const int lane = threadIdx.x % 32, columns = (int)smaller_of(p.n - column, wide::BN) - lane % 4 * 2;
+
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        const int64_t y = row + lane / 4 + 8 * h;
+        float *c = p.c + y * p.ldc + column + lane % 4 * 2;
+        const int there = y < p.m ? columns : 0;
+#pragma unroll
+        for (int j = 0; j < wide::BN / 8; j++) {
+            const float *sum = &acc.of[0][j][2 * h];
+            if (8 * j < there && add)
+                add_pair(c + 8 * j, sum[0], sum[1]);
+            else if (8 * j < there)
+                *reinterpret_cast<float2 *>(c + 8 * j) = { sum[0], sum[1] };
+        }
+    }
+}
+
 static __device__ __forceinline__ void finish_gated(const struct accumulators<wide> &acc, const struct gpu_product &p, const struct gated_outputs &out, int64_t row, int64_t column)
 {
     const int lane = threadIdx.x % 32;
@@ -119,7 +157,7 @@ static __device__ __forceinline__ void multiply_all(struct wide_tiles &s, const 
     int at = 0;
 
     for (int64_t i = blockIdx.x; i < all.n_items; i += gridDim.x) {
-        const struct block_work w = work_of<C>(all, i % all.n_tiles, i / all.n_tiles);
+        const struct block_work w = work_of<C>(all, (unsigned)i % (unsigned)all.n_tiles, (unsigned)i / (unsigned)all.n_tiles);
         const int64_t row = w.row + 64 * group + threadIdx.x % GROUP / 32 * wide::TM, part = b_transposed ? PART : w.end - w.begin;
         int64_t rows_before = w.p.accumulate ? w.p.m : 0, k = w.begin; /* of C: one condition, or ptxas has each wgmma waited for (C7515) */
 
@@ -127,7 +165,7 @@ static __device__ __forceinline__ void multiply_all(struct wide_tiles &s, const 
             const int64_t end = w.end - k < part ? w.end : k + part;
             const bool later = k > w.begin;
 
-            start<wide>(acc, w.p, row, w.column, rows_before);
+            start_pairs(acc, w.p, row, w.column, rows_before);
             for (; k < end; k += wide::BK, at++) {
                 wait_arrivals(&s.full[at % wide::STAGES], at / wide::STAGES & 1);
                 add_stage<a_transposed, b_transposed>(acc, s, group, at % wide::STAGES, w.end - k);
@@ -139,7 +177,7 @@ static __device__ __forceinline__ void multiply_all(struct wide_tiles &s, const 
             if (C::BN < wide::BN)
                 finish_gated(acc, w.p, out, row, w.column);
             else
-                finish<wide>(acc, w.p, row, w.column, later);
+                finish_pairs(acc, w.p, row, w.column, later);
             rows_before = 0;
         } while (k < w.end);
     }
@@ -223,6 +261,15 @@ int gpu_product_wgmma(struct jrl_device *dev, const struct gpu_product *p, int n
     if (p->a_step != 1)
         return run_form<true, false>(dev, p, n, err);
     return p->b_step == 1 ? run_form<false, true>(dev, p, n, err) : run_form<false, false>(dev, p, n, err);
+}
+
+bool gpu_product_is_wide(const struct jrl_device *dev, const struct gpu_product *p, int n)
+{
+    bool pairs = gpu_of(dev)->wgmma;
+
+    for (int i = 0; i < n; i++)
+        pairs = pairs && p[i].n % 2 == 0 && p[i].ldc % 2 == 0 && (uintptr_t)p[i].c % 8 == 0;
+    return pairs;
 }
 
 bool gpu_gated_is_wide(const struct jrl_device *dev, const struct gpu_product *gate_and_up)

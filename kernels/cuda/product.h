@@ -21,6 +21,13 @@ int gpu_product_tensor(struct jrl_device *dev, const struct gpu_product *p, int 
 bool gpu_product_is_few(const struct gpu_product *p, int n);
 int gpu_product_few(struct jrl_device *dev, const struct gpu_product *p, int n, struct jrl_error *err) JRL_MUST_CHECK;
 int gpu_gated_few(struct jrl_device *dev, const struct gpu_product *gate_and_up, jrl_bf16 *act, struct jrl_error *err) JRL_MUST_CHECK;
+/* Some dozens to some hundred rows of form nt, on a GPU that has wgmma (matmul_slim.cu); gate and up as above. */
+bool gpu_product_is_slim(const struct jrl_device *dev, const struct gpu_product *p, int n);
+int gpu_product_slim(struct jrl_device *dev, const struct gpu_product *p, int n, struct jrl_error *err) JRL_MUST_CHECK;
+int gpu_gated_slim(struct jrl_device *dev, const struct gpu_product *gate_and_up, jrl_bf16 *act, struct jrl_error *err) JRL_MUST_CHECK;
+/* GPU_MOST_TILES counters in device memory that are 0 whenever no product runs: of a tile's parts that have arrived. */
+#define GPU_MOST_TILES (1 << 16)
+int gpu_arrival_counters(struct jrl_device *dev, unsigned **out, struct jrl_error *err) JRL_MUST_CHECK;
 /* ... of any number of rows, on a GPU that has wgmma; their outputs are there too where they have a C (both or none). */
 bool gpu_gated_is_wide(const struct jrl_device *dev, const struct gpu_product *gate_and_up);
 int gpu_gated_wgmma(struct jrl_device *dev, const struct gpu_product *gate_and_up, jrl_bf16 *act, struct jrl_error *err) JRL_MUST_CHECK;

@@ -116,6 +116,8 @@ static int gated_at_once(struct jrl_device *dev, const struct jrl_gated *p, void
         if (!gpu_product_aligned(&both[i]))
             return JRL_EOF;
     }
+    if (!gate && gpu_product_is_slim(dev, both, 2) && p->mlp_dim % 2 == 0)
+        return gpu_gated_slim(dev, both, to, err);
     if (!gate && gpu_product_is_few(both, 2))
         return gpu_gated_few(dev, both, to, err);
     return gpu_gated_is_wide(dev, both) ? gpu_gated_wgmma(dev, both, to, err) : JRL_EOF;

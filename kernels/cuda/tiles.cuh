@@ -39,22 +39,21 @@ struct block_work {
 template <class C> static __device__ __forceinline__ struct block_work work_of(const struct products &all, int64_t tile, int64_t part)
 {
     struct block_work w = { all.of[0], 0, 0, 0, all.of[0].k, 0 };
-    int64_t i = tile, first = 0;
+    int64_t first = 0;
     float *sums = all.sums[0];
 
 #pragma unroll
     for (int j = 1; j < JRL_GROUP_PRODUCTS; j++)
-        if (j < all.n && i >= all.first[j]) {
+        if (j < all.n && tile >= all.first[j]) {
             w.p = all.of[j];
             w.which = j;
             first = all.first[j];
             sums = all.sums[j];
         }
-    i -= first;
-    const int64_t n_rows = (w.p.m + C::BM - 1) / C::BM, n_columns = (w.p.n + C::BN - 1) / C::BN, band = i / (BAND * n_columns), in_band = i % (BAND * n_columns);
-    const int64_t rows = n_rows - band * BAND < BAND ? n_rows - band * BAND : BAND;
-    w.row = (band * BAND + in_band % rows) * C::BM;
-    w.column = in_band / rows * C::BN;
+    const unsigned i = (unsigned)(tile - first), n_rows = (unsigned)((w.p.m + C::BM - 1) / C::BM), n_columns = (unsigned)((w.p.n + C::BN - 1) / C::BN); /* 64 bits take long to divide */
+    const unsigned band = i / (BAND * n_columns), in_band = i % (BAND * n_columns), rows = n_rows - band * BAND < BAND ? n_rows - band * BAND : BAND;
+    w.row = (int64_t)(band * BAND + in_band % rows) * C::BM;
+    w.column = (int64_t)(in_band / rows) * C::BN;
     if (all.parts > 1) {
         w.begin = part * PART;
         w.end = w.begin + PART < w.p.k ? w.begin + PART : w.p.k;
@@ -120,11 +119,14 @@ template <class C> static __device__ __forceinline__ void finish(struct accumula
 
 /* ---- launching: matmul_tensor.cu ---- */
 
+/* *all: N products of one form in tiles of BM x BN, each by one block. */
+void gpu_products_list(struct products *all, const struct gpu_product *p, int n, int64_t bm, int64_t bn);
 /* *all: N products of one form in tiles of BM x BN; in parts side by side where that gives more processors work. */
 int gpu_products_set(struct jrl_device *dev, struct products *all, const struct gpu_product *p, int n, int64_t bm, int64_t bn, struct jrl_error *err) JRL_MUST_CHECK;
 /* Adds the parts that lay side by side. */
 int gpu_products_join(struct jrl_device *dev, const struct products *all, struct jrl_error *err) JRL_MUST_CHECK;
-/* The class WIDE, on a GPU that has it: as gpu_product_tensor. */
+/* The class WIDE, where the GPU has it and outputs lie in pairs: as gpu_product_tensor. */
+bool gpu_product_is_wide(const struct jrl_device *dev, const struct gpu_product *p, int n);
 int gpu_product_wgmma(struct jrl_device *dev, const struct gpu_product *p, int n, struct jrl_error *err) JRL_MUST_CHECK;
 
 #endif

@@ -1,4 +1,4 @@
-/* wgmma.cuh - the matrix instructions of Hopper (9.0a), or their emulated twins: four warps multiply 64 x 16 by 16 x 256 out of shared memory, while
+/* wgmma.cuh - the matrix instructions of Hopper (9.0a), or their emulated twins: four warps multiply 64 x 16 by 16 x N out of shared memory, while
  * they go on to something else. For kernels that only such a GPU is given (struct gpu, wgmma). */
 #ifndef JRL_KERNELS_CUDA_WGMMA_CUH
 #define JRL_KERNELS_CUDA_WGMMA_CUH
@@ -59,6 +59,100 @@ template <bool a_transposed, bool b_transposed> static __device__ __forceinline_
         : "l"(a), "l"(b), "n"((int)a_transposed), "n"((int)b_transposed));
 }
 
+/* The compiler knows nothing of waiting: what is read of C behind this is read behind it, and what is written to C before is written before. */
+template <int n> static __device__ __forceinline__ void settle(float (&c)[n][4])
+{
+#pragma unroll
+    for (int i = 0; i < n; i++)
+        asm volatile("" : "+f"(c[i][0]), "+f"(c[i][1]), "+f"(c[i][2]), "+f"(c[i][3])::"memory");
+}
+template <int n> static __device__ __forceinline__ void settle(uint32_t (&a)[n][4])
+{
+#pragma unroll
+    for (int i = 0; i < n; i++)
+        asm volatile("" : "+r"(a[i][0]), "+r"(a[i][1]), "+r"(a[i][2]), "+r"(a[i][3])::"memory");
+}
+
+/* Four sums in global memory at once, at an address that 16 divides. */
+static __device__ __forceinline__ void add_to_memory(float *to, float a, float b, float c, float d)
+{
+    asm volatile("red.relaxed.gpu.global.add.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(to), "f"(a), "f"(b), "f"(c), "f"(d) : "memory");
+}
+/* What blocks tell each other: who sees N sees all that the block of the one who passed it on had done before its last barrier. */
+static __device__ __forceinline__ int seen(const int *turn)
+{
+    int n;
+    asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(n) : "l"(turn) : "memory");
+    return n;
+}
+static __device__ __forceinline__ void pass_on(int *turn, int n) { asm volatile("st.release.gpu.global.s32 [%0], %1;" ::"l"(turn), "r"(n) : "memory"); }
+
+#define SUMS_4(c, j) "+f"(c[j][0]), "+f"(c[j][1]), "+f"(c[j][2]), "+f"(c[j][3])
+#define SUMS_16(c, j) SUMS_4(c, j), SUMS_4(c, (j) + 1), SUMS_4(c, (j) + 2), SUMS_4(c, (j) + 3)
+/* The same, 64 x 32, 64 x 64 or 64 x 128; without ADD instead of c. */
+template <bool a_transposed, bool b_transposed> static __device__ __forceinline__ void wgmma_64(float (&c)[4][4], uint64_t a, uint64_t b, bool add)
+{
+    asm volatile(
+        "{.reg .pred p; setp.ne.b32 p, %18, 0; wgmma.mma_async.sync.aligned.m64n32k16.f32.bf16.bf16 {"
+        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15}, "
+        "%16, %17, p, 1, 1, %19, %20;}"
+        : SUMS_16(c, 0)
+        : "l"(a), "l"(b), "r"((int)add), "n"((int)a_transposed), "n"((int)b_transposed));
+}
+template <bool a_transposed, bool b_transposed> static __device__ __forceinline__ void wgmma_64(float (&c)[8][4], uint64_t a, uint64_t b, bool add)
+{
+    asm volatile(
+        "{.reg .pred p; setp.ne.b32 p, %34, 0; wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {"
+        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
+        "%32, %33, p, 1, 1, %35, %36;}"
+        : SUMS_16(c, 0),
+          SUMS_16(c, 4)
+        : "l"(a), "l"(b), "r"((int)add), "n"((int)a_transposed), "n"((int)b_transposed));
+}
+template <bool a_transposed, bool b_transposed> static __device__ __forceinline__ void wgmma_64(float (&c)[16][4], uint64_t a, uint64_t b, bool add)
+{
+    asm volatile(
+        "{.reg .pred p; setp.ne.b32 p, %66, 0; wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {"
+        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
+        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
+        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
+        "%64, %65, p, 1, 1, %67, %68;}"
+        : SUMS_16(c, 0),
+          SUMS_16(c, 4),
+          SUMS_16(c, 8),
+          SUMS_16(c, 12)
+        : "l"(a), "l"(b), "r"((int)add), "n"((int)a_transposed), "n"((int)b_transposed));
+}
+/* A from registers, a warp's 16 rows as those of mma_bf16. */
+template <bool b_transposed> static __device__ __forceinline__ void wgmma_64(float (&c)[8][4], const uint32_t (&a)[4], uint64_t b, bool add)
+{
+    asm volatile(
+        "{.reg .pred p; setp.ne.b32 p, %37, 0; wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {"
+        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
+        "{%32, %33, %34, %35}, %36, p, 1, 1, %38;}"
+        : SUMS_16(c, 0),
+          SUMS_16(c, 4)
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"((int)add), "n"((int)b_transposed));
+}
+template <bool b_transposed> static __device__ __forceinline__ void wgmma_64(float (&c)[16][4], const uint32_t (&a)[4], uint64_t b, bool add)
+{
+    asm volatile(
+        "{.reg .pred p; setp.ne.b32 p, %69, 0; wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {"
+        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
+        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
+        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
+        "{%64, %65, %66, %67}, %68, p, 1, 1, %70;}"
+        : SUMS_16(c, 0),
+          SUMS_16(c, 4),
+          SUMS_16(c, 8),
+          SUMS_16(c, 12)
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"((int)add), "n"((int)b_transposed));
+}
+
 #elif !defined(__CUDACC__)
 #define WGMMA_EXISTS 1
 
@@ -68,7 +162,25 @@ static inline void commit_products() { emulator::commit_products(); }
 template <int n> static inline void wait_products() { emulator::wait_products(n); }
 template <bool a_transposed, bool b_transposed> static inline void wgmma_64_256(float (&c)[32][4], uint64_t a, uint64_t b, int line = __builtin_LINE())
 {
-    emulator::wgmma(&c[0][0], 256, a, a_transposed, b, b_transposed, line);
+    emulator::wgmma(&c[0][0], 256, a, a_transposed, b, b_transposed, true, line);
+}
+template <class T> static inline void settle(T &) {}
+static inline void add_to_memory(float *to, float a, float b, float c, float d)
+{
+    to[0] += a;
+    to[1] += b;
+    to[2] += c;
+    to[3] += d;
+}
+static inline int seen(const int *turn) { return *turn; } /* blocks run one after the other */
+static inline void pass_on(int *turn, int n) { *turn = n; }
+template <bool a_transposed, bool b_transposed, int n> static inline void wgmma_64(float (&c)[n][4], uint64_t a, uint64_t b, bool add, int line = __builtin_LINE())
+{
+    emulator::wgmma(&c[0][0], 8 * n, a, a_transposed, b, b_transposed, add, line);
+}
+template <bool b_transposed, int n> static inline void wgmma_64(float (&c)[n][4], const uint32_t (&a)[4], uint64_t b, bool add, int line = __builtin_LINE())
+{
+    emulator::wgmma_of_registers(&c[0][0], 8 * n, a, b, b_transposed, add, line);
 }
 
 #endif

@@ -155,7 +155,7 @@ static long launches_of(const char *name)
     return symbol ? launches(name) : -1;
 }
 
-/* Activations of many rows, which take products of many rows, and of the last of them alone: the same bits. */
+/* Activations of many rows, and of the last of them alone, with wgmma and without: the same bits. */
 static void check_gated_rows(struct fixture *f, int64_t most, int64_t dim, int64_t mlp_dim, const int64_t *sizes, size_t n_sizes)
 {
     struct both x = new_numbers(f, JRL_BF16, most * dim, 1), gate = new_numbers(f, JRL_BF16, mlp_dim * dim, 0.5f), up = new_numbers(f, JRL_BF16, mlp_dim * dim, 0.5f);
@@ -165,14 +165,15 @@ static void check_gated_rows(struct fixture *f, int64_t most, int64_t dim, int64
 
     MUST(jrl_gated(f->gpu, &p, all.gpu, err));
     want = downloaded(&all);
-    for (size_t i = 0; i < n_sizes; i++) {
-        struct both act = new_both(f, (size_t)(sizes[i] * mlp_dim * 2));
+    for (size_t i = 0; i < 2 * n_sizes; i++) {
+        const int64_t rows = sizes[i / 2];
+        struct both act = new_both(f, (size_t)(rows * mlp_dim * 2));
 
-        p.rows = sizes[i];
-        p.x = (uint8_t *)x.gpu + (most - sizes[i]) * dim * 2;
-        MUST(jrl_gated(f->gpu, &p, act.gpu, err));
+        p.rows = rows;
+        p.x = (uint8_t *)x.gpu + (most - rows) * dim * 2;
+        MUST(jrl_gated(i % 2 ? f->no_wgmma : f->tensor, &p, act.gpu, err));
         got = downloaded(&act);
-        assert_memory_equal(got, want + (most - sizes[i]) * mlp_dim * 2, act.n);
+        assert_memory_equal(got, want + (most - rows) * mlp_dim * 2, act.n);
         free(got);
         free_both(&act);
     }
@@ -187,10 +188,11 @@ static void check_gated_rows(struct fixture *f, int64_t most, int64_t dim, int64
  * or not. The emulator's GPU has 4 processors; sizes are such that on it, and with SCALE on one of 132, each class is the cheapest once. */
 static void test_product_rows(void **state)
 {
-    static const char *const classes[] = { "few_product<NARROW, false>", "few_product<SIXTEEN, false>", "few_product<SIXTEEN_32, false>", "few_product<SIXTEEN_WIDE, false>",
+    static const char *const classes[] = { "few_product<SIXTEEN, false>", "few_product<SIXTEEN_WIDE, false>",
                                            "few_product<THIRTY, false>", "few_product<THIRTY_WIDE, false>", "few_product<SIXTY, false>", "few_product<SIXTY_WIDE, false>",
                                            "few_product<SIXTEEN_WIDE, true>", "few_product<THIRTY_WIDE, true>", "few_product<SIXTY_WIDE, true>",
-                                           "tensor_product<64, 64>", "tensor_product<128, 128>", "tensor_product<128, 256>", "wgmma_product" };
+                                           "tensor_product<64, 64>", "tensor_product<128, 128>", "tensor_product<128, 256>",
+                                           "slim_product<slim_32>", "slim_product<slim_64>", "slim_product<slim_gated>", "wgmma_product", "wgmma_gated" };
     enum { N_CLASSES = sizeof classes / sizeof *classes };
     static const int64_t sizes[] = { 1, 16, 17, 64, 65, 128, 200 }, few[] = { 1, 5, 16, 17, 33, 64 };
     const bool emulated = launches_of("tensor_product") >= 0;
@@ -202,11 +204,11 @@ static void test_product_rows(void **state)
     check_product_rows(&fixture, JRL_F32, 200, 40, 104, sizes, 7);
     for (int i = 0; i < N_CLASSES; i++)
         before[i] = launches_of(classes[i]);
-    check_product_rows(&fixture, JRL_BF16, 200, 300 * scale, 104, sizes, 7);
+    check_product_rows(&fixture, JRL_BF16, 264, 300 * scale, 104, sizes, 7);
     check_product_rows(&fixture, JRL_BF16, 70, 400 * scale, 72, few, 6);
     check_product_rows(&fixture, JRL_BF16, 70, 28, 104, few, 6);
     check_product_rows(&fixture, JRL_BF16, 70, 36 * scale, 4600, few, 6);
-    check_gated_rows(&fixture, 70, 104, 72, few, 6);
+    check_gated_rows(&fixture, 264, 104, 72, few, 6);
     check_gated_rows(&fixture, 70, 4600, 24, few, 3);
     for (int i = 0; i < N_CLASSES && emulated; i++)
         if (launches_of(classes[i]) == before[i])

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include <array>
 #include <functional>
 #include <type_traits>
 

@@ -84,24 +84,47 @@ static inline uint16_t wgmma_element(uint64_t operand, bool transposed, unsigned
     return bits;
 }
 
-/* wgmma.mma_async.m64nNk16 of bf16: a warp has 16 rows, and its threads the tiles of 16 x 8 of mma_bf16. */
-static inline void wgmma(float *c, unsigned n, uint64_t a, bool a_transposed, uint64_t b, bool b_transposed, int line)
+/* wgmma.mma_async.m64nNk16 of bf16: a warp has 16 rows, and its threads the tiles of 16 x 8 of mma_bf16. ROWS_OF_A(of_a): the thread's two, when the
+ * instruction reads them. Without ADD instead of C. */
+template <class F> static inline void wgmma_rows(float *c, unsigned n, F rows_of_a, uint64_t b, bool b_transposed, bool add, int line)
 {
-    const unsigned row = here.thread.x % 128 / 32 * 16 + lane() / 4, column = lane() % 4 * 2;
+    const unsigned column = lane() % 4 * 2;
 
-    if (operand_of_another_swizzle(a) || operand_of_another_swizzle(b))
+    if (operand_of_another_swizzle(b))
         stop("wgmma of an operand that is not swizzled by 128 bytes", line);
     multiply_later([=] {
         uint16_t of_a[2][16], of_b[16];
-        for (unsigned k = 0; k < 32; k++)
-            of_a[k / 16][k % 16] = wgmma_element(a, a_transposed, row + k / 16 * 8, k % 16);
+        rows_of_a(of_a);
         for (unsigned x = 0; x < n / 4; x++) { /* a column for two rows */
             for (unsigned k = 0; k < 16; k++)
                 of_b[k] = wgmma_element(b, b_transposed, column + x / 2 * 8 + x % 2, k);
-            for (unsigned h = 0; h < 2; h++)
-                c[x / 2 * 4 + 2 * h + x % 2] = add_products(c[x / 2 * 4 + 2 * h + x % 2], of_a[h], of_b);
+            for (unsigned h = 0; h < 2; h++) {
+                float *to = &c[x / 2 * 4 + 2 * h + x % 2];
+                *to = add_products(add ? *to : 0.0f, of_a[h], of_b);
+            }
         }
     }, line);
+}
+static inline void wgmma(float *c, unsigned n, uint64_t a, bool a_transposed, uint64_t b, bool b_transposed, bool add, int line)
+{
+    const unsigned row = here.thread.x % 128 / 32 * 16 + lane() / 4;
+
+    if (operand_of_another_swizzle(a))
+        stop("wgmma of an operand that is not swizzled by 128 bytes", line);
+    wgmma_rows(c, n, [=](uint16_t (*of_a)[16]) {
+        for (unsigned k = 0; k < 32; k++)
+            of_a[k / 16][k % 16] = wgmma_element(a, a_transposed, row + k / 16 * 8, k % 16);
+    }, b, b_transposed, add, line);
+}
+/* A lies in registers as mma_bf16's. */
+static inline void wgmma_of_registers(float *c, unsigned n, const uint32_t a[4], uint64_t b, bool b_transposed, bool add, int line)
+{
+    const unsigned char *slots = exchange(a, 4 * sizeof *a, line);
+    std::array<uint16_t, 32> rows;
+
+    for (unsigned i = 0; i < 32; i++)
+        memcpy(&rows[i], slots + 32 * (lane() / 4 * 4 + i % 8 / 2) + 4 * (i / 16 + i % 16 / 8 * 2) + i % 2 * 2, 2);
+    wgmma_rows(c, n, [rows](uint16_t (*of_a)[16]) { memcpy(of_a, rows.data(), sizeof rows); }, b, b_transposed, add, line);
 }
 
 /* Whether the eight rows of a matrix, of 16 bytes each, lie in the banks of other rows: then they come one after the other. */
