@@ -335,6 +335,7 @@ static __global__ void __launch_bounds__(THREADS) choose(struct choose_call c)
     const int64_t top_k = c.rule.top_k < c.vocab ? c.rule.top_k : 0;
     SHARED(struct choose_room, s);
 
+    wait_for_kernel_before();
     for (int64_t i = blockIdx.x; i < c.n; i += gridDim.x) {
         const struct row_of_logits r = row_of(c, i);
         const double u = (double)jrl_draw_bits(c.rule.seed, &c.draws[i]) * 0x1p-32;
@@ -397,5 +398,5 @@ int jrl_cuda_choose_tokens(struct jrl_device *dev, const struct jrl_choose *p, s
     c.vocab = p->vocab;
     c.n = p->n;
     c.n_keys = keys_for(p->vocab);
-    return LAUNCH(choose, dim3((unsigned)(needs_sort(p) ? smaller(p->n, SORT_BLOCKS) : p->n)), THREADS, sizeof(struct choose_room), c);
+    return LAUNCH_EARLY(choose, dim3((unsigned)(needs_sort(p) ? smaller(p->n, SORT_BLOCKS) : p->n)), THREADS, sizeof(struct choose_room), c);
 }

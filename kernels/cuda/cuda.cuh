@@ -79,6 +79,15 @@ static __device__ __forceinline__ void add_pair(float *c, float a, float b)
 #endif
 }
 
+/* A kernel that gpu_launch_early starts may begin while the one before it still runs. Until this wait it may touch only what no kernel of a recorded step
+ * writes: its arguments and the weights. Then it lets the next one begin likewise. */
+static __device__ __forceinline__ void wait_for_kernel_before()
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;\ngriddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
 /* Two f32 rounded to a pair of bf16, the first in the lower half. */
 static __device__ __forceinline__ uint32_t pair_of(float a, float b)
 {
@@ -122,6 +131,7 @@ static inline void copy_16(void *to, const void *from, bool valid, int line = __
 static inline float fresh(const float *p) { return *p; }
 static inline void commit_copies() { emulator::commit_copies(); }
 template <int n> static inline void wait_copies() { emulator::wait_copies(n); }
+static inline void wait_for_kernel_before() {}
 static inline void add_pair(float *c, float a, float b)
 {
     c[0] += a;

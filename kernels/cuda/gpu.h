@@ -57,8 +57,8 @@ void gpu_library_close(struct gpu_library *library); /* accepts NULL */
 
 /* A kernel of the stream. Shared memory above 48 KiB is asked for. */
 template <class... P, class... A>
-static int gpu_launch(struct jrl_device *dev, struct jrl_error *err, const char *name, void (*kernel)(P...), dim3 grid, dim3 block,
-                      size_t shared_bytes, A... arguments)
+static int gpu_launch_when(struct jrl_device *dev, struct jrl_error *err, bool early, const char *name, void (*kernel)(P...), dim3 grid, dim3 block,
+                           size_t shared_bytes, A... arguments)
 {
     cudaError_t error = cudaSuccess;
 
@@ -69,10 +69,22 @@ static int gpu_launch(struct jrl_device *dev, struct jrl_error *err, const char 
     if (shared_bytes > 48 << 10)
         error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared_bytes);
     if (error == cudaSuccess) {
-        kernel<<<grid, block, shared_bytes, gpu_of(dev)->stream>>>(arguments...);
-        error = cudaGetLastError();
+        cudaLaunchConfig_t config = {};
+        cudaLaunchAttribute begin;
+
+        begin.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+        begin.val.programmaticStreamSerializationAllowed = 1;
+        config.gridDim = grid;
+        config.blockDim = block;
+        config.dynamicSmemBytes = shared_bytes;
+        config.stream = gpu_of(dev)->stream;
+        config.attrs = &begin;
+        config.numAttrs = early && gpu_of(dev)->recording;
+        error = cudaLaunchKernelEx(&config, kernel, static_cast<P>(arguments)...);
+        (void)cudaGetLastError();
     }
 #else
+    (void)early;
     (emulator::check_argument(name, &arguments, sizeof arguments), ...);
     error = emulator::launch(name, grid, block, shared_bytes, [=] { kernel(arguments...); });
     if (error == cudaSuccess)
@@ -80,7 +92,11 @@ static int gpu_launch(struct jrl_device *dev, struct jrl_error *err, const char 
 #endif
     return gpu_check(dev, error, name, err);
 }
+#define gpu_launch(dev, err, ...) gpu_launch_when(dev, err, false, __VA_ARGS__)
+#define gpu_launch_early(dev, err, ...) gpu_launch_when(dev, err, true, __VA_ARGS__)
 #define LAUNCH(kernel, grid, block, shared_bytes, ...) gpu_launch(dev, err, #kernel, kernel, grid, block, shared_bytes, __VA_ARGS__)
+/* Of a kernel that calls wait_for_kernel_before: in a recording it may begin before the one before it has ended. */
+#define LAUNCH_EARLY(kernel, grid, block, shared_bytes, ...) gpu_launch_early(dev, err, #kernel, kernel, grid, block, shared_bytes, __VA_ARGS__)
 
 /* Blocks of THREADS for a loop over n elements, one each up to some waves of the whole GPU. */
 static inline dim3 gpu_blocks(const struct jrl_device *dev, int64_t n, int threads)

@@ -87,6 +87,7 @@ static __global__ void __launch_bounds__(32 * BLOCKS) logits_blocks(struct jrl_b
     SHARED(struct rooms, rooms);
     struct block_room &s = rooms.of[threadIdx.x / 32];
 
+    wait_for_kernel_before();
     if (block >= n_blocks)
         return;
     const bool bad = __any_sync(ALL_LANES, load_block(z, logits + row * ld + begin, inv_temperature, n, fours));
@@ -129,6 +130,7 @@ static __global__ void __launch_bounds__(THREADS) logits_joins(struct jrl_row_su
     double sum = 0;
     SHARED(struct join_room, s);
 
+    wait_for_kernel_before();
     for (int64_t b = threadIdx.x; b < n_blocks; b += THREADS)
         max = larger(max, mine[b].max);
     max = block_max(max, s.room);
@@ -209,10 +211,10 @@ int jrl_cuda_logits_sums(struct jrl_device *dev, struct jrl_row_sums *row_sums, 
     for (int64_t at = 0; at < rows && rc == JRL_OK; at += MOST_ROWS) {
         const unsigned n = (unsigned)smaller(rows - at, MOST_ROWS);
 
-        rc = LAUNCH(logits_blocks, dim3((unsigned)divide_up(n_blocks, BLOCKS), n), 32 * BLOCKS, BLOCKS * sizeof(struct block_room), block_sums + at * n_blocks,
+        rc = LAUNCH_EARLY(logits_blocks, dim3((unsigned)divide_up(n_blocks, BLOCKS), n), 32 * BLOCKS, BLOCKS * sizeof(struct block_room), block_sums + at * n_blocks,
                     logits + at * ld, ld, inv_temperature, vocab, in_fours(ld, logits));
         if (rc == JRL_OK)
-            rc = LAUNCH(logits_joins, dim3(n), THREADS, sizeof(struct join_room), row_sums + at, static_cast<const struct jrl_block_sums *>(block_sums + at * n_blocks),
+            rc = LAUNCH_EARLY(logits_joins, dim3(n), THREADS, sizeof(struct join_room), row_sums + at, static_cast<const struct jrl_block_sums *>(block_sums + at * n_blocks),
                         n_blocks);
     }
     return rc;

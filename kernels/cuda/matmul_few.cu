@@ -78,30 +78,31 @@ template <class C, bool gated> static __device__ __forceinline__ void set_rows(s
 
 /* Stage AT into its place. Rows of A behind the last are left as they are: each adds to outputs that nobody wants. A whole stage is told apart so
  * that copying costs one instruction a piece: a lone warp has time for a few of them between two that multiply. */
-template <class C, bool whole> static __device__ __forceinline__ void copy_few(few_tiles<C> &s, const struct few_rows<C> &rows, int at, int slot, int left)
+enum few_what { FEW_BOTH, FEW_A, FEW_B };
+template <class C, bool whole> static __device__ __forceinline__ void copy_few(few_tiles<C> &s, const struct few_rows<C> &rows, int at, int slot, int left, few_what what)
 {
     const int row = threadIdx.x / C::PIECES, piece = threadIdx.x % C::PIECES;
     const bool valid = whole || piece * 8 < left;
     const int64_t from = valid ? (int64_t)at * C::KC * 2 : -(int64_t)piece * 16; /* else the part's first: an address must be one */
 
 #pragma unroll
-    for (int j = 0; j < C::B_PASSES; j++) {
+    for (int j = 0; j < C::B_PASSES && what != FEW_A; j++) {
         const int y = row + j * C::PASS;
         copy_16(&s.b[slot][y][(piece ^ y % 8) * 16], rows.b[j] + from, valid);
     }
 #pragma unroll
-    for (int j = 0; j < C::A_PASSES; j++) {
+    for (int j = 0; j < C::A_PASSES && what != FEW_B; j++) {
         const int y = row + j * C::PASS;
         if (j < rows.n_a)
             copy_16(&s.a[slot][y][(piece ^ y % 8) * 16], rows.a[j] + from, valid);
     }
 }
-template <class C> static __device__ __forceinline__ void load_few(few_tiles<C> &s, const struct few_rows<C> &rows, int at, int slot, int left)
+template <class C> static __device__ __forceinline__ void load_few(few_tiles<C> &s, const struct few_rows<C> &rows, int at, int slot, int left, few_what what = FEW_BOTH)
 {
     if (left >= C::KC)
-        copy_few<C, true>(s, rows, at, slot, left);
+        copy_few<C, true>(s, rows, at, slot, left, what);
     else if (left > 0)
-        copy_few<C, false>(s, rows, at, slot, left);
+        copy_few<C, false>(s, rows, at, slot, left, what);
 }
 
 /* What two steps multiply. */
@@ -221,8 +222,12 @@ template <class C, bool gated> static __global__ void __launch_bounds__(C::THREA
 
     set_rows<C, gated>(rows, call, at, begin);
 #pragma unroll
+    for (int stage = 0; stage < C::STAGES; stage++)
+        load_few<C>(s, rows, stage, stage, end - begin - stage * C::KC, FEW_B);
+    wait_for_kernel_before();
+#pragma unroll
     for (int stage = 0; stage < C::STAGES; stage++) {
-        load_few<C>(s, rows, stage, stage, end - begin - stage * C::KC);
+        load_few<C>(s, rows, stage, stage, end - begin - stage * C::KC, FEW_A);
         commit_copies();
     }
     if (!gated && call.of[at.product].accumulate && blockIdx.y == 0)
@@ -289,7 +294,7 @@ template <class C, bool gated> static int run_few(struct jrl_device *dev, struct
         if (rc == JRL_OK)
             rc = gpu_arrival_counters(dev, &call->arrived, err);
     }
-    return rc < 0 ? rc : gpu_launch(dev, err, name, few_product<C, gated>, dim3((unsigned)tiles, (unsigned)(parts ? parts : 1)), C::THREADS, sizeof(few_tiles<C>), *call);
+    return rc < 0 ? rc : gpu_launch_early(dev, err, name, few_product<C, gated>, dim3((unsigned)tiles, (unsigned)(parts ? parts : 1)), C::THREADS, sizeof(few_tiles<C>), *call);
 }
 
 /* As measured on an H200 among 30 (NOTES.md). */

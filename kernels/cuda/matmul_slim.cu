@@ -40,16 +40,25 @@ struct slim_call {
 
 template <class C> static __device__ __forceinline__ void bring_slim(slim_tiles<C> &s, const struct slim_boxes &boxes, const struct block_work &w)
 {
-    int at = 0;
-
-    for (int64_t k = w.begin; k < w.end; k += C::BK, at++) {
+    const int n = (int)((w.end - w.begin + C::BK - 1) / C::BK), early = n < C::STAGES ? n : C::STAGES;
+    const auto bring_weights = [&](int at) {
         const int stage = at % C::STAGES;
 
-        wait_arrivals(&s.empty[stage], (at / C::STAGES & 1) ^ 1);
         arrive_before_bytes(&s.full[stage], (C::BM + C::WIDTH) * C::BK * 2);
-        copy_box(s.a[stage], &boxes.a, (int)w.row, (int)k, &s.full[stage]);
         for (int i = 0; i < C::WIDTH / C::BN; i++)
-            copy_box(s.b[stage] + i * C::BN * C::BK * 2, &boxes.b[w.which + i], (int)w.column, (int)k, &s.full[stage]);
+            copy_box(s.b[stage] + i * C::BN * C::BK * 2, &boxes.b[w.which + i], (int)w.column, (int)w.begin + at * C::BK, &s.full[stage]);
+    };
+    const auto bring_rows = [&](int at) { copy_box(s.a[at % C::STAGES], &boxes.a, (int)w.row, (int)w.begin + at * C::BK, &s.full[at % C::STAGES]); };
+
+    for (int at = 0; at < early; at++)
+        bring_weights(at);
+    wait_for_kernel_before();
+    for (int at = 0; at < early; at++)
+        bring_rows(at);
+    for (int at = early; at < n; at++) {
+        wait_arrivals(&s.empty[at % C::STAGES], (at / C::STAGES & 1) ^ 1);
+        bring_weights(at);
+        bring_rows(at);
     }
 }
 
@@ -154,6 +163,7 @@ template <class C> static __global__ void __launch_bounds__(THREADS) slim_produc
         const int64_t row = w.row + threadIdx.x / 32 * C::TM;
         struct accumulators<C> acc;
 
+        wait_for_kernel_before();
         start<C>(acc, w.p, row, w.column, blockIdx.y == 0 && w.p.accumulate ? w.p.m : 0);
         multiply_slim<C>(acc, s, w);
         if (call.parts == 1 || join_slim<C>(acc, s, call)) {
@@ -182,7 +192,7 @@ template <class C> static int run(struct jrl_device *dev, const char *name, cons
         (rc = gpu_scratch(dev, &sums, GPU_PARTS, (size_t)(call.all.n_tiles * call.parts * C::BM * C::TN) * sizeof(float), err)) == JRL_OK)
         rc = gpu_arrival_counters(dev, &call.arrived, err);
     call.sums = static_cast<float4 *>(sums);
-    return rc < 0 ? rc : gpu_launch(dev, err, name, slim_product<C>, dim3((unsigned)call.all.n_tiles, (unsigned)call.parts), THREADS, sizeof(slim_tiles<C>), boxes, call);
+    return rc < 0 ? rc : gpu_launch_early(dev, err, name, slim_product<C>, dim3((unsigned)call.all.n_tiles, (unsigned)call.parts), THREADS, sizeof(slim_tiles<C>), boxes, call);
 }
 #define RUN(C, p, n, act) run<C>(dev, "slim_product<" #C ">", p, n, act, err)
 
@@ -201,6 +211,8 @@ bool gpu_product_is_slim(const struct jrl_device *dev, const struct gpu_product 
 
     for (int i = 1; i < n; i++)
         same = same && p[i].a == p->a && p[i].a_row == p->a_row && p[i].m == p->m;
+    if (p->m > 64 && gpu_product_is_wide(dev, p, n) && 2 * tiles_of(p, n, 2 * wide::BN) > 4 * gpu_of(dev)->n_processors)
+        return false; /* so many columns keep all processors busy in wide tiles, which read less from L2 */
     return gpu_of(dev)->wgmma && same && p->a_step == 1 && p->b_step == 1 && p->m > 32 && p->m <= MOST_ROWS && p->k > 0 && tiles_of(p, n, 32) <= GPU_MOST_TILES;
 }
 

@@ -45,10 +45,15 @@ template <class T, int W> static __global__ void __launch_bounds__(THREADS) rmsn
 #pragma unroll
     for (int k = 0; k < KEPT; k++) {
         const int i = W * (threadIdx.x + k * THREADS);
-        if (i < dim) {
-            values[k] = load_piece<W>(x + i);
+        if (i < dim)
             weights[k] = load_piece<W>(weight + i);
-        }
+    }
+    wait_for_kernel_before();
+#pragma unroll
+    for (int k = 0; k < KEPT; k++) {
+        const int i = W * (threadIdx.x + k * THREADS);
+        if (i < dim)
+            values[k] = load_piece<W>(x + i);
     }
 #pragma unroll
     for (int k = 0; k < KEPT; k++) {
@@ -147,8 +152,8 @@ template <class T>
 static int norm_rows(struct jrl_device *dev, T *y, const float *x, const T *weight, float eps, int64_t rows, int64_t dim, struct jrl_error *err)
 {
     if (in_fours(dim, y, x, weight))
-        return LAUNCH((rmsnorm_row<T, 4>), dim3((unsigned)rows), THREADS, row_bytes(dim), y, x, weight, eps, (int)dim);
-    return LAUNCH((rmsnorm_row<T, 1>), dim3((unsigned)rows), THREADS, row_bytes(dim), y, x, weight, eps, (int)dim);
+        return LAUNCH_EARLY((rmsnorm_row<T, 4>), dim3((unsigned)rows), THREADS, row_bytes(dim), y, x, weight, eps, (int)dim);
+    return LAUNCH_EARLY((rmsnorm_row<T, 1>), dim3((unsigned)rows), THREADS, row_bytes(dim), y, x, weight, eps, (int)dim);
 }
 
 int jrl_cuda_rmsnorm(struct jrl_device *dev, void *y, const float *x, const void *weight, enum jrl_dtype dtype, float eps, int64_t rows,

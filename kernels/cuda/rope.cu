@@ -51,8 +51,10 @@ template <class T, int W> static __global__ void __launch_bounds__(THREADS) rope
 {
     const int64_t r = blockIdx.x;
     const int half = c.dim / 2, width = (c.n_heads + 2 * c.n_kv_heads) * c.dim, n = width / 2 / W;
-    const struct gpu_row row = c.rows[r];
     const float *x = c.qkv + r * width;
+
+    wait_for_kernel_before();
+    const struct gpu_row row = c.rows[r];
 
     q += r * c.n_heads * c.dim;
     if (!row.pages) {
@@ -97,8 +99,8 @@ template <class T, int W> static __global__ void __launch_bounds__(THREADS) rope
 template <class T> static int rotate(struct jrl_device *dev, const struct rope_call &c, int64_t n_rows, T *q, const T *bias, struct jrl_error *err)
 {
     if (in_fours(c.dim / 2, q, c.qkv, c.cos_table, c.sin_table, bias, c.page_offset))
-        return LAUNCH((rope_row<T, 4>), dim3((unsigned)n_rows), THREADS, 0, c, q, bias);
-    return LAUNCH((rope_row<T, 1>), dim3((unsigned)n_rows), THREADS, 0, c, q, bias);
+        return LAUNCH_EARLY((rope_row<T, 4>), dim3((unsigned)n_rows), THREADS, 0, c, q, bias);
+    return LAUNCH_EARLY((rope_row<T, 1>), dim3((unsigned)n_rows), THREADS, 0, c, q, bias);
 }
 
 int jrl_cuda_qkv_rope(struct jrl_device *dev, const struct jrl_attention *p, void *q, const float *qkv, const void *bias, struct jrl_error *err)

@@ -167,16 +167,20 @@ static void check_gated_rows(struct fixture *f, int64_t most, int64_t dim, int64
     want = downloaded(&all);
     for (size_t i = 0; i < 2 * n_sizes; i++) {
         const int64_t rows = sizes[i / 2];
-        struct both act = new_both(f, (size_t)(rows * mlp_dim * 2));
+        struct both act;
 
+        f->gpu = i % 2 ? f->no_wgmma : f->tensor;
+        act = new_both(f, (size_t)(rows * mlp_dim * 2));
         p.rows = rows;
         p.x = (uint8_t *)x.gpu + (most - rows) * dim * 2;
-        MUST(jrl_gated(i % 2 ? f->no_wgmma : f->tensor, &p, act.gpu, err));
+        MUST(jrl_device_synchronise(f->gpu, err));
+        MUST(jrl_gated(act.dev, &p, act.gpu, err));
         got = downloaded(&act);
         assert_memory_equal(got, want + (most - rows) * mlp_dim * 2, act.n);
         free(got);
         free_both(&act);
     }
+    f->gpu = f->tensor;
     free(want);
     free_both(&x);
     free_both(&gate);
