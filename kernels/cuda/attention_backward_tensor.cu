@@ -13,13 +13,6 @@
 #define KEYS_THREADS (2 * 32 * SQUARES)
 #define QUERIES_THREADS (32 * SQUARES)
 
-/* What attention_prepare leaves: dO as it enters products, and [2][heads][n_rows] lse in units of ln 2 and D. */
-struct prepared {
-    jrl_bf16 *dout;
-    float *of_rows;
-    int64_t n_rows; /* rounded up to whole steps */
-};
-enum { LSE, DELTA };
 enum { KEYS, VALUES };
 
 template <int D> struct keys_room {
@@ -33,13 +26,15 @@ template <int D> struct queries_room {
 };
 
 /* A row and head by sixteen threads, the contract's lanes. */
-template <int D> static __global__ void attention_prepare(struct gpu_backward_call c, struct prepared to)
+template <int D> static __global__ void attention_prepare(struct gpu_backward_call c, struct gpu_prepared to)
 {
     const int64_t i = first_index() / JRL_LANES;
     const int lane = threadIdx.x % JRL_LANES;
     const bool valid = i < c.n_rows * c.n_heads;
     float sum = 0;
 
+    if (first_index() < to.n_turns)
+        to.turns[first_index()] = 0;
 #pragma unroll
     for (int d = lane; d < D && valid; d += JRL_LANES) {
         const jrl_bf16 rounded = jrl_f32_to_bf16(c.dout[i * D + d]);
@@ -52,8 +47,8 @@ template <int D> static __global__ void attention_prepare(struct gpu_backward_ca
     if (lane == 0 && valid) {
         float *at = to.of_rows + i % c.n_heads * to.n_rows + i / c.n_heads;
 
-        at[LSE] = c.lse[i] * (float)M_LOG2E;
-        at[DELTA * c.n_heads * to.n_rows] = sum;
+        at[GPU_LSE] = c.lse[i] * (float)M_LOG2E;
+        at[GPU_DELTA * c.n_heads * to.n_rows] = sum * c.scale;
     }
 }
 
@@ -70,7 +65,7 @@ template <int D> static __device__ __forceinline__ void load_rows(jrl_bf16 (*to)
 
 /* q and dO of 32 rows from row FIRST of the tile's sequence. */
 template <int D> static __device__ __forceinline__ void load_queries(jrl_bf16 (*q)[D + PAD], jrl_bf16 (*dout)[D + PAD], const struct gpu_backward_call &c,
-                                                                     const struct prepared &p, const struct gpu_back_tile &tile, int first, int64_t head)
+                                                                     const struct gpu_prepared &p, const struct gpu_back_tile &tile, int first, int64_t head)
 {
     const int64_t at = ((tile.row + first) * c.n_heads + head) * D, row = c.n_heads * D;
 
@@ -79,7 +74,7 @@ template <int D> static __device__ __forceinline__ void load_queries(jrl_bf16 (*
 }
 
 /* lse and D of N rows from row FIRST, in pieces of four: rounded up they are there. */
-template <int N> static __device__ __forceinline__ void load_of_rows(float (*to)[N], const struct gpu_backward_call &c, const struct prepared &p,
+template <int N> static __device__ __forceinline__ void load_of_rows(float (*to)[N], const struct gpu_backward_call &c, const struct gpu_prepared &p,
                                                                      const struct gpu_back_tile &tile, int first, int64_t head)
 {
     for (int i = threadIdx.x; i < N / 2; i += blockDim.x) {
@@ -176,7 +171,7 @@ static __device__ __forceinline__ int column_of(int j, int e) { return 8 * j + t
 static __device__ __forceinline__ bool attends(int query, int key, int n) { return key <= query && query < n; }
 
 static __device__ __forceinline__ float probability(float score, float scale, float lse) { return quick_exp2(fmaf(score, scale * (float)M_LOG2E, -lse)); }
-static __device__ __forceinline__ float dscore(float prob, float dprob, float delta, float scale) { return prob * (dprob - delta) * scale; }
+static __device__ __forceinline__ float dscore(float prob, float dprob, float delta, float scale) { return prob * fmaf(dprob, scale, -delta); }
 
 /* 32 rows by one head of dqkv, rotated back where ROTATE; FIRST: position of the first. */
 template <int D> static __device__ __forceinline__ void write_rows(const struct gpu_backward_call &c, const float sum[2][D / 8][4], const struct gpu_back_tile &tile, int first,
@@ -206,7 +201,7 @@ template <int D> static __device__ __forceinline__ void write_rows(const struct 
 
 /* dK and dV of 128 keys and a key-value head. Two warps share a square: one works out P^T and adds to dV, the other, given P^T, works out
  * dS^T and adds to dK. Both do the same two products with other operands. */
-template <int D> static __global__ void __launch_bounds__(KEYS_THREADS) attention_keys_tiles(struct gpu_backward_call c, struct prepared p, const struct gpu_back_tile *tiles)
+template <int D> static __global__ void __launch_bounds__(KEYS_THREADS) attention_keys_tiles(struct gpu_backward_call c, struct gpu_prepared p, const struct gpu_back_tile *tiles)
 {
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, of_keys = warp / SQUARES, mine = warp % SQUARES * STEP;
     const int64_t kv = blockIdx.x % c.n_kv_heads, group = c.n_heads / c.n_kv_heads;
@@ -248,7 +243,7 @@ template <int D> static __global__ void __launch_bounds__(KEYS_THREADS) attentio
 #pragma unroll
             for (int e = 0; e < 4; e++)
                 to[e] = attends(first + column_of(i % 4, e), first_key + row_of(i / 4, e), n)
-                            ? probability(to[e], c.scale, s.of_rows[stage][LSE][column_of(i % 4, e)]) : 0.0f;
+                            ? probability(to[e], c.scale, s.of_rows[stage][GPU_LSE][column_of(i % 4, e)]) : 0.0f;
             s.probs[mine / STEP][i][lane] = { to[0], to[1], to[2], to[3] };
         }
         __syncthreads(); /* the probabilities are there */
@@ -260,7 +255,7 @@ template <int D> static __global__ void __launch_bounds__(KEYS_THREADS) attentio
 #pragma unroll
             for (int e = 0; e < 4; e++)
                 to[e] = attends(first + column_of(i % 4, e), first_key + row_of(i / 4, e), n)
-                            ? dscore(prob[e], to[e], s.of_rows[stage][DELTA][column_of(i % 4, e)], c.scale) : 0.0f;
+                            ? dscore(prob[e], to[e], s.of_rows[stage][GPU_DELTA][column_of(i % 4, e)], c.scale) : 0.0f;
         }
         if (used)
             add_product<D>(sum, square, s.queries[stage][1 - of_keys]);
@@ -270,7 +265,7 @@ template <int D> static __global__ void __launch_bounds__(KEYS_THREADS) attentio
 }
 
 /* dQ of 128 queries and a head. */
-template <int D> static __global__ void __launch_bounds__(QUERIES_THREADS) attention_queries_tiles(struct gpu_backward_call c, struct prepared p, const struct gpu_back_tile *tiles)
+template <int D> static __global__ void __launch_bounds__(QUERIES_THREADS) attention_queries_tiles(struct gpu_backward_call c, struct gpu_prepared p, const struct gpu_back_tile *tiles)
 {
     const int mine = threadIdx.x / 32 * STEP;
     const int64_t head = blockIdx.x % c.n_heads, kv = head / (c.n_heads / c.n_kv_heads);
@@ -303,8 +298,8 @@ template <int D> static __global__ void __launch_bounds__(QUERIES_THREADS) atten
         for (int i = 0; i < 32; i++) {
             const int row = row_of(i / 16, i % 4);
             float &to = square[i / 16][i / 4 % 4][i % 4];
-            const float prob = probability(probs[i / 16][i / 4 % 4][i % 4], c.scale, s.of_rows[LSE][mine + row]);
-            to = attends(first + row, first_key + column_of(i / 4 % 4, i % 4), n) ? dscore(prob, to, s.of_rows[DELTA][mine + row], c.scale) : 0.0f;
+            const float prob = probability(probs[i / 16][i / 4 % 4][i % 4], c.scale, s.of_rows[GPU_LSE][mine + row]);
+            to = attends(first + row, first_key + column_of(i / 4 % 4, i % 4), n) ? dscore(prob, to, s.of_rows[GPU_DELTA][mine + row], c.scale) : 0.0f;
         }
         add_product<D>(sum, square, s.kv[stage][KEYS]);
     }
@@ -313,11 +308,13 @@ template <int D> static __global__ void __launch_bounds__(QUERIES_THREADS) atten
         write_rows<D>(c, sum, tile, first, head, true);
 }
 
-template <int D> static int run(struct jrl_device *dev, const struct gpu_backward_call *c, const struct prepared *p, struct jrl_error *err)
+template <int D> static int run(struct jrl_device *dev, const struct gpu_backward_call *c, const struct gpu_prepared *p, struct jrl_error *err)
 {
     const struct gpu_bound *b = gpu_of(dev)->bound;
     int rc = LAUNCH(attention_prepare<D>, dim3((unsigned)divide_up(c->n_rows * c->n_heads * JRL_LANES, 256)), 256, 0, *c, *p);
 
+    if (rc == JRL_OK && b->n_back && gpu_of(dev)->wgmma)
+        return gpu_attention_backward_wgmma(dev, c, p, err);
     if (rc == JRL_OK && b->n_back)
         rc = LAUNCH(attention_keys_tiles<D>, dim3((unsigned)(b->n_back * c->n_kv_heads)), KEYS_THREADS, sizeof(struct keys_room<D>), *c, *p, b->keys_back);
     if (rc == JRL_OK && b->n_back)
@@ -327,9 +324,12 @@ template <int D> static int run(struct jrl_device *dev, const struct gpu_backwar
 
 static int64_t rows_of_head(int64_t n_rows) { return divide_up(n_rows, STEP) * STEP; }
 
+/* One for each head and page of rows, and one that counts blocks; there are more threads that set them to 0. */
+static int64_t turns_of(int64_t n_rows, int64_t n_heads) { return rows_of_head(n_rows) / STEP * n_heads + 1; }
+
 int64_t gpu_attention_backward_tensor_bytes(int64_t n_rows, int64_t n_heads, int64_t dim)
 {
-    return rows_of_head(n_rows) * n_heads * (dim * (int64_t)sizeof(jrl_bf16) + 2 * (int64_t)sizeof(float));
+    return rows_of_head(n_rows) * n_heads * (dim * (int64_t)sizeof(jrl_bf16) + 2 * (int64_t)sizeof(float)) + turns_of(n_rows, n_heads) * (int64_t)sizeof(int);
 }
 
 int gpu_attention_backward_tensor(struct jrl_device *dev, const struct gpu_backward_call *c, struct jrl_error *err)
@@ -337,12 +337,14 @@ int gpu_attention_backward_tensor(struct jrl_device *dev, const struct gpu_backw
     const int64_t rows = rows_of_head(c->n_rows);
     void *memory;
     const int rc = gpu_scratch(dev, &memory, GPU_SCORES, (size_t)gpu_attention_backward_tensor_bytes(c->n_rows, c->n_heads, c->dim), err);
-    struct prepared p = {};
+    struct gpu_prepared p = {};
 
     if (rc < 0)
         return rc;
     p.dout = static_cast<jrl_bf16 *>(memory);
     p.of_rows = reinterpret_cast<float *>(p.dout + rows * c->n_heads * c->dim);
+    p.turns = reinterpret_cast<int *>(p.of_rows + 2 * rows * c->n_heads);
     p.n_rows = rows;
+    p.n_turns = turns_of(c->n_rows, c->n_heads);
     return c->dim == 64 ? run<64>(dev, c, &p, err) : run<128>(dev, c, &p, err);
 }

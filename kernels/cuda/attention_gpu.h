@@ -12,6 +12,7 @@ struct gpu_row {
 
 #define GPU_SPLIT_PAGES 8 /* positions are cut into parts of 256, whatever the batch; parts are joined in order */
 #define GPU_TILE_ROWS 16  /* query rows times heads of a warp */
+#define GPU_WIDE_ROWS 128 /* and of a wide tile */
 
 /* Queries of one sequence: query f, first <= f < end, is row f / group, head f % group of the key-value head; ROW and POSITION
  * are those of query 0. SPLIT: the one part of the positions to take, whose result goes to SLOT (SLOT - SPLIT is the slot of the first); -1: all, to the output. */
@@ -28,7 +29,7 @@ struct gpu_back_tile {
 
 /* What the tiles of a pass are, in the device's memory: a recorded launch finds those of the pass it runs for. */
 struct gpu_lists {
-    const struct gpu_tile *wide, *narrow; /* of four warps; of one */
+    const struct gpu_tile *wide, *narrow;
     unsigned *arrived; /* [n_rows, n_kv_heads]: parts of the row's sequence that are done; 0 between kernels */
     int64_t n_wide, n_narrow;
 };
@@ -68,6 +69,7 @@ struct gpu_attention_call {
 int gpu_attention_exact(struct jrl_device *dev, enum jrl_dtype dtype, const struct gpu_attention_call *c, struct jrl_error *err) JRL_MUST_CHECK;
 int64_t gpu_attention_exact_bytes(const struct jrl_device *dev, int64_t n_rows, int64_t n_heads, int64_t n_positions);
 int gpu_attention_tensor(struct jrl_device *dev, const struct gpu_attention_call *c, struct jrl_error *err) JRL_MUST_CHECK;
+int gpu_attention_wgmma(struct jrl_device *dev, const struct gpu_attention_call *c, struct jrl_error *err) JRL_MUST_CHECK;
 int gpu_attention_parts(struct jrl_device *dev, const struct gpu_attention_call *c, float *slots, struct jrl_error *err) JRL_MUST_CHECK;
 /* Slots times key-value heads: with more work than that nothing needs to be cut. */
 static inline int64_t gpu_most_slots(const struct jrl_device *dev) { return 32 * (int64_t)gpu_of(dev)->n_processors; }
@@ -82,8 +84,17 @@ struct gpu_backward_call {
     int64_t n_rows, n_heads, n_kv_heads, dim, page_offset;
     float scale;
 };
+/* What attention_prepare leaves: dO as it enters products, and [2][heads][n_rows] lse in units of ln 2 and D times the scale. */
+struct gpu_prepared {
+    jrl_bf16 *dout;
+    float *of_rows;
+    int *turns; /* of attention_backward_wgmma.cu; zeros */
+    int64_t n_rows, n_turns; /* rows rounded up to whole pages */
+};
+enum { GPU_LSE, GPU_DELTA };
 int gpu_attention_backward_exact(struct jrl_device *dev, enum jrl_dtype dtype, struct gpu_backward_call *c, struct jrl_error *err) JRL_MUST_CHECK;
 int gpu_attention_backward_tensor(struct jrl_device *dev, const struct gpu_backward_call *c, struct jrl_error *err) JRL_MUST_CHECK;
+int gpu_attention_backward_wgmma(struct jrl_device *dev, const struct gpu_backward_call *c, const struct gpu_prepared *p, struct jrl_error *err) JRL_MUST_CHECK;
 int64_t gpu_attention_backward_exact_bytes(int64_t n_rows, int64_t n_heads);
 int64_t gpu_attention_backward_tensor_bytes(int64_t n_rows, int64_t n_heads, int64_t dim);
 
