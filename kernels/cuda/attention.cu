@@ -1,8 +1,6 @@
 /* attention.cu - causal attention over pages: rows and page tables brought to the GPU, the cut into tiles, the choice of the kernel. */
 #include "kernels/cuda/attention_gpu.h"
 
-#define WIDE_ROWS (4 * GPU_TILE_ROWS)
-
 void gpu_bound_free(struct gpu_bound *bound)
 {
     if (bound)
@@ -71,7 +69,7 @@ static struct counts count_most(const struct jrl_device *dev, const struct jrl_a
     n.n_pages = p->n_rows * divide_up(p->most_positions, JRL_PAGE_TOKENS);
     n.n_back = p->n_rows;
     if (group > GPU_TILE_ROWS) {
-        n.n_wide = p->n_rows * divide_up(group, WIDE_ROWS);
+        n.n_wide = p->n_rows * divide_up(group, GPU_WIDE_ROWS);
         return n;
     }
     n.split = splits > 1 && may_split(dev, p, p->n_rows * splits);
@@ -94,7 +92,7 @@ static struct counts count(const struct jrl_device *dev, const struct jrl_attent
         n.n_pages += pages_of(s);
         n.n_back += back_tiles_of(s);
         if (!is_narrow(s, group)) {
-            n.n_wide += divide_up(s->n_rows * group, WIDE_ROWS);
+            n.n_wide += divide_up(s->n_rows * group, GPU_WIDE_ROWS);
             continue;
         }
         if (splits_of(s) > 1) {
@@ -144,8 +142,8 @@ static void cut(struct tile_lists *l, const struct jrl_attention_rows *s, uint8_
     const int64_t n = s->n_rows * group;
 
     if (!is_narrow(s, group)) {
-        for (int64_t first = (n - 1) / WIDE_ROWS * WIDE_ROWS; first >= 0; first -= WIDE_ROWS) /* those with most positions first */
-            l->wide[l->n_wide++] = tile_of(s, pages, first, smaller(first + WIDE_ROWS, n), -1, 0);
+        for (int64_t first = (n - 1) / GPU_WIDE_ROWS * GPU_WIDE_ROWS; first >= 0; first -= GPU_WIDE_ROWS) /* those with most positions first */
+            l->wide[l->n_wide++] = tile_of(s, pages, first, smaller(first + GPU_WIDE_ROWS, n), -1, 0);
         return;
     }
     if (!split || splits_of(s) == 1) {

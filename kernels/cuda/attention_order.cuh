@@ -1,4 +1,4 @@
-/* attention_order.cuh - what attention_tensor.cu and attention_parts.cu share, so that they give a row the same bits. For these two only. */
+/* attention_order.cuh - what attention_tensor.cu, attention_parts.cu and attention_wgmma.cu share, so that they give a row the same bits. For these only. */
 #ifndef JRL_KERNELS_CUDA_ATTENTION_ORDER_CUH
 #define JRL_KERNELS_CUDA_ATTENTION_ORDER_CUH
 

@@ -2,12 +2,14 @@
  * The positions of a sequence are cut into parts of 256, counted from its first. In a part the pages follow one another with a running maximum, and
  * the parts are joined in ascending order. Both depend on the row's position alone, so decoding few sequences, where blocks take parts side by
  * side (attention_parts.cu), and what is here, where one warp takes them one after the other, give a row the same bits.
- * A warp has 16 queries: rows of one sequence times the heads that share a key-value head. */
+ * Whole sequences go to attention_wgmma.cu where that can run. A warp has 16 queries: rows of one sequence times the heads that share a key-value head. */
 #include "kernels/cuda/attention_order.cuh"
 
 #define WARPS 4
 #define PAGE JRL_PAGE_TOKENS
 #define STAGES 2 /* pages on their way */
+#define ROWS_TOGETHER (WARPS * GPU_TILE_ROWS)
+#define BLOCKS_WIDE (GPU_WIDE_ROWS / ROWS_TOGETHER) /* of a wide tile */
 
 /* Keys and values of one head and page, as they lie in the page; 4 words more in a row of keys and 8 in one of pairs of values
  * let the words that one load of a warp takes fall into different banks. */
@@ -164,7 +166,7 @@ static __global__ void __launch_bounds__(32 * WARPS) attention_tiles(struct gpu_
         struct page_tiles<D> of[WARPS / WARPS_TOGETHER];
     };
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
-    const int64_t at = (int64_t)blockIdx.x * (WARPS / WARPS_TOGETHER) + warp / WARPS_TOGETHER, kv = blockIdx.y, group = c.n_heads / c.n_kv_heads;
+    const int64_t at = WARPS_TOGETHER == 1 ? (int64_t)blockIdx.x * WARPS + warp : blockIdx.x / BLOCKS_WIDE, kv = blockIdx.y, group = c.n_heads / c.n_kv_heads;
     SHARED(struct groups_of_pages, shared);
     struct page_tiles<D> &s = shared.of[warp / WARPS_TOGETHER];
     struct running<D> all, part;
@@ -176,7 +178,13 @@ static __global__ void __launch_bounds__(32 * WARPS) attention_tiles(struct gpu_
         clear_row_of_nobody(c, at, kv, lane, 32);
     if (at >= (WARPS_TOGETHER == 1 ? lists->n_narrow : lists->n_wide)) /* whole warps that no other waits for */
         return;
-    const struct gpu_tile tile = (WARPS_TOGETHER == 1 ? lists->narrow : lists->wide)[at];
+    struct gpu_tile tile = (WARPS_TOGETHER == 1 ? lists->narrow : lists->wide)[at];
+    if (WARPS_TOGETHER > 1) {
+        tile.first += blockIdx.x % BLOCKS_WIDE * ROWS_TOGETHER;
+        if (tile.first >= tile.end)
+            return;
+        tile.end = tile.first + ROWS_TOGETHER < tile.end ? tile.first + ROWS_TOGETHER : tile.end;
+    }
     const int64_t first = tile.first + GPU_TILE_ROWS * (warp % WARPS_TOGETHER);
     for (int i = 0; i < 2; i++) {
         queries[i] = query_of(c, tile.row, tile.end, first + g + 8 * i, kv);
@@ -218,8 +226,10 @@ template <int D> static int run(struct jrl_device *dev, const struct gpu_attenti
     const unsigned kv_heads = (unsigned)c->n_kv_heads;
     int rc = JRL_OK;
 
-    if (b->n_wide)
-        rc = LAUNCH((attention_tiles<D, WARPS>), dim3((unsigned)b->n_wide, kv_heads), 32 * WARPS, sizeof(struct page_tiles<D>), *c, b->lists);
+    if (b->n_wide && gpu_of(dev)->wgmma)
+        rc = gpu_attention_wgmma(dev, c, err);
+    else if (b->n_wide)
+        rc = LAUNCH((attention_tiles<D, WARPS>), dim3((unsigned)b->n_wide * BLOCKS_WIDE, kv_heads), 32 * WARPS, sizeof(struct page_tiles<D>), *c, b->lists);
     if (rc < 0 || b->n_narrow == 0)
         return rc;
     if (b->parts)

@@ -342,6 +342,10 @@ static void check_attention_rows(struct fixture *f, enum jrl_dtype dtype, int64_
         attend_rows(f, dtype, dim, &qkv, tables, pages, singles[i], 1, pieces);
     }
     assert_memory_equal(whole, pieces, (size_t)(POSITIONS * row_bytes));
+    f->gpu = f->no_wgmma; /* the same memory: one GPU */
+    attend_rows(f, dtype, dim, &qkv, tables, pages, 0, POSITIONS, pieces);
+    f->gpu = f->tensor;
+    assert_memory_equal(whole, pieces, (size_t)(POSITIONS * row_bytes));
     free(whole);
     free(pieces);
     free_both(&qkv);
