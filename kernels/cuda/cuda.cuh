@@ -153,6 +153,7 @@ static __device__ __forceinline__ void store(jrl_bf16 *y, float x) { *y = jrl_f3
  * a row load several pieces before they store the first: a store may change what the next load finds, as far as the compiler knows, and so a loop
  * that does both waits for memory at every step. */
 template <int W> struct piece {
+    static const int N = W;
     float of[W];
 };
 template <int W> static __device__ __forceinline__ struct piece<W> load_piece(const float *x)

@@ -6,16 +6,16 @@
 template <class T> static __global__ void from_f32(T *y, const float *x, int64_t n, bool fours)
 {
     for_elements(n, fours, [=](auto v, int64_t i) {
-        take(v, x + i);
-        put(y + i, v);
+        v = taken<decltype(v)>(x + i);
+        store_piece(y + i, v);
     });
 }
 
 template <class T> static __global__ void to_f32_all(float *y, const T *x, int64_t n, bool fours)
 {
     for_elements(n, fours, [=](auto v, int64_t i) {
-        take(v, x + i);
-        put(y + i, v);
+        v = taken<decltype(v)>(x + i);
+        store_piece(y + i, v);
     });
 }
 
@@ -24,10 +24,10 @@ static __global__ void add_to(float *y, const float *x, int64_t n, bool fours)
     for_elements(n, fours, [=](auto v, int64_t i) {
         const auto more = taken<decltype(v)>(x + i);
 
-        take(v, y + i);
+        v = taken<decltype(v)>(y + i);
         for (int k = 0; k < v.N; k++)
             v.of[k] += more.of[k];
-        put(y + i, v);
+        store_piece(y + i, v);
     });
 }
 

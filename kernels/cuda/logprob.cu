@@ -180,7 +180,7 @@ static __global__ void logprob_back(T *dlogits, const float *logits, int64_t ld,
     const float row_lse = lse[r], row_entropy = dentropy ? entropy[r] : 0.0f, from_logprob = dlogprob[r], from_entropy = dentropy ? dentropy[r] : 0.0f;
 
     for_elements(vocab, fours, [=](auto v, int64_t i) {
-        take(v, logits + r * ld + i);
+        v = taken<decltype(v)>(logits + r * ld + i);
         for (int k = 0; k < v.N; k++) {
             const float log_p = v.of[k] * inv_temperature - row_lse, p = jrl_expf_inline(log_p);
             float d = from_logprob * ((i + k == target ? 1.0f : 0.0f) - p);
@@ -189,7 +189,7 @@ static __global__ void logprob_back(T *dlogits, const float *logits, int64_t ld,
                 d = d - from_entropy * (p * (log_p + row_entropy));
             v.of[k] = d * inv_temperature;
         }
-        put(dlogits + r * ld + i, v);
+        store_piece(dlogits + r * ld + i, v);
     });
 }
 

@@ -16,7 +16,7 @@ static __global__ void adamw(struct jrl_adamw_scalars c, float *master, float *m
         const auto gradient = taken<decltype(updated)>(grad + i);
         auto mean = taken<decltype(updated)>(m + i), square = taken<decltype(updated)>(v + i);
 
-        take(updated, master + i);
+        updated = taken<decltype(updated)>(master + i);
         for (int k = 0; k < updated.N; k++) {
             const float g = gradient.of[k] * c.grad_scale;
 
@@ -24,11 +24,11 @@ static __global__ void adamw(struct jrl_adamw_scalars c, float *master, float *m
             square.of[k] = square.of[k] * c.beta2 + g * g * c.one_minus_beta2;
             updated.of[k] = updated.of[k] * c.decay - c.step_size * mean.of[k] / (sqrtf(square.of[k]) / c.sqrt_correction2 + c.eps);
         }
-        put(m + i, mean);
-        put(v + i, square);
-        put(master + i, updated);
+        store_piece(m + i, mean);
+        store_piece(v + i, square);
+        store_piece(master + i, updated);
         if (weights)
-            put(weights + i, updated);
+            store_piece(weights + i, updated);
     });
 }
 

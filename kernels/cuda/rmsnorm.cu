@@ -103,11 +103,11 @@ static __global__ void __launch_bounds__(BACK_THREADS) rmsnorm_row_back(float *d
     for_elements_of_block((int)dim, fours, [=](auto v, int i) {
         const auto w = taken<decltype(v)>(weight + i), value = taken<decltype(v)>(x + row * dim + i);
 
-        take(v, dy + row * dim + i);
+        v = taken<decltype(v)>(dy + row * dim + i);
         for (int k = 0; k < v.N; k++)
             v.of[k] = v.of[k] * w.of[k];
-        put(steep + i, v);
-        put(values + i, value);
+        store_piece(steep + i, v);
+        store_piece(values + i, value);
     });
     __syncthreads();
     if (threadIdx.x < 2 * JRL_LANES) {
@@ -125,10 +125,10 @@ static __global__ void __launch_bounds__(BACK_THREADS) rmsnorm_row_back(float *d
     for_elements_of_block((int)dim, fours, [=](auto v, int i) {
         const auto d = taken<decltype(v)>(steep + i), value = taken<decltype(v)>(values + i);
 
-        take(v, dx + row * dim + i);
+        v = taken<decltype(v)>(dx + row * dim + i);
         for (int k = 0; k < v.N; k++)
             v.of[k] += (d.of[k] - value.of[k] * slope) * inverse;
-        put(dx + row * dim + i, v);
+        store_piece(dx + row * dim + i, v);
     });
     if (threadIdx.x == 0)
         inverses[row] = inverse;

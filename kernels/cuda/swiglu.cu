@@ -10,10 +10,10 @@ template <class T> static __global__ void swiglu_all(T *y, const float *gate, co
     for_elements(n, fours, [=](auto v, int64_t i) {
         const auto u = taken<decltype(v)>(up + i);
 
-        take(v, gate + i);
+        v = taken<decltype(v)>(gate + i);
         for (int k = 0; k < v.N; k++)
             v.of[k] = gated_unit(v.of[k], u.of[k]);
-        put(y + i, v);
+        store_piece(y + i, v);
     });
 }
 
@@ -23,15 +23,15 @@ template <class T> static __global__ void swiglu_all_back(T *dgate, T *dup, cons
         const auto d = taken<decltype(v)>(dy + i), u = taken<decltype(v)>(up + i);
         auto to_up = v;
 
-        take(v, gate + i);
+        v = taken<decltype(v)>(gate + i);
         for (int k = 0; k < v.N; k++) {
             const float g = v.of[k], s = sigmoid(g);
 
             to_up.of[k] = d.of[k] * (g * s);
             v.of[k] = d.of[k] * u.of[k] * (s * fmaf(g, 1.0f - s, 1.0f));
         }
-        put(dup + i, to_up);
-        put(dgate + i, v);
+        store_piece(dup + i, to_up);
+        store_piece(dgate + i, v);
     });
 }
 
