@@ -40,11 +40,13 @@ static int check_rows(struct jrl_device *dev, const struct jrl_attention *p, str
     return JRL_OK;
 }
 
+static int64_t larger_of(int64_t a, int64_t b) { return a > b ? a : b; }
+
 /* What the image holds, part by part. */
 struct counts {
     int64_t n_pages, n_wide, n_narrow, n_slots, n_back;
-    bool split; /* sequences of several parts are cut into them */
-    bool parts; /* no narrow tile has several */
+    int64_t tile_parts; /* parts that a narrow tile takes at most */
+    bool blocks;        /* of one part, with a block each */
 };
 
 static int64_t pages_of(const struct jrl_attention_rows *s) { return divide_up(s->first_position + s->n_rows, JRL_PAGE_TOKENS); }
@@ -54,11 +56,14 @@ static bool is_narrow(const struct jrl_attention_rows *s, int64_t group) { retur
 /* Only sequences from their first position have a gradient; decoding has none of them. */
 static int64_t back_tiles_of(const struct jrl_attention_rows *s) { return s->first_position == 0 ? divide_up(s->n_rows, GPU_BACK_ROWS) : 0; }
 
-/* Enough sequences keep the GPU busy without any being cut; the bits are the same. */
-static bool may_split(const struct jrl_device *dev, const struct jrl_attention *p, int64_t n_slots)
+/* Each part has a block if all blocks run at a time, two a processor. Else warps take several parts of a sequence one after the other: so many that all warps
+ * run at a time, six a processor. The bits are the same. */
+static int64_t most_tiles(const struct jrl_device *dev, const struct jrl_attention *p) { return 6 * gpu_of(dev)->n_processors / p->n_kv_heads; }
+static bool in_blocks(const struct jrl_device *dev, const struct jrl_attention *p, int64_t n_parts)
 {
-    return n_slots * p->n_kv_heads <= gpu_most_slots(dev);
+    return n_parts * p->n_kv_heads <= 2 * gpu_of(dev)->n_processors;
 }
+static bool may_cut(const struct jrl_device *dev, const struct jrl_attention *p, int64_t n_parts) { return n_parts * p->n_kv_heads <= gpu_most_slots(dev); }
 
 /* The most that any pass with so many rows and positions has. */
 static struct counts count_most(const struct jrl_device *dev, const struct jrl_attention *p, int64_t group)
@@ -72,17 +77,40 @@ static struct counts count_most(const struct jrl_device *dev, const struct jrl_a
         n.n_wide = p->n_rows * divide_up(group, GPU_WIDE_ROWS);
         return n;
     }
-    n.split = splits > 1 && may_split(dev, p, p->n_rows * splits);
-    n.parts = n.split || splits == 1;
-    n.n_slots = n.split ? p->n_rows * splits : 0;
-    n.n_narrow = n.split ? n.n_slots : p->n_rows;
+    n.blocks = in_blocks(dev, p, p->n_rows * splits);
+    n.n_slots = may_cut(dev, p, p->n_rows * splits) ? p->n_rows * splits : 0;
+    n.n_narrow = n.blocks ? n.n_slots : n.n_slots == 0 ? p->n_rows : larger_of(p->n_rows, smaller(n.n_slots, most_tiles(dev, p)));
+    return n;
+}
+
+/* Narrow tiles of at most TILE_PARTS parts. */
+static int64_t narrow_tiles(const struct jrl_attention *p, int64_t group, int64_t tile_parts)
+{
+    int64_t n = 0;
+
+    for (int64_t i = 0; i < p->n_seqs; i++)
+        if (p->seqs[i].n_rows && is_narrow(&p->seqs[i], group))
+            n += divide_up(splits_of(&p->seqs[i]), tile_parts);
+    return n;
+}
+
+/* What a warp must take of N_PARTS for all tiles to run at a time; all of its sequence where that is not enough either. */
+static int64_t parts_of_tile(const struct jrl_device *dev, const struct jrl_attention *p, int64_t group, int64_t n_parts, int64_t longest)
+{
+    const int64_t most = most_tiles(dev, p);
+    int64_t n;
+
+    if (narrow_tiles(p, group, longest) >= most)
+        return longest;
+    for (n = larger_of(1, divide_up(n_parts, most)); narrow_tiles(p, group, n) > most;)
+        n++;
     return n;
 }
 
 static struct counts count(const struct jrl_device *dev, const struct jrl_attention *p, int64_t group)
 {
     struct counts n = {};
-    int64_t n_whole = 0, n_cut = 0;
+    int64_t n_parts = 0, longest = 1;
 
     for (int64_t i = 0; i < p->n_seqs; i++) {
         const struct jrl_attention_rows *s = &p->seqs[i];
@@ -95,17 +123,14 @@ static struct counts count(const struct jrl_device *dev, const struct jrl_attent
             n.n_wide += divide_up(s->n_rows * group, GPU_WIDE_ROWS);
             continue;
         }
-        if (splits_of(s) > 1) {
-            n.n_slots += splits_of(s);
-            n_cut++;
-        } else
-            n_whole++;
+        n_parts += splits_of(s);
+        longest = larger_of(longest, splits_of(s));
     }
-    n.split = p->most_positions ? count_most(dev, p, group).split : may_split(dev, p, n.n_slots);
-    n.parts = n.split || n_cut == 0;
-    if (!n.split)
-        n.n_slots = 0;
-    n.n_narrow = n_whole + (n.split ? n.n_slots : n_cut);
+    const struct counts most = p->most_positions ? count_most(dev, p, group) : n;
+    n.blocks = p->most_positions ? most.blocks : in_blocks(dev, p, n_parts);
+    n.n_slots = !p->most_positions && may_cut(dev, p, n_parts) ? n_parts : most.n_slots;
+    n.tile_parts = n.blocks ? 1 : n.n_slots ? parts_of_tile(dev, p, group, n_parts, longest) : longest;
+    n.n_narrow = narrow_tiles(p, group, n.tile_parts);
     return n;
 }
 
@@ -125,9 +150,11 @@ static char *part(char **at, int64_t n, size_t size)
     return here;
 }
 
-static struct gpu_tile tile_of(const struct jrl_attention_rows *s, uint8_t *const *pages, int64_t first, int64_t end, int64_t split, int64_t slot)
+/* Queries FIRST to END, and all positions they see. */
+static struct gpu_tile tile_of(const struct jrl_attention_rows *s, uint8_t *const *pages, int64_t group, int64_t first, int64_t end)
 {
-    const struct gpu_tile t = { pages, s->first_row, s->first_position, first, end, split, slot };
+    const int32_t n_pages = (int32_t)((s->first_position + (end - 1) / group) / JRL_PAGE_TOKENS + 1);
+    const struct gpu_tile t = { pages, s->first_row, s->first_position, first, end, 0, 0, n_pages, (int32_t)divide_up(n_pages, GPU_SPLIT_PAGES), 1, {} };
 
     return t;
 }
@@ -137,21 +164,26 @@ struct tile_lists {
     struct gpu_tile *wide, *narrow;
     int64_t n_wide, n_narrow, n_slots;
 };
-static void cut(struct tile_lists *l, const struct jrl_attention_rows *s, uint8_t *const *pages, int64_t group, bool split)
+static void cut(struct tile_lists *l, const struct jrl_attention_rows *s, uint8_t *const *pages, int64_t group, int64_t tile_parts)
 {
-    const int64_t n = s->n_rows * group;
+    const int64_t n = s->n_rows * group, n_parts = splits_of(s), n_tiles = divide_up(n_parts, tile_parts);
 
     if (!is_narrow(s, group)) {
         for (int64_t first = (n - 1) / GPU_WIDE_ROWS * GPU_WIDE_ROWS; first >= 0; first -= GPU_WIDE_ROWS) /* those with most positions first */
-            l->wide[l->n_wide++] = tile_of(s, pages, first, smaller(first + GPU_WIDE_ROWS, n), -1, 0);
+            l->wide[l->n_wide++] = tile_of(s, pages, group, first, smaller(first + GPU_WIDE_ROWS, n));
         return;
     }
-    if (!split || splits_of(s) == 1) {
-        l->narrow[l->n_narrow++] = tile_of(s, pages, 0, n, -1, 0);
-        return;
+    for (int64_t i = 0; i < n_tiles; i++) {
+        struct gpu_tile *t = &l->narrow[l->n_narrow++];
+
+        *t = tile_of(s, pages, group, 0, n);
+        t->n_tiles = (int32_t)n_tiles;
+        t->slot = l->n_slots;
+        t->first_page = (int32_t)(i * n_parts / n_tiles * GPU_SPLIT_PAGES);
+        t->end_page = (int32_t)smaller((i + 1) * n_parts / n_tiles * GPU_SPLIT_PAGES, t->end_page);
+        memcpy(t->of_part, s->pages + t->first_page, (size_t)smaller(t->end_page - t->first_page, GPU_SPLIT_PAGES) * sizeof *t->of_part);
     }
-    for (int64_t i = 0; i < splits_of(s); i++)
-        l->narrow[l->n_narrow++] = tile_of(s, pages, 0, n, i, l->n_slots++);
+    l->n_slots += n_tiles > 1 ? n_parts : 0;
 }
 
 /* Keys have all later queries to do, queries all earlier keys. */
@@ -186,7 +218,7 @@ static void set_sizes(struct gpu_bound *b, const struct jrl_attention *p, struct
     b->n_wide = n.n_wide;
     b->n_narrow = n.n_narrow;
     b->n_slots = n.n_slots;
-    b->parts = n.parts;
+    b->blocks = n.blocks;
     if (p->most_positions) {
         b->n_positions = p->most_positions;
         b->padded = true;
@@ -215,11 +247,11 @@ int jrl_cuda_attention_bind(struct jrl_device *dev, struct jrl_attention *p, str
     base = at = b->image;
     struct gpu_lists *lists = reinterpret_cast<struct gpu_lists *>(part(&at, 1, sizeof *lists));
     struct gpu_row *rows = reinterpret_cast<struct gpu_row *>(part(&at, p->n_rows, sizeof *rows));
-    uint8_t **pages = reinterpret_cast<uint8_t **>(part(&at, n.n_pages, sizeof *pages));
-    struct tile_lists l = {};
-    l.wide = reinterpret_cast<struct gpu_tile *>(part(&at, n.n_wide, sizeof *l.wide));
-    l.narrow = reinterpret_cast<struct gpu_tile *>(part(&at, n.n_narrow, sizeof *l.narrow));
     unsigned *arrived = reinterpret_cast<unsigned *>(part(&at, p->n_rows * p->n_kv_heads, sizeof *arrived));
+    struct tile_lists l = {}; /* up to the narrow tiles all lies where any pass of the class has it */
+    l.narrow = reinterpret_cast<struct gpu_tile *>(part(&at, n.n_narrow, sizeof *l.narrow));
+    l.wide = reinterpret_cast<struct gpu_tile *>(part(&at, n.n_wide, sizeof *l.wide));
+    uint8_t **pages = reinterpret_cast<uint8_t **>(part(&at, n.n_pages, sizeof *pages));
     struct gpu_back_tile *keys_back = reinterpret_cast<struct gpu_back_tile *>(part(&at, n.n_back, sizeof *keys_back));
     struct gpu_back_tile *queries_back = reinterpret_cast<struct gpu_back_tile *>(part(&at, n.n_back, sizeof *queries_back));
     const auto there = [&](const void *q) { return static_cast<char *>(memory) + (static_cast<const char *>(q) - base); };
@@ -236,7 +268,7 @@ int jrl_cuda_attention_bind(struct jrl_device *dev, struct jrl_attention *p, str
         at_page += pages_of(s);
         for (int64_t r = 0; r < s->n_rows; r++)
             rows[s->first_row + r] = { table, s->first_position + r, s->n_rows - r };
-        cut(&l, s, table, group, n.split);
+        cut(&l, s, table, group, n.tile_parts);
         for (int64_t first = 0; first < back_tiles_of(s) * GPU_BACK_ROWS; first += GPU_BACK_ROWS)
             keys_back[n_back++] = { table, s->first_row, s->n_rows, first };
         n_used += s->n_rows;
@@ -246,12 +278,12 @@ int jrl_cuda_attention_bind(struct jrl_device *dev, struct jrl_attention *p, str
     qsort(keys_back, (size_t)n_back, sizeof *keys_back, longer_keys_first);
     qsort(queries_back, (size_t)n_back, sizeof *queries_back, longer_queries_first);
     lists->wide = reinterpret_cast<const struct gpu_tile *>(there(l.wide));
-    lists->narrow = reinterpret_cast<const struct gpu_tile *>(there(l.narrow));
-    lists->arrived = reinterpret_cast<unsigned *>(there(arrived));
     lists->n_wide = l.n_wide;
     lists->n_narrow = l.n_narrow;
     b->lists = reinterpret_cast<const struct gpu_lists *>(there(lists));
     b->rows = reinterpret_cast<const struct gpu_row *>(there(rows));
+    b->narrow = reinterpret_cast<const struct gpu_tile *>(there(l.narrow));
+    b->arrived = reinterpret_cast<unsigned *>(there(arrived));
     b->keys_back = reinterpret_cast<const struct gpu_back_tile *>(there(keys_back));
     b->queries_back = reinterpret_cast<const struct gpu_back_tile *>(there(queries_back));
     b->n_back = n_back;
@@ -287,8 +319,11 @@ int jrl_cuda_attention_forward(struct jrl_device *dev, const struct jrl_attentio
 int64_t jrl_cuda_attention_memory(const struct jrl_device *dev, const struct jrl_attention *p, int64_t n_positions, bool backward)
 {
     const bool tensor = gpu_attention_on_tensor(dev, p);
-    const int64_t bound = p->n_rows * ((int64_t)(sizeof(struct gpu_row) + 2 * sizeof(struct gpu_tile)) + p->n_kv_heads * 4) + p->n_rows * divide_up(n_positions, JRL_PAGE_TOKENS) * 8;
-    const int64_t forth = tensor ? gpu_most_slots(dev) * gpu_slot_floats(p->head_dim) * (int64_t)sizeof(float)
+    const int64_t n_pages = p->n_rows * divide_up(n_positions, JRL_PAGE_TOKENS);
+    const int64_t n_parts = p->n_rows * divide_up(n_positions, GPU_SPLIT_PAGES * JRL_PAGE_TOKENS);
+    const int64_t tiles = smaller(n_parts, larger_of(p->n_rows, most_tiles(dev, p))) + p->n_rows;
+    const int64_t bound = p->n_rows * ((int64_t)sizeof(struct gpu_row) + p->n_kv_heads * 4) + tiles * (int64_t)sizeof(struct gpu_tile) + n_pages * 8;
+    const int64_t forth = tensor ? smaller(n_parts * p->n_kv_heads, gpu_most_slots(dev)) * gpu_slot_floats(p->head_dim) * (int64_t)sizeof(float)
                                  : gpu_attention_exact_bytes(dev, p->n_rows, p->n_heads, n_positions);
     const int64_t back = !backward ? 0 : tensor ? gpu_attention_backward_tensor_bytes(p->n_rows, p->n_heads, p->head_dim)
                                                 : gpu_attention_backward_exact_bytes(p->n_rows, p->n_heads);

@@ -15,10 +15,13 @@ struct gpu_row {
 #define GPU_WIDE_ROWS 128 /* and of a wide tile */
 
 /* Queries of one sequence: query f, first <= f < end, is row f / group, head f % group of the key-value head; ROW and POSITION
- * are those of query 0. SPLIT: the one part of the positions to take, whose result goes to SLOT (SLOT - SPLIT is the slot of the first); -1: all, to the output. */
+ * are those of query 0. The tile takes pages FIRST_PAGE to END_PAGE, some of the sequence's N_PARTS parts. One of several tiles of a sequence (N_TILES) leaves
+ * each part's result in a slot of its own, and that which ends last joins them all; SLOT is that of the sequence's first part. */
 struct gpu_tile {
     uint8_t *const *pages;
-    int64_t row, position, first, end, split, slot;
+    int64_t row, position, first, end, slot;
+    int32_t first_page, end_page, n_parts, n_tiles;
+    uint8_t *of_part[GPU_SPLIT_PAGES]; /* the pages of the first part again: no wait for the tile, then for its table */
 };
 /* 128 positions from FIRST of a sequence of N rows, whose first is ROW of the pack: the keys, or the queries, of a block backwards. */
 #define GPU_BACK_ROWS 128
@@ -29,21 +32,22 @@ struct gpu_back_tile {
 
 /* What the tiles of a pass are, in the device's memory: a recorded launch finds those of the pass it runs for. */
 struct gpu_lists {
-    const struct gpu_tile *wide, *narrow;
-    unsigned *arrived; /* [n_rows, n_kv_heads]: parts of the row's sequence that are done; 0 between kernels */
+    const struct gpu_tile *wide; /* the narrow ones: gpu_bound */
     int64_t n_wide, n_narrow;
 };
 
 struct gpu_bound {
     const struct gpu_lists *lists;
     const struct gpu_row *rows;
+    const struct gpu_tile *narrow; /* of one warp or for attention_parts.cu; at the same address in all passes of a class */
+    unsigned *arrived; /* [n_rows, n_kv_heads]: tiles of the row's sequence that are done; 0 between kernels */
     int64_t n_wide, n_narrow, n_slots; /* to launch for: with most_positions upper bounds */
     int64_t n_rows, n_positions; /* of the longest sequence */
     const struct gpu_back_tile *keys_back, *queries_back; /* n_back each, those with most work first; of sequences from position 0 */
     int64_t n_back;
     int64_t group;
     bool padded; /* there are rows of nobody */
-    bool parts;  /* each narrow tile is one part of the positions */
+    bool blocks; /* each narrow tile is one part of the positions, which a block takes */
     /* the same as it is sent */
     char *image;
     size_t image_bytes;
@@ -59,6 +63,9 @@ static inline bool gpu_attention_on_tensor(const struct jrl_device *dev, const s
 
 struct gpu_attention_call {
     const struct gpu_row *rows;
+    const struct gpu_tile *narrow;
+    unsigned *arrived;
+    void *slots;
     const void *q;
     void *out;
     float *lse; /* or NULL */
@@ -70,10 +77,10 @@ int gpu_attention_exact(struct jrl_device *dev, enum jrl_dtype dtype, const stru
 int64_t gpu_attention_exact_bytes(const struct jrl_device *dev, int64_t n_rows, int64_t n_heads, int64_t n_positions);
 int gpu_attention_tensor(struct jrl_device *dev, const struct gpu_attention_call *c, struct jrl_error *err) JRL_MUST_CHECK;
 int gpu_attention_wgmma(struct jrl_device *dev, const struct gpu_attention_call *c, struct jrl_error *err) JRL_MUST_CHECK;
-int gpu_attention_parts(struct jrl_device *dev, const struct gpu_attention_call *c, float *slots, struct jrl_error *err) JRL_MUST_CHECK;
-/* Slots times key-value heads: with more work than that nothing needs to be cut. */
-static inline int64_t gpu_most_slots(const struct jrl_device *dev) { return 32 * (int64_t)gpu_of(dev)->n_processors; }
-static inline int64_t gpu_slot_floats(int64_t dim) { return GPU_TILE_ROWS * (dim + 2); }
+int gpu_attention_parts(struct jrl_device *dev, const struct gpu_attention_call *c, struct jrl_error *err) JRL_MUST_CHECK;
+/* Slots times key-value heads; tiles that need more are not cut. */
+static inline int64_t gpu_most_slots(const struct jrl_device *dev) { return 128 * (int64_t)gpu_of(dev)->n_processors; }
+static inline int64_t gpu_slot_floats(int64_t dim) { return GPU_TILE_ROWS * (dim + 4); }
 
 /* Backwards. delta, D of a row and head, is the kernels' own. */
 struct gpu_backward_call {

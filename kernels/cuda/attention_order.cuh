@@ -39,14 +39,158 @@ static __device__ __forceinline__ struct query query_of(const struct gpu_attenti
 /* A row that belongs to no sequence gets zeros from THREADS threads, for the heads of KV; ROW may lie behind the last. */
 static __device__ __forceinline__ void clear_row_of_nobody(const struct gpu_attention_call &c, int64_t row, int64_t kv, int thread, int threads)
 {
-    const int64_t group = c.n_heads / c.n_kv_heads;
+    const int group = (int)c.n_heads / (int)c.n_kv_heads;
 
     if (row >= c.n_rows || c.rows[row].pages)
         return;
-    for (int64_t i = thread; i < group * c.dim; i += threads)
+    for (int i = thread; i < group * (int)c.dim; i += threads)
         static_cast<jrl_bf16 *>(c.out)[(row * c.n_heads + kv * group) * c.dim + i] = 0;
-    for (int64_t i = thread; c.lse && i < group; i += threads)
+    for (int i = thread; c.lse && i < group; i += threads)
         c.lse[row * c.n_heads + kv * group + i] = 0;
+}
+
+/* THREADS threads that share a tile wait for each other: a warp or the block. */
+template <int THREADS> static __device__ __forceinline__ void meet()
+{
+    if (THREADS == 32)
+        __syncwarp();
+    else
+        __syncthreads();
+}
+
+/* ---- parts that several tiles of a sequence work out, and joining them ---- */
+
+/* What a part gives a query, in its slot and where parts are joined; the factors are for the latter. */
+template <int D> struct part_row {
+    __align__(16) float out[D];
+    float max, sum, of_all, of_part;
+};
+template <int D>
+static __device__ __forceinline__ struct part_row<D> *slot_of(const struct gpu_attention_call &c, const struct gpu_tile &tile, int kv, int part)
+{
+    return static_cast<struct part_row<D> *>(c.slots) + ((tile.slot + part) * c.n_kv_heads + kv) * GPU_TILE_ROWS;
+}
+
+/* Whether all tiles of the sequence have left their parts now, which the threads of one are told. */
+template <int THREADS> static __device__ __forceinline__ bool is_last(int *last, const struct gpu_attention_call &c, const struct gpu_tile &tile, int kv)
+{
+    unsigned *arrived = c.arrived + tile.row * c.n_kv_heads + kv;
+
+    meet<THREADS>();
+    if (threadIdx.x % THREADS == 0) {
+        *last = (int)count_arrival(arrived) == tile.n_tiles - 1;
+        if (*last)
+            *arrived = 0; /* for the next layer */
+    }
+    meet<THREADS>();
+    return *last;
+}
+
+/* Outputs of a query from COLUMN on: N, even. */
+static __device__ __forceinline__ void write_bf16(const struct gpu_attention_call &c, const struct query &q, int column, const float *x, int n)
+{
+    uint32_t *out = reinterpret_cast<uint32_t *>(static_cast<jrl_bf16 *>(c.out) + (q.row * c.n_heads + q.head) * c.dim + column);
+
+    for (int i = 0; i < n / 2; i++)
+        out[i] = pair_of(x[2 * i], x[2 * i + 1]);
+}
+static __device__ __forceinline__ void write_lse(const struct gpu_attention_call &c, const struct query &q, float max, float sum)
+{
+    if (c.lse)
+        c.lse[q.row * c.n_heads + q.head] = max + jrl_logf_inline(sum);
+}
+
+/* The factors of N parts of N_ROWS queries, for what is joined before each and for itself. */
+template <int D, int THREADS>
+static __device__ __forceinline__ void find_factors(const struct part_row<D> *all, struct part_row<D> *parts, int n_rows, int n)
+{
+    for (int i = threadIdx.x % THREADS; i < n * GPU_TILE_ROWS; i += THREADS) {
+        const int f = i % GPU_TILE_ROWS;
+        struct part_row<D> *part = parts + i / GPU_TILE_ROWS * n_rows + f;
+
+        if (f >= n_rows)
+            continue;
+        float before = all[f].max;
+        for (const struct part_row<D> *earlier = parts + f; earlier < part; earlier += n_rows)
+            before = larger(before, earlier->max);
+        const struct factors factors = join_factors(before, part->max);
+        part->of_all = factors.of_a;
+        part->of_part = factors.of_b;
+    }
+}
+
+/* Adds N parts, in order, to what is joined so far. */
+template <int D, int THREADS>
+static __device__ __forceinline__ void add_parts(struct part_row<D> *all, const struct part_row<D> *parts, int n_rows, int n)
+{
+    const int thread = threadIdx.x % THREADS, of_sums = THREADS - 1 - thread; /* those that have the fewest columns */
+
+    for (int at = thread; at < n_rows * (D / 4); at += THREADS) {
+        const int f = at / (D / 4), column = at % (D / 4) * 4;
+        struct piece<4> sum = load_piece<4>(all[f].out + column);
+#pragma unroll 4
+        for (int p = 0; p < n; p++) {
+            const struct part_row<D> &part = parts[p * n_rows + f];
+            const struct factors factors = { 0, part.of_all, part.of_part };
+            const struct piece<4> x = load_piece<4>(part.out + column);
+
+#pragma unroll
+            for (int e = 0; e < 4; e++)
+                sum.of[e] = joined(sum.of[e], x.of[e], factors);
+        }
+        store_piece<4>(all[f].out + column, sum);
+    }
+    if (of_sums >= n_rows)
+        return;
+    for (const struct part_row<D> *part = parts + of_sums; part < parts + n * n_rows; part += n_rows) {
+        const struct factors factors = { 0, part->of_all, part->of_part };
+
+        all[of_sums].max = larger(all[of_sums].max, part->max);
+        all[of_sums].sum = joined(all[of_sums].sum, part->sum, factors);
+    }
+}
+
+/* Joins the parts of a sequence in ascending order and writes the outputs. By THREADS threads with ROOM_ROWS rows of shared memory: what is joined so
+ * far, and behind it as many parts at a time as fit, all on their way at once. */
+template <int D, int THREADS>
+static __device__ __forceinline__ void join_parts(const struct gpu_attention_call &c, const struct gpu_tile &tile, int kv, struct part_row<D> *all, int room_rows)
+{
+    const int thread = threadIdx.x % THREADS, n_rows = (int)tile.end, at_once = room_rows / n_rows - 1;
+    struct part_row<D> *parts = all + n_rows;
+
+    for (int i = thread; i < n_rows * (D + 4); i += THREADS)
+        reinterpret_cast<float *>(all)[i] = 0;
+    meet<THREADS>();
+    if (thread < n_rows)
+        all[thread].max = -INFINITY;
+    for (int first = 0; first < tile.n_parts; first += at_once) {
+        const int n = tile.n_parts - first < at_once ? tile.n_parts - first : at_once;
+
+        for (int p = 0; p < n; p++) {
+            const float *from = slot_of<D>(c, tile, kv, first + p)->out;
+            for (int i = thread; i < n_rows * (D + 4) / 4; i += THREADS)
+                copy_16(parts[p * n_rows].out + 4 * i, from + 4 * i, true);
+        }
+        commit_copies();
+        wait_copies<0>();
+        meet<THREADS>();
+        find_factors<D, THREADS>(all, parts, n_rows, n);
+        meet<THREADS>();
+        add_parts<D, THREADS>(all, parts, n_rows, n);
+        meet<THREADS>();
+    }
+#pragma unroll 1
+    for (int at = thread; at < n_rows * (D / 4); at += THREADS) {
+        const int f = at / (D / 4), column = at % (D / 4) * 4;
+        const struct query q = query_of(c, tile.row, tile.end, f, kv);
+        struct piece<4> x = load_piece<4>(all[f].out + column);
+
+        for (int e = 0; e < 4; e++)
+            x.of[e] /= all[f].sum;
+        write_bf16(c, q, column, x.of, 4);
+        if (column == 0)
+            write_lse(c, q, all[f].max, all[f].sum);
+    }
 }
 
 #endif

@@ -8,7 +8,6 @@
 #define WARPS GPU_SPLIT_PAGES
 #define THREADS (32 * WARPS)
 #define PAGE JRL_PAGE_TOKENS
-#define JOINED 64 /* parts whose factors are worked out at a time */
 
 template <int D> struct part_room {
     union {
@@ -16,10 +15,7 @@ template <int D> struct part_room {
             __align__(16) uint32_t k[WARPS][PAGE][D / 2 + 4]; /* the four words more let ldmatrix meet each bank once */
             __align__(16) uint32_t q[GPU_TILE_ROWS][D / 2 + 4];
         };
-        struct {
-            struct factors factors[GPU_TILE_ROWS][JOINED];
-            float maxima[GPU_TILE_ROWS][JOINED], sums[GPU_TILE_ROWS][JOINED];
-        } joins;
+        struct part_row<D> joins[128];
     };
     uint4 p[WARPS][PAGE / 16][32]; /* as the lanes hold it */
     float max[WARPS][GPU_TILE_ROWS], of_before[WARPS][GPU_TILE_ROWS], sum[WARPS][GPU_TILE_ROWS][4];
@@ -47,22 +43,26 @@ template <int W> static __device__ __forceinline__ void load_values(struct value
         }
 }
 
-/* Asks for the rows of queries F of the tile and for the warp's page of keys. */
-template <int D>
-static __device__ __forceinline__ void load_keys(struct part_room<D> &s, const struct gpu_attention_call &c, const struct gpu_tile &tile, const jrl_bf16 *k,
-                                                 bool valid, int kv)
+/* Ask for the warp's page of keys, and for the tile's queries. */
+template <int D> static __device__ __forceinline__ void load_keys(uint32_t (*to)[D / 2 + 4], const jrl_bf16 *k, bool valid)
 {
-    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    const int lane = threadIdx.x % 32, row = lane / (D / 8), piece = lane % (D / 8);
 
-    for (int i = lane; valid && i < PAGE * D / 8; i += 32)
-        copy_16(&s.k[warp][i / (D / 8)][i % (D / 8) * 4], k + 8 * i, true);
+    if (!valid)
+        return;
+#pragma unroll
+    for (int i = 0; i < PAGE * D / 8 / 32; i++)
+        copy_16(&to[i * (256 / D) + row][4 * piece], k + 8 * (32 * i + lane), true);
+}
+template <int D>
+static __device__ __forceinline__ void load_queries(uint32_t (*to)[D / 2 + 4], const struct gpu_attention_call &c, const struct gpu_tile &tile, int kv)
+{
     static_assert(GPU_TILE_ROWS * D / 8 <= THREADS, "a thread has a piece of the queries at most");
     if (const int i = threadIdx.x; i < GPU_TILE_ROWS * D / 8) {
-        const struct query q = query_of(c, tile.row, tile.end, tile.first + i / (D / 8), kv);
+        const struct query q = query_of(c, tile.row, tile.end, i / (D / 8), kv);
         const jrl_bf16 *from = static_cast<const jrl_bf16 *>(c.q) + (q.valid ? (q.row * c.n_heads + q.head) * D : 0);
-        copy_16(&s.q[i / (D / 8)][i % (D / 8) * 4], from + i % (D / 8) * 8, q.valid);
+        copy_16(&to[i / (D / 8)][i % (D / 8) * 4], from + i % (D / 8) * 8, q.valid);
     }
-    commit_copies();
 }
 
 /* The scores of a page, as the first half of attention_tensor.cu's add_page has them. */
@@ -110,8 +110,9 @@ template <int D> static __device__ __forceinline__ void exponentials(struct part
     for (int i = 0; i < 2; i++) {
         float before = -INFINITY, sum = 0;
 
-        for (int p = 0; p < warp; p++)
-            before = larger(before, s.max[p][g + 8 * i]);
+#pragma unroll
+        for (int p = 0; p < WARPS - 1; p++)
+            before = larger(before, p < warp ? s.max[p][g + 8 * i] : -INFINITY);
         const struct factors f = join_factors(before, s.max[warp][g + 8 * i]);
         const float base = f.max == -INFINITY ? 0.0f : f.max;
 #pragma unroll
@@ -172,163 +173,77 @@ static __device__ __forceinline__ void add_pages(struct part_outputs<W> &o, cons
     }
 }
 
-/* Outputs of a query to FROM on; OUT[j][c] is column COLUMN + W c + j. */
-static __device__ __forceinline__ void write_bf16(const struct gpu_attention_call &c, const struct query &q, int64_t column, const float *x, int n)
-{
-    uint32_t *out = reinterpret_cast<uint32_t *>(static_cast<jrl_bf16 *>(c.out) + (q.row * c.n_heads + q.head) * c.dim + column);
-
-    for (int i = 0; i < n / 2; i++)
-        out[i] = pair_of(x[2 * i], x[2 * i + 1]);
-}
-static __device__ __forceinline__ void write_lse(const struct gpu_attention_call &c, const struct query &q, float max, float sum)
-{
-    if (c.lse)
-        c.lse[q.row * c.n_heads + q.head] = max + jrl_logf_inline(sum);
-}
-
-/* To the output, where the part is all there is (joined to nothing, as a whole sequence begins), or to the slot: of each query D outputs, then all
- * maxima, then all sums. */
+/* To the output, where the part is all there is (joined to nothing, as a whole sequence begins), or to its slot. */
 template <int D, int W>
-static __device__ __forceinline__ void write_part(const struct gpu_attention_call &c, const struct gpu_tile &tile, int kv, float *slot, const struct part_outputs<W> &o)
+static __device__ __forceinline__ void write_part(const struct gpu_attention_call &c, const struct gpu_tile &tile, int kv, const struct part_outputs<W> &o)
 {
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, t = lane % 4, column = 8 * W * warp + 2 * W * t;
 
+    struct part_row<D> *slot = slot_of<D>(c, tile, kv, tile.first_page / GPU_SPLIT_PAGES);
+
 #pragma unroll
     for (int i = 0; i < 2; i++) {
-        const struct query q = query_of(c, tile.row, tile.end, tile.first + g + 8 * i, kv);
-        const struct factors f = join_factors(-INFINITY, o.max[i]);
-        const float sum = joined(0, o.sum[i], f);
+        const struct query q = query_of(c, tile.row, tile.end, g + 8 * i, kv);
+        struct part_row<D> &row = slot[g + 8 * i];
         float x[2 * W];
 
         if (!q.valid)
             continue;
-#pragma unroll
-        for (int e = 0; e < 2 * W; e++) {
-            const float part = o.of[e % W][2 * i + e / W];
-            x[e] = tile.split < 0 ? joined(0, part, f) / sum : part;
+        if (tile.n_tiles > 1) {
+            for (int e = 0; e < 2 * W; e++)
+                x[e] = o.of[e % W][2 * i + e / W];
+            for (int e = 0; e < W; e++)
+                *reinterpret_cast<float2 *>(row.out + column + 2 * e) = { x[2 * e], x[2 * e + 1] };
+            if (warp == 0 && t == 0)
+                *reinterpret_cast<float2 *>(&row.max) = { o.max[i], o.sum[i] };
+            continue;
         }
-        if (tile.split < 0)
-            write_bf16(c, q, column, x, 2 * W);
-        for (int e = 0; e < 2 * W && tile.split >= 0; e++)
-            slot[(g + 8 * i) * D + column + e] = x[e];
-        if (warp == 0 && t == 0) {
-            if (tile.split < 0)
-                write_lse(c, q, f.max, sum);
-            else
-                slot[GPU_TILE_ROWS * D + g + 8 * i] = o.max[i], slot[GPU_TILE_ROWS * (D + 1) + g + 8 * i] = o.sum[i];
-        }
+        const struct factors f = join_factors(-INFINITY, o.max[i]);
+        const float sum = joined(0, o.sum[i], f);
+        for (int e = 0; e < 2 * W; e++)
+            x[e] = joined(0, o.of[e % W][2 * i + e / W], f) / sum;
+        write_bf16(c, q, column, x, 2 * W);
+        if (warp == 0 && t == 0)
+            write_lse(c, q, f.max, sum);
     }
 }
 
-/* Whether all N parts lie in their slots now, which one block is told; what the others wrote can be read then. */
-static __device__ bool is_last(int *last, unsigned *arrived, int64_t n)
+/* Blocks: tiles of one part by key-value heads. */
+template <int D> static __global__ void __launch_bounds__(THREADS, 2) attention_parts(struct gpu_attention_call c, const struct gpu_lists *lists)
 {
-    __syncthreads();
-    if (threadIdx.x == 0) {
-        __threadfence();
-        *last = atomicAdd(arrived, 1u) == n - 1;
-        if (*last)
-            *arrived = 0; /* for the next layer */
-        __threadfence();
-    }
-    __syncthreads();
-    return *last;
-}
-
-/* The next N parts' maxima, sums and factors, for queries whose maximum so far is in BEFORE. */
-template <int D> static __device__ void load_factors(struct part_room<D> &s, const float *from, int64_t stride, int n_rows, int n, const float *before)
-{
-    for (int i = threadIdx.x; i < n_rows * n; i += THREADS) {
-        const float *maxima = from + i / n_rows * stride + GPU_TILE_ROWS * D + i % n_rows;
-
-        s.joins.maxima[i % n_rows][i / n_rows] = fresh(maxima);
-        s.joins.sums[i % n_rows][i / n_rows] = fresh(maxima + GPU_TILE_ROWS);
-    }
-    __syncthreads();
-    for (int i = threadIdx.x; i < n_rows * n; i += THREADS) {
-        float max = before[i % n_rows];
-
-        for (int k = 0; k < i / n_rows; k++)
-            max = larger(max, s.joins.maxima[i % n_rows][k]);
-        s.joins.factors[i % n_rows][i / n_rows] = join_factors(max, s.joins.maxima[i % n_rows][i / n_rows]);
-    }
-    __syncthreads();
-}
-
-/* N_SPLITS parts from the slot FROM on, STRIDE floats from one to the next. A thread has four columns of a query, or of two. */
-template <int D>
-static __device__ void join(struct part_room<D> &s, const struct gpu_attention_call &c, const struct gpu_tile &tile, int kv, const float *from, int64_t stride, int n_splits)
-{
-    const int n_rows = (int)tile.end, passes = GPU_TILE_ROWS * D / (4 * THREADS);
-    float out[passes][4] = {}, sum[passes] = {}, *maxima = s.of_before[0];
-
-    if (threadIdx.x < GPU_TILE_ROWS)
-        maxima[threadIdx.x] = -INFINITY;
-    for (int first = 0; first < n_splits; first += JOINED, from += JOINED * stride) {
-        const int n = n_splits - first < JOINED ? n_splits - first : JOINED;
-
-        __syncthreads();
-        load_factors<D>(s, from, stride, n_rows, n, maxima);
-        if ((int)threadIdx.x < n_rows)
-            maxima[threadIdx.x] = s.joins.factors[threadIdx.x][n - 1].max;
-#pragma unroll
-        for (int pass = 0; pass < passes; pass++) {
-            const int at = 4 * (threadIdx.x + pass * THREADS), f = at / D;
-#pragma unroll 8
-            for (int i = 0; i < n && f < n_rows; i++) {
-                const struct piece<4> part = fresh_four(from + i * stride + at);
-
-                sum[pass] = joined(sum[pass], s.joins.sums[f][i], s.joins.factors[f][i]);
-#pragma unroll
-                for (int e = 0; e < 4; e++)
-                    out[pass][e] = joined(out[pass][e], part.of[e], s.joins.factors[f][i]);
-            }
-        }
-    }
-    __syncthreads();
-#pragma unroll
-    for (int pass = 0; pass < passes; pass++) {
-        const int at = 4 * (threadIdx.x + pass * THREADS), f = at / D;
-        const struct query q = query_of(c, tile.row, tile.end, f, kv);
-
-        for (int e = 0; e < 4; e++)
-            out[pass][e] = out[pass][e] / sum[pass];
-        if (q.valid)
-            write_bf16(c, q, at % D, out[pass], 4);
-        if (q.valid && at % D == 0)
-            write_lse(c, q, maxima[f], sum[pass]);
-    }
-}
-
-/* Blocks: tiles by key-value heads. */
-template <int D> static __global__ void __launch_bounds__(THREADS, 2) attention_parts(struct gpu_attention_call c, const struct gpu_lists *lists, float *slots)
-{
-    const int W = D / 64, warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, kv = (int)blockIdx.y, group = (int)c.n_heads / (int)c.n_kv_heads;
+    const int W = D / 64, warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, kv = (int)blockIdx.y;
+    const struct gpu_tile tile = c.narrow[blockIdx.x]; /* perhaps one that is not there, but all that is needed comes at once */
+    const int64_t offset = c.page_offset + (int64_t)kv * PAGE * D * 2;
+    const uint8_t *own = c.narrow[blockIdx.x].of_part[warp];
     SHARED(struct part_room<D>, s);
     struct value_words<W> v[WARPS];
     float score[PAGE / 8][4] = {};
     struct part_outputs<W> o = {};
+    int positions[2];
 
+    wait_for_kernel_before();
     if (c.clears)
         clear_row_of_nobody(c, blockIdx.x, kv, threadIdx.x, THREADS);
     if (blockIdx.x >= lists->n_narrow)
         return;
-    const struct gpu_tile tile = lists->narrow[blockIdx.x];
-    const int n_pages = ((int)tile.position + ((int)tile.end - 1) / group) / PAGE + 1, begin = tile.split < 0 ? 0 : (int)tile.split * GPU_SPLIT_PAGES;
-    const int n = n_pages - begin < GPU_SPLIT_PAGES ? n_pages - begin : GPU_SPLIT_PAGES;
-    const auto keys_of = [&](int page) { return reinterpret_cast<const jrl_bf16 *>(tile.pages[begin + page] + c.page_offset) + kv * PAGE * D; };
-    load_keys<D>(s, c, tile, keys_of(warp < n ? warp : 0), warp < n, kv);
+    const int n = tile.end_page - tile.first_page;
+    load_keys<D>(s.k[warp], reinterpret_cast<const jrl_bf16 *>(own + offset), warp < n);
 #pragma unroll
     for (int p = 0; p < WARPS; p++)
         if (p < n)
-            load_values<W>(v[p], reinterpret_cast<const uint32_t *>(keys_of(p) + c.n_kv_heads * PAGE * D) + 8 * W * warp + W * g, D);
+            load_values<W>(v[p], reinterpret_cast<const uint32_t *>(tile.of_part[p] + offset + c.n_kv_heads * PAGE * D * 2) + 8 * W * warp + W * g, D);
+    load_queries<D>(s.q, c, tile, kv);
+    commit_copies();
+    for (int i = 0; i < 2; i++) {
+        const struct query q = query_of(c, tile.row, tile.end, g + 8 * i, kv);
+        positions[i] = q.valid ? (int)(tile.position + q.row - tile.row) : -1;
+    }
     wait_copies<0>();
     __syncthreads();
     if (warp < n) {
         multiply<D>(score, s.q, s.k[warp]);
         for (int i = 0; i < 2; i++) {
-            const int f = (int)tile.first + g + 8 * i, position = f < (int)tile.end ? (int)tile.position + f / group : -1;
-            const float max = page_max(score, i, c.scale, (begin + warp) * PAGE, position);
+            const float max = page_max(score, i, c.scale, (tile.first_page + warp) * PAGE, positions[i]);
             if (lane % 4 == 0)
                 s.max[warp][g + 8 * i] = max;
         }
@@ -339,19 +254,17 @@ template <int D> static __global__ void __launch_bounds__(THREADS, 2) attention_
     __syncthreads();
     o.max[0] = o.max[1] = -INFINITY;
     add_pages<D, W>(o, s, v, n);
-    const int64_t floats = GPU_TILE_ROWS * (D + 2), stride = c.n_kv_heads * floats;
-    write_part<D, W>(c, tile, kv, slots + tile.slot * stride + kv * floats, o);
-    const int n_splits = (n_pages + GPU_SPLIT_PAGES - 1) / GPU_SPLIT_PAGES;
-    if (tile.split >= 0 && is_last(&s.last, lists->arrived + tile.row * c.n_kv_heads + kv, n_splits))
-        join<D>(s, c, tile, kv, slots + (tile.slot - tile.split) * stride + kv * floats, stride, n_splits);
+    write_part<D, W>(c, tile, kv, o);
+    if (tile.n_tiles > 1 && is_last<THREADS>(&s.last, c, tile, kv))
+        join_parts<D, THREADS>(c, tile, kv, s.joins, sizeof s.joins / sizeof *s.joins);
 }
 
-int gpu_attention_parts(struct jrl_device *dev, const struct gpu_attention_call *c, float *slots, struct jrl_error *err)
+int gpu_attention_parts(struct jrl_device *dev, const struct gpu_attention_call *c, struct jrl_error *err)
 {
     const struct gpu_bound *b = gpu_of(dev)->bound;
     const dim3 grid((unsigned)b->n_narrow, (unsigned)c->n_kv_heads);
 
     if (c->dim == 64)
-        return LAUNCH(attention_parts<64>, grid, THREADS, sizeof(struct part_room<64>), *c, b->lists, slots);
-    return LAUNCH(attention_parts<128>, grid, THREADS, sizeof(struct part_room<128>), *c, b->lists, slots);
+        return LAUNCH_EARLY(attention_parts<64>, grid, THREADS, sizeof(struct part_room<64>), *c, b->lists);
+    return LAUNCH_EARLY(attention_parts<128>, grid, THREADS, sizeof(struct part_room<128>), *c, b->lists);
 }

@@ -1,7 +1,7 @@
-/* attention_tensor.cu - attention forward of bf16 on tensor cores, for whole sequences and for decoding so many that each can be left in one piece.
+/* attention_tensor.cu - attention forward of bf16 on tensor cores, for whole sequences and for decoding more than a few.
  * The positions of a sequence are cut into parts of 256, counted from its first. In a part the pages follow one another with a running maximum, and
  * the parts are joined in ascending order. Both depend on the row's position alone, so decoding few sequences, where blocks take parts side by
- * side (attention_parts.cu), and what is here, where one warp takes them one after the other, give a row the same bits.
+ * side (attention_parts.cu), and what is here, where one warp takes some or all of them one after the other, give a row the same bits.
  * Whole sequences go to attention_wgmma.cu where that can run. A warp has 16 queries: rows of one sequence times the heads that share a key-value head. */
 #include "kernels/cuda/attention_order.cuh"
 
@@ -16,7 +16,9 @@
 template <int D> struct page_tiles {
     __align__(16) uint32_t k[STAGES][PAGE][D / 2 + 4];
     __align__(16) uint32_t v[STAGES][PAGE / 2][D + 8];
+    int last;
 };
+#define ROOM_ROWS(D) ((int)(offsetof(struct page_tiles<D>, last) / sizeof(struct part_row<D>))) /* for joins in the same place */
 
 /* What a warp knows of its 16 queries, each thread of queries g and g + 8: of one part, or of all so far. */
 template <int D> struct running {
@@ -49,18 +51,10 @@ static __device__ __forceinline__ void load_page(struct page_tiles<D> &s, const 
     }
 }
 
-template <int WARPS_TOGETHER> static __device__ __forceinline__ void wait_for_all()
-{
-    if (WARPS_TOGETHER == 1)
-        __syncwarp();
-    else
-        __syncthreads();
-}
-
 /* Adds a page to the part. POSITIONS: of the thread's two queries, -1 for none. */
 template <int D>
 static __device__ __forceinline__ void add_page(struct running<D> &s, const uint32_t (*k)[D / 2 + 4], const uint32_t (*v)[D + 8], const uint32_t (*q)[4], float scale,
-                                                int64_t first, const int64_t positions[2])
+                                                int first, const int positions[2])
 {
     const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
     float score[PAGE / 8][4] = {};
@@ -92,7 +86,7 @@ static __device__ __forceinline__ void add_page(struct running<D> &s, const uint
         for (int j = 0; j < PAGE / 8; j++)
 #pragma unroll
             for (int e = 2 * i; e < 2 * i + 2; e++) {
-                score[j][e] = jrl_expf_inline(score[j][e] - base);
+                score[j][e] = exp_below(score[j][e] - base);
                 sum += score[j][e];
             }
         s.max[i] = f[i].max;
@@ -115,7 +109,7 @@ static __device__ __forceinline__ void add_page(struct running<D> &s, const uint
     }
 }
 
-template <int D> static __device__ __forceinline__ void join_part(struct running<D> &all, struct running<D> &part)
+template <int D> static __device__ __forceinline__ void join_part(struct running<D> &all, const struct running<D> &part)
 {
 #pragma unroll
     for (int i = 0; i < 2; i++) {
@@ -129,7 +123,6 @@ template <int D> static __device__ __forceinline__ void join_part(struct running
             for (int e = 2 * i; e < 2 * i + 2; e++)
                 all.out[j][e] = joined(all.out[j][e], part.out[j][e], f);
     }
-    start(part);
 }
 
 /* The sums of a part over the four threads that share its queries. */
@@ -142,85 +135,109 @@ template <int D> static __device__ __forceinline__ void end_part(struct running<
     }
 }
 
-template <int D> static __device__ void write_rows(const struct gpu_attention_call &c, const struct running<D> &s, const struct query q[2])
+/* Of queries F and F + 8 of those below END. */
+template <int D> static __device__ __forceinline__ void write_slot(struct part_row<D> *slot, const struct running<D> &part, int f, int end)
+{
+    const int t = threadIdx.x % 4;
+
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        struct part_row<D> &row = slot[f + 8 * i];
+
+        if (f + 8 * i >= end)
+            continue;
+#pragma unroll
+        for (int j = 0; j < D / 8; j++)
+            *reinterpret_cast<float2 *>(row.out + 8 * j + 2 * t) = { part.out[j][2 * i], part.out[j][2 * i + 1] };
+        if (t == 0)
+            *reinterpret_cast<float2 *>(&row.max) = { part.max[i], part.sum[i] };
+    }
+}
+
+template <int D> static __device__ void write_rows(const struct gpu_attention_call &c, const struct running<D> &s, int64_t row, int end, int f, int kv)
 {
     const int t = threadIdx.x % 4;
 
     for (int i = 0; i < 2; i++) {
-        if (!q[i].valid)
+        const struct query q = query_of(c, row, end, f + 8 * i, kv);
+
+        if (!q.valid)
             continue;
-        uint32_t *out = reinterpret_cast<uint32_t *>(static_cast<jrl_bf16 *>(c.out) + (q[i].row * c.n_heads + q[i].head) * D);
 #pragma unroll
-        for (int j = 0; j < D / 8; j++)
-            out[4 * j + t] = pair_of(s.out[j][2 * i] / s.sum[i], s.out[j][2 * i + 1] / s.sum[i]);
-        if (c.lse && t == 0)
-            c.lse[q[i].row * c.n_heads + q[i].head] = s.max[i] + jrl_logf_inline(s.sum[i]);
+        for (int j = 0; j < D / 8; j++) {
+            const float x[2] = { s.out[j][2 * i] / s.sum[i], s.out[j][2 * i + 1] / s.sum[i] };
+            write_bf16(c, q, 8 * j + 2 * t, x, 2);
+        }
+        if (t == 0)
+            write_lse(c, q, s.max[i], s.sum[i]);
     }
 }
 
-/* Tiles by key-value heads. WARPS_TOGETHER: warps that share a tile and the pages in shared memory. */
+/* Blocks: tiles by key-value heads. WARPS_TOGETHER: warps that share a tile and the pages in shared memory. */
 template <int D, int WARPS_TOGETHER>
-static __global__ void __launch_bounds__(32 * WARPS) attention_tiles(struct gpu_attention_call c, const struct gpu_lists *lists)
+static __global__ void __launch_bounds__(32 * WARPS_TOGETHER) attention_tiles(struct gpu_attention_call c, const struct gpu_lists *lists)
 {
-    struct groups_of_pages {
-        struct page_tiles<D> of[WARPS / WARPS_TOGETHER];
-    };
-    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
-    const int64_t at = WARPS_TOGETHER == 1 ? (int64_t)blockIdx.x * WARPS + warp : blockIdx.x / BLOCKS_WIDE, kv = blockIdx.y, group = c.n_heads / c.n_kv_heads;
-    SHARED(struct groups_of_pages, shared);
-    struct page_tiles<D> &s = shared.of[warp / WARPS_TOGETHER];
+    const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4, kv = (int)blockIdx.y, threads = 32 * WARPS_TOGETHER;
+    SHARED(struct page_tiles<D>, s);
     struct running<D> all, part;
     uint32_t q[D / 16][4];
-    struct query queries[2];
-    int64_t positions[2];
+    int positions[2];
 
+    wait_for_kernel_before();
     if (WARPS_TOGETHER == 1 && c.clears)
-        clear_row_of_nobody(c, at, kv, lane, 32);
-    if (at >= (WARPS_TOGETHER == 1 ? lists->n_narrow : lists->n_wide)) /* whole warps that no other waits for */
+        clear_row_of_nobody(c, blockIdx.x, kv, lane, threads);
+    if (blockIdx.x >= (WARPS_TOGETHER == 1 ? lists->n_narrow : BLOCKS_WIDE * lists->n_wide))
         return;
-    struct gpu_tile tile = (WARPS_TOGETHER == 1 ? lists->narrow : lists->wide)[at];
+    struct gpu_tile tile = (WARPS_TOGETHER == 1 ? c.narrow : lists->wide)[WARPS_TOGETHER == 1 ? blockIdx.x : blockIdx.x / BLOCKS_WIDE];
     if (WARPS_TOGETHER > 1) {
         tile.first += blockIdx.x % BLOCKS_WIDE * ROWS_TOGETHER;
         if (tile.first >= tile.end)
             return;
         tile.end = tile.first + ROWS_TOGETHER < tile.end ? tile.first + ROWS_TOGETHER : tile.end;
+        tile.end_page = ((int)tile.position + ((int)tile.end - 1) / ((int)c.n_heads / (int)c.n_kv_heads)) / PAGE + 1;
     }
-    const int64_t first = tile.first + GPU_TILE_ROWS * (warp % WARPS_TOGETHER);
+    const int f = (int)tile.first + (int)threadIdx.x / 32 * GPU_TILE_ROWS + g, end = (int)tile.end;
+    load_page<D, WARPS_TOGETHER>(s, c, tile.pages[tile.first_page], kv, 0);
+    commit_copies();
     for (int i = 0; i < 2; i++) {
-        queries[i] = query_of(c, tile.row, tile.end, first + g + 8 * i, kv);
-        positions[i] = queries[i].valid ? tile.position + queries[i].row - tile.row : -1;
-        const uint32_t *from = reinterpret_cast<const uint32_t *>(static_cast<const jrl_bf16 *>(c.q) + (queries[i].row * c.n_heads + queries[i].head) * D);
+        const struct query query = query_of(c, tile.row, end, f + 8 * i, kv);
+        const uint32_t *from = reinterpret_cast<const uint32_t *>(static_cast<const jrl_bf16 *>(c.q) + (query.row * c.n_heads + query.head) * D);
+
+        positions[i] = query.valid ? (int)(tile.position + query.row - tile.row) : -1;
         for (int kk = 0; kk < D / 16; kk++) {
-            q[kk][i] = queries[i].valid ? from[8 * kk + t] : 0;
-            q[kk][i + 2] = queries[i].valid ? from[8 * kk + t + 4] : 0;
+            q[kk][i] = query.valid ? from[8 * kk + t] : 0;
+            q[kk][i + 2] = query.valid ? from[8 * kk + t + 4] : 0;
         }
     }
-    const int64_t n_pages = (tile.position + (tile.end - 1) / group) / PAGE + 1;
-
     start(all);
     start(part);
-    load_page<D, WARPS_TOGETHER>(s, c, tile.pages[0], kv, 0);
-    commit_copies();
-    for (int64_t page = 0; page < n_pages; page++) {
-        const int stage = (int)(page % STAGES);
+    for (int page = tile.first_page; page < tile.end_page; page++) {
+        const int stage = (page - tile.first_page) % STAGES;
 
-        if (page + 1 < n_pages)
+        if (page + 1 < tile.end_page)
             load_page<D, WARPS_TOGETHER>(s, c, tile.pages[page + 1], kv, (stage + 1) % STAGES);
         commit_copies();
         wait_copies<1>();
-        wait_for_all<WARPS_TOGETHER>();
+        meet<threads>();
         add_page<D>(part, s.k[stage], s.v[stage], q, c.scale, page * PAGE, positions);
-        wait_for_all<WARPS_TOGETHER>(); /* before the stage is filled again */
-        if ((page + 1) % GPU_SPLIT_PAGES == 0 || page + 1 == n_pages) {
+        meet<threads>(); /* before the stage is filled again */
+        if ((page + 1) % GPU_SPLIT_PAGES == 0 || page + 1 == tile.end_page) {
             end_part(part);
-            join_part(all, part);
+            if (WARPS_TOGETHER > 1 || tile.n_tiles == 1)
+                join_part(all, part);
+            else
+                write_slot<D>(slot_of<D>(c, tile, kv, page / GPU_SPLIT_PAGES), part, f, end);
+            start(part);
         }
     }
     wait_copies<0>();
-    write_rows(c, all, queries);
+    if (WARPS_TOGETHER > 1 || tile.n_tiles == 1)
+        write_rows(c, all, tile.row, end, f, kv);
+    else if (is_last<threads>(&s.last, c, tile, kv))
+        join_parts<D, threads>(c, tile, kv, reinterpret_cast<struct part_row<D> *>(&s), ROOM_ROWS(D));
 }
 
-template <int D> static int run(struct jrl_device *dev, const struct gpu_attention_call *c, float *slots, struct jrl_error *err)
+template <int D> static int run(struct jrl_device *dev, const struct gpu_attention_call *c, struct jrl_error *err)
 {
     const struct gpu_bound *b = gpu_of(dev)->bound;
     const unsigned kv_heads = (unsigned)c->n_kv_heads;
@@ -232,18 +249,19 @@ template <int D> static int run(struct jrl_device *dev, const struct gpu_attenti
         rc = LAUNCH((attention_tiles<D, WARPS>), dim3((unsigned)b->n_wide * BLOCKS_WIDE, kv_heads), 32 * WARPS, sizeof(struct page_tiles<D>), *c, b->lists);
     if (rc < 0 || b->n_narrow == 0)
         return rc;
-    if (b->parts)
-        return gpu_attention_parts(dev, c, slots, err);
-    return LAUNCH((attention_tiles<D, 1>), dim3((unsigned)divide_up(b->n_narrow, WARPS), kv_heads), 32 * WARPS, WARPS * sizeof(struct page_tiles<D>), *c, b->lists);
+    if (b->blocks)
+        return gpu_attention_parts(dev, c, err);
+    return LAUNCH_EARLY((attention_tiles<D, 1>), dim3((unsigned)b->n_narrow, kv_heads), 32, sizeof(struct page_tiles<D>), *c, b->lists);
 }
 
 int gpu_attention_tensor(struct jrl_device *dev, const struct gpu_attention_call *c, struct jrl_error *err)
 {
     const struct gpu_bound *b = gpu_of(dev)->bound;
     struct gpu_attention_call call = *c;
-    void *slots;
-    int rc = gpu_scratch(dev, &slots, GPU_SCORES, (size_t)(b->n_slots * c->n_kv_heads * gpu_slot_floats(c->dim)) * sizeof(float) + 16, err);
+    int rc = gpu_scratch(dev, &call.slots, GPU_SCORES, (size_t)(b->n_slots * c->n_kv_heads * gpu_slot_floats(c->dim)) * sizeof(float) + 16, err);
 
+    call.narrow = b->narrow;
+    call.arrived = b->arrived;
     call.clears = b->padded && b->n_wide == 0 && b->n_narrow >= c->n_rows; /* each row has a tile of the launch */
     if (rc == JRL_OK && b->padded && !call.clears)
         rc = dev->backend->zero(dev, c->out, (size_t)(c->n_rows * c->n_heads * c->dim) * sizeof(jrl_bf16), err);
@@ -251,5 +269,5 @@ int gpu_attention_tensor(struct jrl_device *dev, const struct gpu_attention_call
         rc = dev->backend->zero(dev, c->lse, (size_t)(c->n_rows * c->n_heads) * sizeof(float), err);
     if (rc < 0)
         return rc;
-    return c->dim == 64 ? run<64>(dev, &call, static_cast<float *>(slots), err) : run<128>(dev, &call, static_cast<float *>(slots), err);
+    return c->dim == 64 ? run<64>(dev, &call, err) : run<128>(dev, &call, err);
 }

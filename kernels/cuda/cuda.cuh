@@ -107,6 +107,14 @@ static __device__ __forceinline__ float quick_exp2(float x)
 /* What another block of the same grid has written: not from a processor's own cache. */
 static __device__ __forceinline__ float fresh(const float *p) { return __ldcg(p); }
 
+/* Counts one more arrival and gives those before: what this thread, and those it met before, have written is there for whoever counts later. */
+static __device__ __forceinline__ unsigned count_arrival(unsigned *arrived)
+{
+    unsigned before;
+    asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], 1;" : "=r"(before) : "l"(arrived) : "memory");
+    return before;
+}
+
 #else
 #include "instructions.h"
 
@@ -129,6 +137,7 @@ static inline void copy_16(void *to, const void *from, bool valid, int line = __
     emulator::copy_later(to, from, valid ? 16 : 0, valid ? 0 : 16, line);
 }
 static inline float fresh(const float *p) { return *p; }
+static inline unsigned count_arrival(unsigned *arrived) { return atomicAdd(arrived, 1u); }
 static inline void commit_copies() { emulator::commit_copies(); }
 template <int n> static inline void wait_copies() { emulator::wait_copies(n); }
 static inline void wait_for_kernel_before() {}

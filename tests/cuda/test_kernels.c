@@ -246,19 +246,20 @@ static void attend_rows(struct fixture *f, enum jrl_dtype dtype, int64_t dim, st
 
 /* A whole sequence at once, in two pieces, and its last rows one by one, as decoding takes them: the same bits, at and around the
  * ends of pages and of the parts of 256 positions. */
-#define MANY 45 /* sequences of three parts: more than the emulator's four processors have cut */
+#define MANY 45 /* sequences of three parts, and a row of nobody: more than the emulator's four processors have cut */
+#define SOME 6  /* some: for these a warp takes two parts */
 
 /* As many sequences of the same pages and row, which is then behind row FIRST in all of them. */
-static void attend_many(struct fixture *f, enum jrl_dtype dtype, int64_t dim, struct both *qkv, struct both *tables, uint8_t **pages, int64_t first, const uint8_t *want)
+static void attend_many(struct fixture *f, enum jrl_dtype dtype, int64_t dim, struct both *qkv, struct both *tables, uint8_t **pages, int64_t many, int64_t first, const uint8_t *want)
 {
     const int64_t q_bytes = HEADS * dim * jrl_dtype_bytes(dtype), width = (HEADS + 2 * KV_HEADS) * dim;
-    struct both x = new_both(f, (size_t)(MANY * width * 4)), q = new_both(f, (size_t)(MANY * q_bytes)), o = new_both(f, (size_t)(MANY * q_bytes));
+    struct both x = new_both(f, (size_t)(many * width * 4)), q = new_both(f, (size_t)(many * q_bytes)), o = new_both(f, (size_t)(many * q_bytes));
     struct jrl_attention_rows rows[MANY - 1]; /* and a row of nobody */
-    struct jrl_attention p = { .dtype = dtype, .n_heads = HEADS, .n_kv_heads = KV_HEADS, .head_dim = dim, .n_rows = MANY, .n_seqs = MANY - 1, .seqs = rows,
+    struct jrl_attention p = { .dtype = dtype, .n_heads = HEADS, .n_kv_heads = KV_HEADS, .head_dim = dim, .n_rows = many, .n_seqs = many - 1, .seqs = rows,
                                .rope_cos = tables[0].gpu, .rope_sin = tables[1].gpu, .most_positions = 768 };
     uint8_t *got;
 
-    for (int64_t i = 0; i < MANY - 1; i++) {
+    for (int64_t i = 0; i < many - 1; i++) {
         rows[i] = (struct jrl_attention_rows){ i, 1, first, pages };
         MUST(jrl_device_copy(f->gpu, (float *)x.gpu + i * width, (float *)qkv->gpu + first * width, (size_t)width * 4, err));
     }
@@ -266,9 +267,9 @@ static void attend_many(struct fixture *f, enum jrl_dtype dtype, int64_t dim, st
     MUST(jrl_qkv_rope(f->gpu, &p, q.gpu, x.gpu, NULL, err));
     MUST(jrl_attention_forward(f->gpu, &p, o.gpu, NULL, q.gpu, err));
     got = downloaded(&o);
-    for (int64_t i = 0; i < MANY - 1; i++)
+    for (int64_t i = 0; i < many - 1; i++)
         assert_memory_equal(got + i * q_bytes, want + first * q_bytes, (size_t)q_bytes);
-    for (int64_t j = (MANY - 1) * q_bytes; j < MANY * q_bytes; j++)
+    for (int64_t j = (many - 1) * q_bytes; j < many * q_bytes; j++)
         assert_int_equal(got[j], 0);
     free(got);
     free_both(&x);
@@ -336,7 +337,8 @@ static void check_attention_rows(struct fixture *f, enum jrl_dtype dtype, int64_
     for (size_t i = 0; i < sizeof recorded / sizeof *recorded; i++)
         memset(pieces + recorded[i] * row_bytes, 0, (size_t)row_bytes);
     attend_recorded(f, dtype, dim, &qkv, tables, pages, recorded, sizeof recorded / sizeof *recorded, pieces);
-    attend_many(f, dtype, dim, &qkv, tables, pages, 300, whole);
+    attend_many(f, dtype, dim, &qkv, tables, pages, MANY, 300, whole);
+    attend_many(f, dtype, dim, &qkv, tables, pages, SOME, 513, whole);
     for (size_t i = 0; i < sizeof singles / sizeof *singles; i++) {
         memset(pieces + singles[i] * row_bytes, 0, (size_t)row_bytes);
         attend_rows(f, dtype, dim, &qkv, tables, pages, singles[i], 1, pieces);
