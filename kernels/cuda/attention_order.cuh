@@ -4,6 +4,9 @@
 
 #include "kernels/cuda/attention_gpu.h"
 
+/* e^x of x <= 0 for scores relative to a maximum: both ways of going through positions take it, so its bits need not be the CPU's; P is rounded to bf16 next. */
+static __device__ __forceinline__ float attention_exp(float x) { return quick_exp2(x * 0x1.715476p0f); }
+
 /* The factors that bring two sums relative to their own maxima to the larger; both 1 or 0 where a side is empty. */
 struct factors {
     float max, of_a, of_b;
@@ -13,8 +16,8 @@ static __device__ __forceinline__ struct factors join_factors(float a, float b)
     struct factors f;
     f.max = larger(a, b);
     const float base = f.max == -INFINITY ? 0.0f : f.max;
-    f.of_a = exp_below(a - base);
-    f.of_b = exp_below(b - base);
+    f.of_a = attention_exp(a - base);
+    f.of_b = attention_exp(b - base);
     return f;
 }
 

@@ -119,7 +119,7 @@ template <int D> static __device__ __forceinline__ void exponentials(struct part
         for (int j = 0; j < PAGE / 8; j++)
 #pragma unroll
             for (int e = 2 * i; e < 2 * i + 2; e++) {
-                score[j][e] = exp_below(score[j][e] - base);
+                score[j][e] = attention_exp(score[j][e] - base);
                 sum += score[j][e];
             }
         s.sum[warp][g + 8 * i][t] = sum;

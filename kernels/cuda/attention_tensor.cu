@@ -86,7 +86,7 @@ static __device__ __forceinline__ void add_page(struct running<D> &s, const uint
         for (int j = 0; j < PAGE / 8; j++)
 #pragma unroll
             for (int e = 2 * i; e < 2 * i + 2; e++) {
-                score[j][e] = exp_below(score[j][e] - base);
+                score[j][e] = attention_exp(score[j][e] - base);
                 sum += score[j][e];
             }
         s.max[i] = f[i].max;

@@ -62,7 +62,7 @@ static __device__ __forceinline__ void exponentials(struct page_weights &w, floa
         for (int j = 0; j < PAGE / 8; j++)
 #pragma unroll
             for (int e = 2 * i; e < 2 * i + 2; e++) {
-                score[j][e] = exp_below(score[j][e] - base);
+                score[j][e] = attention_exp(score[j][e] - base);
                 sum += score[j][e];
             }
         max[i] = f.max;
