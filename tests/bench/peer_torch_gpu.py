@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 
 SHAPE = {"dim": 1536, "layers": 28, "heads": 12, "kv-heads": 2, "head-dim": 128, "mlp": 8960, "vocab": 151936}
-WHOLE = {"context": 2560, "batches": [1, 16, 64, 256, 1024], "prompts": [1024, 8192], "packed": 16384, "sequences": [1024, 4096, 16384], "repetitions": 20}
-SMALL = {"context": 70, "batches": [1, 3], "prompts": [33, 64], "packed": 128, "sequences": [32, 64, 128], "repetitions": 2}
+WHOLE = {"context": 2560, "batches": [1, 16, 64, 256, 1024], "prompts": [1024, 8192], "packed": 16384, "sequences": [1024, 4096, 16384], "product": 8192, "repetitions": 20}
+SMALL = {"context": 70, "batches": [1, 3], "prompts": [33, 64], "packed": 128, "sequences": [32, 64, 128], "product": 128, "repetitions": 2}
 
 
 class Rotary:
@@ -91,6 +91,13 @@ class Bench:
 
     def row(self, work, seconds, tokens):
         print(f"| torch: {work} | {seconds * 1e3:.3f} ms | | | {tokens / seconds:.0f} |", flush=True)
+
+    @torch.no_grad()
+    def product(self):
+        n = self.sizes["product"]
+        x, y = (torch.rand(n, n, device=self.device).mul(2).sub(1).bfloat16() for _ in range(2))
+        seconds = self.seconds(lambda: x @ y.T, self.sizes["repetitions"] // 2)
+        print(f"| torch: product of bf16, {n} cubed | {seconds * 1e3:.3f} ms | {2 * n**3 / seconds * 1e-12:.2f} TFLOP/s | | |", flush=True)
 
     @torch.no_grad()
     def decode(self):
@@ -180,6 +187,7 @@ def main():
     shape = dict(SHAPE, **{k: int(v) for k, v in (item.split("=") for item in options.shape.split(",") if item)})
     bench = Bench(shape, SMALL if options.quick else WHOLE, options.device)
     print("\n| work | time | | | tokens/s |\n|---|---|---|---|---|")
+    bench.product()
     for row in ("decode", "prefill", "update"):
         if not options.rows or row in options.rows:
             getattr(bench, row)()
