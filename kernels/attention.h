@@ -59,8 +59,8 @@ int jrl_attention_forward(struct jrl_device *dev, const struct jrl_attention *p,
 
 /* For sequences whose rows begin at position 0 and a first_row that is a multiple of 32. dout f32 [n_rows,
  * n_heads*head_dim]; dqkv f32 [n_rows, (n_heads + 2 n_kv_heads)*head_dim] set to the gradient before rotation
- * and bias (rotated back), 0 for padding rows. q, out, lse as the forward gave them. Parts of the work are whole
- * sequences by key-value head, so few long sequences do not fill many threads. */
+ * and bias (rotated back), 0 for padding rows. q, out, lse as the forward gave them. Threads take whole sequences
+ * by key-value head and share the last of these; but not on AMX, where few long sequences do not fill many threads. */
 int jrl_attention_backward(struct jrl_device *dev, const struct jrl_attention *p, float *dqkv, const float *dout,
                            const void *q, const void *out, const float *lse, struct jrl_error *err) JRL_MUST_CHECK;
 

@@ -287,5 +287,6 @@ static void rope_row(const struct jrl_attention_call *c, int64_t seq, int64_t ro
 }
 
 const struct jrl_attention_path jrl_attention_amx = {
-    rope_row, prepare, attend, forward_bytes, jrl_attention_backward_amx, jrl_attention_backward_amx_bytes,
+    .rope_row = rope_row, .prepare = prepare, .attend = attend, .forward_bytes = forward_bytes,
+    .backward_bytes = jrl_attention_backward_amx_bytes, .backward = jrl_attention_backward_amx,
 };

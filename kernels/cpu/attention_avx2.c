@@ -1,4 +1,7 @@
 /* attention_avx2.c - attention on AVX2. */
 #include "kernels/cpu/attention_f32_vec.h"
 
-const struct jrl_attention_path jrl_attention_avx2 = { rope_row, prepare, attend, forward_bytes, backward, backward_bytes };
+const struct jrl_attention_path jrl_attention_avx2 = {
+    .rope_row = rope_row, .prepare = prepare, .attend = attend, .forward_bytes = forward_bytes, .backward_bytes = backward_bytes,
+    .row_delta = row_delta, .load_keys = load_keys, .add_pair = add_pair, .rotate_back = rotate_back,
+};

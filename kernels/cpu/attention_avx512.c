@@ -17,9 +17,14 @@ static void attend_avx512(const struct jrl_attention_call *c, const struct jrl_a
     (takes_words(c) ? attend_words : attend)(c, u, scratch);
 }
 
-static void backward_avx512(const struct jrl_attention_call *c, int64_t seq, int64_t kv_head, uint8_t *scratch)
+static void load_keys_avx512(const struct jrl_attention_call *c, int64_t seq, int64_t k_block, int64_t kv_head, uint8_t *scratch)
 {
-    (takes_words(c) ? backward_words : backward)(c, seq, kv_head, scratch);
+    (takes_words(c) ? load_keys_words : load_keys)(c, seq, k_block, kv_head, scratch);
+}
+
+static void add_pair_avx512(const struct jrl_attention_call *c, int64_t seq, int64_t q_block, int64_t k_block, int64_t head, uint8_t *scratch)
+{
+    (takes_words(c) ? add_pair_words : add_pair)(c, seq, q_block, k_block, head, scratch);
 }
 
 static int64_t backward_avx512_bytes(const struct jrl_attention_call *c)
@@ -28,5 +33,7 @@ static int64_t backward_avx512_bytes(const struct jrl_attention_call *c)
 }
 
 const struct jrl_attention_path jrl_attention_avx512 = {
-    rope_row, prepare_avx512, attend_avx512, forward_bytes, backward_avx512, backward_avx512_bytes,
+    .rope_row = rope_row, .prepare = prepare_avx512, .attend = attend_avx512, .forward_bytes = forward_bytes,
+    .backward_bytes = backward_avx512_bytes, .row_delta = row_delta, .load_keys = load_keys_avx512, .add_pair = add_pair_avx512,
+    .rotate_back = rotate_back,
 };

@@ -4,6 +4,7 @@
  * every product in the products' order, P, dS and dO rounded to DTYPE as operands. dQ adds key blocks in
  * ascending order; dK and dV add, for each head of the group in ascending order, query blocks in ascending order. */
 #include <math.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,10 +42,11 @@ static void load_queries(const struct jrl_attention_call *c, struct block_pair *
     }
 }
 
-static void load_keys(const struct jrl_attention_call *c, struct block_pair *b, int64_t seq, int64_t block, int64_t kv_head)
+void jrl_attention_load_keys_plain(const struct jrl_attention_call *c, int64_t seq, int64_t k_block, int64_t kv_head, uint8_t *scratch)
 {
+    struct block_pair *b = (struct block_pair *)scratch;
     const struct jrl_attention *p = c->p;
-    const uint8_t *k = jrl_page_k(p, seq, block, kv_head), *v = jrl_page_v(p, seq, block, kv_head);
+    const uint8_t *k = jrl_page_k(p, seq, k_block, kv_head), *v = jrl_page_v(p, seq, k_block, kv_head);
 
     for (int64_t t = 0; t < BLOCK; t++)
         for (int64_t i = 0; i < p->head_dim; i++) {
@@ -107,8 +109,18 @@ static void add_products(const struct jrl_attention_call *c, const struct block_
     }
 }
 
-static float row_delta(const struct jrl_attention_call *c, int64_t at)
+void jrl_attention_add_pair_plain(const struct jrl_attention_call *c, int64_t seq, int64_t q_block, int64_t k_block, int64_t head, uint8_t *scratch)
 {
+    struct block_pair *b = (struct block_pair *)scratch;
+
+    load_queries(c, b, seq, q_block, head);
+    probabilities(c, b, seq, q_block, k_block, head);
+    add_products(c, b, seq, q_block, k_block, head);
+}
+
+float jrl_attention_row_delta_plain(const struct jrl_attention_call *c, int64_t seq, int64_t row, int64_t head)
+{
+    int64_t at = (c->p->seqs[seq].first_row + row) * c->q_width + head * c->p->head_dim;
     float lanes[JRL_LANES] = { 0 };
 
     for (int64_t i = 0; i < c->p->head_dim; i++)
@@ -116,69 +128,136 @@ static float row_delta(const struct jrl_attention_call *c, int64_t at)
     return jrl_lanes_sum(lanes);
 }
 
-/* The gradient of one head starts at zero. */
-static void clear_head(const struct jrl_attention_call *c, int64_t seq, int64_t head)
+void jrl_attention_rotate_back_plain(const struct jrl_attention_call *c, int64_t seq, int64_t row, int64_t head)
 {
-    for (int64_t row = 0; row < c->p->seqs[seq].n_rows; row++)
+    int64_t half = c->p->head_dim / 2;
+    float *x = jrl_dqkv_at(c, seq, row, head);
+    const float *cos_row = c->p->rope_cos + row * half, *sin_row = c->p->rope_sin + row * half;
+
+    for (int64_t i = 0; i < half; i++) {
+        float a = x[i], b = x[i + half];
+        x[i] = a * cos_row[i] + b * sin_row[i];
+        x[i + half] = b * cos_row[i] - a * sin_row[i];
+    }
+}
+
+/* How far the thread of one block of keys has come. A cache line each: one thread writes it while another looks. */
+struct progress {
+    _Atomic int64_t n_done; /* pairs of a head and a block of queries, those in front of the diagonal counted as well */
+} __attribute__((aligned(64)));
+
+/* One key-value head of a sequence. Threads take its blocks of keys in ascending order, and dk and dv belong to whom has the
+ * block. dq takes blocks of keys in ascending order, so each thread keeps behind the one that has the block before. */
+struct head_task {
+    int64_t seq, kv_head, n_blocks; /* of keys, to be taken; 1 where the path does the whole */
+    struct progress *progress;      /* [n_blocks] */
+    _Atomic int64_t n_taken, n_workers;
+} __attribute__((aligned(64)));
+
+_Static_assert(sizeof(struct head_task) == JRL_ATTENTION_TASK_BYTES && sizeof(struct progress) == JRL_ATTENTION_TASK_BYTES, "counted as memory");
+
+struct backward_job {
+    const struct jrl_attention_call *c;
+    struct head_task *tasks;
+    int64_t n_tasks;
+    _Atomic int64_t n_begun;
+};
+
+/* Returns when the thread of a block has done that many pairs; what it wrote is seen then. */
+static void await(const struct progress *progress, int64_t n_done)
+{
+    for (int64_t turn = 0; atomic_load_explicit(&progress->n_done, memory_order_acquire) < n_done; turn++)
+        jrl_pool_wait_turn(turn);
+}
+
+static int64_t block_end(const struct jrl_attention_call *c, int64_t seq, int64_t block)
+{
+    return min64(c->p->seqs[seq].n_rows, (block + 1) * BLOCK);
+}
+
+/* The gradient of one head in one block of rows starts at zero. */
+static void clear_block(const struct jrl_attention_call *c, int64_t seq, int64_t block, int64_t head)
+{
+    for (int64_t row = block * BLOCK; row < block_end(c, seq, block); row++)
         memset(jrl_dqkv_at(c, seq, row, head), 0, (size_t)c->p->head_dim * sizeof(float));
 }
 
-/* The inverse rotation. */
-static void rotate_back(const struct jrl_attention_call *c, int64_t seq, int64_t head)
+static void rotate_block(const struct jrl_attention_call *c, int64_t seq, int64_t block, int64_t head)
 {
-    int64_t half = c->p->head_dim / 2;
+    for (int64_t row = block * BLOCK; row < block_end(c, seq, block); row++)
+        c->path->rotate_back(c, seq, row, head);
+}
 
-    for (int64_t row = 0; row < c->p->seqs[seq].n_rows; row++) {
-        float *x = jrl_dqkv_at(c, seq, row, head);
-        const float *cos_row = c->p->rope_cos + row * half, *sin_row = c->p->rope_sin + row * half;
-        for (int64_t i = 0; i < half; i++) {
-            float a = x[i], b = x[i + half];
-            x[i] = a * cos_row[i] + b * sin_row[i];
-            x[i + half] = b * cos_row[i] - a * sin_row[i];
+static void begin_queries(const struct jrl_attention_call *c, int64_t seq, int64_t block, int64_t head)
+{
+    clear_block(c, seq, block, head);
+    for (int64_t row = block * BLOCK; row < block_end(c, seq, block); row++)
+        c->delta[(c->p->seqs[seq].first_row + row) * c->p->n_heads + head] = c->path->row_delta(c, seq, row, head);
+}
+
+/* Block K of keys with all queries that see it. The first block finds a block of queries new, and that of its own rows is the last. */
+static void do_keys(const struct jrl_attention_call *c, const struct head_task *t, int64_t k, uint8_t *scratch)
+{
+    const int64_t first = t->kv_head * c->group, k_head = c->p->n_heads + t->kv_head, v_head = k_head + c->p->n_kv_heads;
+
+    clear_block(c, t->seq, k, k_head);
+    clear_block(c, t->seq, k, v_head);
+    c->path->load_keys(c, t->seq, k, t->kv_head, scratch);
+    for (int64_t head = 0; head < c->group; head++)
+        for (int64_t q = k; q < t->n_blocks; q++) {
+            const int64_t n_done = head * t->n_blocks + q + 1;
+            if (k == 0)
+                begin_queries(c, t->seq, q, first + head);
+            else
+                await(&t->progress[k - 1], n_done);
+            c->path->add_pair(c, t->seq, q, k, first + head, scratch);
+            atomic_store_explicit(&t->progress[k].n_done, n_done, memory_order_release);
+            if (q == k)
+                rotate_block(c, t->seq, k, first + head);
+        }
+    rotate_block(c, t->seq, k, k_head);
+}
+
+static void work_on(const struct jrl_attention_call *c, struct head_task *t, uint8_t *scratch)
+{
+    atomic_fetch_add(&t->n_workers, 1);
+    for (int64_t k; (k = atomic_fetch_add(&t->n_taken, 1)) < t->n_blocks;)
+        if (c->path->backward)
+            c->path->backward(c, t->seq, t->kv_head, scratch);
+        else
+            do_keys(c, t, k, scratch);
+    atomic_fetch_sub(&t->n_workers, 1);
+}
+
+/* The task with most blocks left for each thread that works on it; NULL if none has any. */
+static struct head_task *most_left(struct backward_job *job)
+{
+    struct head_task *most = NULL;
+    int64_t left = 0, workers = 1;
+
+    for (int64_t i = 0; i < job->n_tasks; i++) {
+        const int64_t its_left = job->tasks[i].n_blocks - job->tasks[i].n_taken, its_workers = job->tasks[i].n_workers + 1;
+        if (its_left * workers > left * its_workers) {
+            most = &job->tasks[i];
+            left = its_left;
+            workers = its_workers;
         }
     }
+    return most;
 }
 
-static void prepare(const struct jrl_attention_call *c, int64_t seq, int64_t kv_head)
-{
-    const struct jrl_attention *p = c->p;
-
-    for (int64_t head = kv_head * c->group; head < (kv_head + 1) * c->group; head++) {
-        clear_head(c, seq, head);
-        for (int64_t row = 0; row < p->seqs[seq].n_rows; row++) {
-            int64_t r = p->seqs[seq].first_row + row;
-            c->delta[r * p->n_heads + head] = row_delta(c, r * c->q_width + head * p->head_dim);
-        }
-    }
-    clear_head(c, seq, p->n_heads + kv_head);
-    clear_head(c, seq, p->n_heads + p->n_kv_heads + kv_head);
-}
-
-void jrl_attention_backward_plain(const struct jrl_attention_call *c, int64_t seq, int64_t kv_head, uint8_t *scratch)
-{
-    struct block_pair *b = (struct block_pair *)scratch;
-    int64_t n_blocks = (c->p->seqs[seq].n_rows + BLOCK - 1) / BLOCK;
-
-    prepare(c, seq, kv_head);
-    for (int64_t k_block = 0; k_block < n_blocks; k_block++) {
-        load_keys(c, b, seq, k_block, kv_head);
-        for (int64_t head = kv_head * c->group; head < (kv_head + 1) * c->group; head++)
-            for (int64_t q_block = k_block; q_block < n_blocks; q_block++) {
-                load_queries(c, b, seq, q_block, head);
-                probabilities(c, b, seq, q_block, k_block, head);
-                add_products(c, b, seq, q_block, k_block, head);
-            }
-    }
-    for (int64_t head = kv_head * c->group; head < (kv_head + 1) * c->group; head++)
-        rotate_back(c, seq, head);
-    rotate_back(c, seq, c->p->n_heads + kv_head);
-}
-
+/* A thread takes heads for itself while there are any, which leaves dq in its cache, and then helps others. */
 static void backward_part(void *ctx, int64_t part, int thread)
 {
-    const struct jrl_attention_call *c = ctx;
+    struct backward_job *job = ctx;
+    uint8_t *scratch = job->c->scratch + thread * job->c->scratch_bytes;
+    struct head_task *t;
 
-    c->path->backward(c, c->tiles[part / c->p->n_kv_heads].seq, part % c->p->n_kv_heads, c->scratch + thread * c->scratch_bytes);
+    (void)part;
+    for (int64_t i; (i = atomic_fetch_add(&job->n_begun, 1)) < job->n_tasks;)
+        work_on(job->c, &job->tasks[i], scratch);
+    while ((t = most_left(job)))
+        work_on(job->c, t, scratch);
 }
 
 /* The longest first, so that no thread is left alone with it at the end. */
@@ -186,6 +265,35 @@ static int longer_first(const void *a, const void *b)
 {
     int64_t x = ((const struct jrl_attention_tile *)a)->n, y = ((const struct jrl_attention_tile *)b)->n;
     return x < y ? 1 : x > y ? -1 : 0;
+}
+
+/* *TASKS, the longest first, is one piece of memory, progress behind the tasks. */
+static int make_tasks(struct backward_job *job, struct jrl_error *err)
+{
+    const struct jrl_attention_call *c = job->c;
+    const int64_t n_kv_heads = c->p->n_kv_heads;
+    struct progress *progress;
+    int64_t n_blocks = 0;
+    void *memory = NULL;
+    int rc;
+
+    job->n_tasks = c->n_tiles * n_kv_heads;
+    for (int64_t i = 0; i < c->n_tiles; i++)
+        n_blocks += (c->tiles[i].n + BLOCK - 1) / BLOCK;
+    if ((rc = jrl_try_alloc(&memory, (size_t)(job->n_tasks + n_blocks * n_kv_heads), JRL_ATTENTION_TASK_BYTES, "attention tasks", err)) < 0)
+        return rc;
+    qsort(c->tiles, (size_t)c->n_tiles, sizeof *c->tiles, longer_first);
+    job->tasks = memory;
+    progress = (struct progress *)(job->tasks + job->n_tasks);
+    for (int64_t i = 0; i < job->n_tasks; i++) {
+        struct head_task *t = &job->tasks[i];
+        t->seq = c->tiles[i / n_kv_heads].seq;
+        t->kv_head = i % n_kv_heads;
+        t->n_blocks = c->path->backward ? 1 : (c->tiles[i / n_kv_heads].n + BLOCK - 1) / BLOCK;
+        t->progress = progress;
+        progress += t->n_blocks;
+    }
+    return JRL_OK;
 }
 
 static int check_rows(const struct jrl_attention *p, struct jrl_error *err)
@@ -202,6 +310,7 @@ int jrl_cpu_attention_backward(struct jrl_device *dev, const struct jrl_attentio
 {
     struct jrl_pool *pool = jrl_device_pool(dev);
     struct jrl_attention_call c;
+    struct backward_job job = { .c = &c };
     void *scratch = NULL, *delta = NULL;
     int rc = jrl_attention_call_init(&c, p, "attention_backward", WHOLE_SEQUENCE, err);
 
@@ -220,10 +329,12 @@ int jrl_cpu_attention_backward(struct jrl_device *dev, const struct jrl_attentio
     if ((rc = jrl_device_scratch(&scratch, dev, JRL_SCRATCH_ATTENTION, (size_t)jrl_pool_size(pool), (size_t)c.scratch_bytes, err)) < 0)
         goto out;
     c.scratch = scratch;
-    qsort(c.tiles, (size_t)c.n_tiles, sizeof *c.tiles, longer_first);
-    jrl_pool_run(pool, c.n_tiles * p->n_kv_heads, backward_part, &c);
+    if ((rc = make_tasks(&job, err)) < 0)
+        goto out;
+    jrl_pool_run(pool, job.n_tasks ? jrl_pool_size(pool) : 0, backward_part, &job);
     rc = jrl_attention_zero_padding(p, dqkv, c.qkv_width * (int64_t)sizeof(float), err);
 out:
+    free(job.tasks);
     jrl_attention_call_release(&c);
     return rc;
 }

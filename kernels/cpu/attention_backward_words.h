@@ -84,21 +84,23 @@ static void rows_of(__m512i *tiles, const jrl_bf16 *x, int64_t dim)
         }
 }
 
-static void load_key_block(const struct jrl_attention_call *c, const struct pair_scratch *s, int64_t seq, int64_t block, int64_t kv_head)
+static void load_keys_words(const struct jrl_attention_call *c, int64_t seq, int64_t k_block, int64_t kv_head, uint8_t *scratch)
 {
     const __m512i even = _mm512_set_epi16(62, 60, 58, 56, 54, 52, 50, 48, 46, 44, 42, 40, 38, 36, 34, 32, 30, 28, 26, 24, 22, 20, 18, 16,
                                           14, 12, 10, 8, 6, 4, 2, 0);
     const int64_t dim = c->p->head_dim, row = dim / 32 * WORDS_PACKED_ROW;
-    const jrl_bf16 *k = (const jrl_bf16 *)jrl_page_k(c->p, seq, block, kv_head), *v = (const jrl_bf16 *)jrl_page_v(c->p, seq, block, kv_head);
+    const jrl_bf16 *k = (const jrl_bf16 *)jrl_page_k(c->p, seq, k_block, kv_head), *v = (const jrl_bf16 *)jrl_page_v(c->p, seq, k_block, kv_head);
+    struct pair_scratch s;
 
-    columns_of(s->key_columns, k, dim);
+    (void)lay_out_pair(&s, dim, scratch);
+    columns_of(s.key_columns, k, dim);
     for (int64_t t = 0; t < BLOCK; t++)
         for (int64_t d = 0; d < dim; d += 32)
-            words_pack(s->keys + t * row + d / 32 * WORDS_PACKED_ROW, _mm512_loadu_si512(k + t * dim + d));
+            words_pack(s.keys + t * row + d / 32 * WORDS_PACKED_ROW, _mm512_loadu_si512(k + t * dim + d));
     for (int64_t t = 0; t < BLOCK; t += 2) /* a page has values as pairs of positions */
         for (int64_t d = 0; d < dim; d += 32) {
             const __m512i first = _mm512_loadu_si512(v + t * dim + 2 * d), second = _mm512_loadu_si512(v + t * dim + 2 * d + 32);
-            words_packed *to = s->values + t * row + d / 32 * WORDS_PACKED_ROW;
+            words_packed *to = s.values + t * row + d / 32 * WORDS_PACKED_ROW;
             words_pack(to, _mm512_permutex2var_epi16(first, even, second));
             words_pack(to + row, _mm512_permutex2var_epi16(first, _mm512_add_epi16(even, _mm512_set1_epi16(1)), second));
         }
@@ -159,7 +161,7 @@ static void gradients_of_scores(const struct jrl_attention_call *c, const struct
     }
 }
 
-static void add_pair(const struct jrl_attention_call *c, const struct pair_scratch *s, int64_t seq, int64_t q_block, int64_t k_block, int64_t head)
+static void add_products_words(const struct jrl_attention_call *c, const struct pair_scratch *s, int64_t seq, int64_t q_block, int64_t k_block, int64_t head)
 {
     const struct jrl_attention *p = c->p;
     const int64_t dim = p->head_dim, width = c->qkv_width, n_keys = p->seqs[seq].n_rows - k_block * BLOCK, n_queries = p->seqs[seq].n_rows - q_block * BLOCK;
@@ -172,23 +174,14 @@ static void add_pair(const struct jrl_attention_call *c, const struct pair_scrat
     }
 }
 
-static void backward_words(const struct jrl_attention_call *c, int64_t seq, int64_t kv_head, uint8_t *scratch)
+static void add_pair_words(const struct jrl_attention_call *c, int64_t seq, int64_t q_block, int64_t k_block, int64_t head, uint8_t *scratch)
 {
-    const int64_t n = c->p->seqs[seq].n_rows, n_blocks = (n + BLOCK - 1) / BLOCK;
     struct pair_scratch s;
 
     (void)lay_out_pair(&s, c->p->head_dim, scratch);
-    prepare_backward(c, seq, kv_head);
-    for (int64_t k_block = 0; k_block < n_blocks; k_block++) {
-        load_key_block(c, &s, seq, k_block, kv_head);
-        for (int64_t head = kv_head * c->group; head < (kv_head + 1) * c->group; head++)
-            for (int64_t q_block = k_block; q_block < n_blocks; q_block++) {
-                load_query_block(c, &s, seq, q_block, head);
-                gradients_of_scores(c, &s, q_block == k_block, n - q_block * BLOCK);
-                add_pair(c, &s, seq, q_block, k_block, head);
-            }
-    }
-    finish_backward(c, seq, kv_head);
+    load_query_block(c, &s, seq, q_block, head);
+    gradients_of_scores(c, &s, q_block == k_block, c->p->seqs[seq].n_rows - q_block * BLOCK);
+    add_products_words(c, &s, seq, q_block, k_block, head);
 }
 
 #endif

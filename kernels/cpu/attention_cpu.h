@@ -11,6 +11,7 @@ struct jrl_attention_path;
 
 #define JRL_ATTENTION_MAX_DIM 256
 #define JRL_ATTENTION_TILE_ROWS 64 /* query rows of one part of the forward pass */
+#define JRL_ATTENTION_TASK_BYTES 64 /* backward: what is noted of a key-value head, and of each of its blocks */
 
 /* Query rows first .. first + n - 1 of sequence SEQ. */
 struct jrl_attention_tile {
@@ -105,9 +106,18 @@ struct jrl_attention_path {
     void (*prepare)(const struct jrl_attention_call *c, int64_t seq, int64_t kv_head, int64_t n_blocks, uint8_t *scratch);
     void (*attend)(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, uint8_t *scratch);
     int64_t (*forward_bytes)(const struct jrl_attention_call *c);
-    /* One key-value head of a whole sequence: its columns of dqkv and those of the heads that share it. */
-    void (*backward)(const struct jrl_attention_call *c, int64_t seq, int64_t kv_head, uint8_t *scratch);
     int64_t (*backward_bytes)(const struct jrl_attention_call *c);
+    /* Backward, one key-value head of a whole sequence: its columns of dqkv and those of the heads that share it. Or NULL: then by
+     * what follows, and several threads may share a key-value head. */
+    void (*backward)(const struct jrl_attention_call *c, int64_t seq, int64_t kv_head, uint8_t *scratch);
+    /* D of one row and head. */
+    float (*row_delta)(const struct jrl_attention_call *c, int64_t seq, int64_t row, int64_t head);
+    /* Brings a block of keys and values into scratch. */
+    void (*load_keys)(const struct jrl_attention_call *c, int64_t seq, int64_t k_block, int64_t kv_head, uint8_t *scratch);
+    /* Adds to dq, dk and dv what a block of queries of HEAD and the block of keys in scratch give. */
+    void (*add_pair)(const struct jrl_attention_call *c, int64_t seq, int64_t q_block, int64_t k_block, int64_t head, uint8_t *scratch);
+    /* The inverse rotation of one head of dqkv in one row. */
+    void (*rotate_back)(const struct jrl_attention_call *c, int64_t seq, int64_t row, int64_t head);
 };
 
 extern const struct jrl_attention_path jrl_attention_plain, jrl_attention_avx2, jrl_attention_avx512, jrl_attention_avx512bf16,
@@ -117,7 +127,10 @@ extern const struct jrl_attention_path jrl_attention_plain, jrl_attention_avx2, 
 const struct jrl_attention_path *jrl_attention_path_for(const struct jrl_device *dev, const struct jrl_attention *p);
 
 void jrl_rope_row_plain(const struct jrl_attention_call *c, int64_t seq, int64_t row);
-void jrl_attention_backward_plain(const struct jrl_attention_call *c, int64_t seq, int64_t kv_head, uint8_t *scratch);
 int64_t jrl_attention_backward_plain_bytes(const struct jrl_attention_call *c);
+float jrl_attention_row_delta_plain(const struct jrl_attention_call *c, int64_t seq, int64_t row, int64_t head);
+void jrl_attention_load_keys_plain(const struct jrl_attention_call *c, int64_t seq, int64_t k_block, int64_t kv_head, uint8_t *scratch);
+void jrl_attention_add_pair_plain(const struct jrl_attention_call *c, int64_t seq, int64_t q_block, int64_t k_block, int64_t head, uint8_t *scratch);
+void jrl_attention_rotate_back_plain(const struct jrl_attention_call *c, int64_t seq, int64_t row, int64_t head);
 
 #endif

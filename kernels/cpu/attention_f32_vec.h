@@ -183,16 +183,17 @@ static struct backward_scratch lay_out_backward(const struct jrl_attention_call 
     return s;
 }
 
-static void load_keys(const struct jrl_attention_call *c, struct backward_scratch *s, int64_t seq, int64_t block, int64_t kv_head)
+static void load_keys(const struct jrl_attention_call *c, int64_t seq, int64_t k_block, int64_t kv_head, uint8_t *scratch)
 {
+    const struct backward_scratch s = lay_out_backward(c, scratch);
     const struct jrl_attention *p = c->p;
-    const uint8_t *k = jrl_page_k(p, seq, block, kv_head);
+    const uint8_t *k = jrl_page_k(p, seq, k_block, kv_head);
 
-    transpose_block(s->keys_t, k, p->dtype, p->head_dim);
+    transpose_block(s.keys_t, k, p->dtype, p->head_dim);
     for (int64_t i = 0; i < BLOCK * p->head_dim; i += 16)
-        vec_store(s->keys + i, load_element(k, p->dtype, i));
-    unpack_values(s->values, jrl_page_v(p, seq, block, kv_head), p->dtype, p->head_dim);
-    transpose_block(s->values_t, s->values, JRL_F32, p->head_dim);
+        vec_store(s.keys + i, load_element(k, p->dtype, i));
+    unpack_values(s.values, jrl_page_v(p, seq, k_block, kv_head), p->dtype, p->head_dim);
+    transpose_block(s.values_t, s.values, JRL_F32, p->head_dim);
 }
 
 static void load_queries(const struct jrl_attention_call *c, struct backward_scratch *s, int64_t seq, int64_t block, int64_t head)
@@ -249,22 +250,13 @@ static void add_products(const struct jrl_attention_call *c, const struct backwa
     multiply(&(struct product){ dq, s->dscores, s->keys, width, BLOCK, 1, dim, BLOCK, true }, n_queries, dim);
 }
 
-static void backward(const struct jrl_attention_call *c, int64_t seq, int64_t kv_head, uint8_t *scratch)
+static void add_pair(const struct jrl_attention_call *c, int64_t seq, int64_t q_block, int64_t k_block, int64_t head, uint8_t *scratch)
 {
     struct backward_scratch s = lay_out_backward(c, scratch);
-    int64_t n_blocks = (c->p->seqs[seq].n_rows + BLOCK - 1) / BLOCK;
 
-    prepare_backward(c, seq, kv_head);
-    for (int64_t k_block = 0; k_block < n_blocks; k_block++) {
-        load_keys(c, &s, seq, k_block, kv_head);
-        for (int64_t head = kv_head * c->group; head < (kv_head + 1) * c->group; head++)
-            for (int64_t q_block = k_block; q_block < n_blocks; q_block++) {
-                load_queries(c, &s, seq, q_block, head);
-                probabilities(c, &s, seq, q_block, k_block, head);
-                add_products(c, &s, seq, q_block, k_block, head);
-            }
-    }
-    finish_backward(c, seq, kv_head);
+    load_queries(c, &s, seq, q_block, head);
+    probabilities(c, &s, seq, q_block, k_block, head);
+    add_products(c, &s, seq, q_block, k_block, head);
 }
 
 #endif

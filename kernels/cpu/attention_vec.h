@@ -163,41 +163,16 @@ static void rope_row(const struct jrl_attention_call *c, int64_t seq, int64_t ro
     }
 }
 
-static void clear_head(const struct jrl_attention_call *c, int64_t seq, int64_t head)
+static float row_delta(const struct jrl_attention_call *c, int64_t seq, int64_t row, int64_t head)
 {
-    for (int64_t row = 0; row < c->p->seqs[seq].n_rows; row++)
-        for (int64_t d = 0; d < c->p->head_dim; d += 16)
-            vec_store(jrl_dqkv_at(c, seq, row, head) + d, vec_zero());
+    return vec_sum(delta_lanes(c, (c->p->seqs[seq].first_row + row) * c->q_width + head * c->p->head_dim));
 }
 
-static void prepare_backward(const struct jrl_attention_call *c, int64_t seq, int64_t kv_head)
-{
-    const struct jrl_attention *p = c->p;
-
-    for (int64_t head = kv_head * c->group; head < (kv_head + 1) * c->group; head++) {
-        clear_head(c, seq, head);
-        for (int64_t row = 0; row < p->seqs[seq].n_rows; row++) {
-            int64_t r = p->seqs[seq].first_row + row;
-            c->delta[r * p->n_heads + head] = vec_sum(delta_lanes(c, r * c->q_width + head * p->head_dim));
-        }
-    }
-    clear_head(c, seq, p->n_heads + kv_head);
-    clear_head(c, seq, p->n_heads + p->n_kv_heads + kv_head);
-}
-
-static void rotate_back(const struct jrl_attention_call *c, int64_t seq, int64_t head)
+static void rotate_back(const struct jrl_attention_call *c, int64_t seq, int64_t row, int64_t head)
 {
     int64_t half = c->p->head_dim / 2;
 
-    for (int64_t row = 0; row < c->p->seqs[seq].n_rows; row++)
-        rotate_row_back(jrl_dqkv_at(c, seq, row, head), c->p->rope_cos + row * half, c->p->rope_sin + row * half, half);
-}
-
-static void finish_backward(const struct jrl_attention_call *c, int64_t seq, int64_t kv_head)
-{
-    for (int64_t head = kv_head * c->group; head < (kv_head + 1) * c->group; head++)
-        rotate_back(c, seq, head);
-    rotate_back(c, seq, c->p->n_heads + kv_head);
+    rotate_row_back(jrl_dqkv_at(c, seq, row, head), c->p->rope_cos + row * half, c->p->rope_sin + row * half, half);
 }
 
 #endif

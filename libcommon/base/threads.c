@@ -18,6 +18,7 @@
  * wakes up late cannot take a part of a job it has not seen, as the word it would change is another one by then. */
 #define MAX_PARTS_A_JOB UINT16_MAX
 #define SPIN_NS 50000
+#define TURNS_BEFORE_YIELD 1000
 
 struct share {
     _Atomic uint64_t word; /* job << 32 | end << 16 | next */
@@ -287,6 +288,14 @@ void jrl_pool_free(struct jrl_pool *pool)
     free(pool->shares);
     free(pool->workers);
     free(pool);
+}
+
+void jrl_pool_wait_turn(int64_t turn)
+{
+    if (turn < TURNS_BEFORE_YIELD)
+        relax();
+    else
+        sched_yield();
 }
 
 int64_t jrl_pool_share(const struct jrl_pool *pool, int64_t n_parts, int thread)

@@ -30,4 +30,8 @@ int64_t jrl_pool_share(const struct jrl_pool *pool, int64_t n_parts, int thread)
  * Denormals are flushed in the caller too while fn runs. fn must not call jrl_pool_run. */
 void jrl_pool_run(struct jrl_pool *pool, int64_t n_parts, void (*fn)(void *ctx, int64_t part, int thread), void *ctx);
 
+/* Between two looks at what another part of the same job has done, TURN counting them from 0: waits a moment, and after many lets
+ * other threads run, as that part's may be without a core. A part may wait only for what a part that runs has begun. */
+void jrl_pool_wait_turn(int64_t turn);
+
 #endif

@@ -269,6 +269,27 @@ static void test_long(void **state)
     attention_case(JRL_F32, 1, 1, 64, lengths, 1, false);
 }
 
+/* Threads that share heads, of which there are fewer than threads, and threads than cores: each pass meets them in another order. */
+static void test_shared_heads(void **state)
+{
+    const int64_t lengths[2][2] = { { 290, 0 }, { 130, 225 } };
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        struct attention_case c = new_attention_case(i % 2 ? JRL_BF16 : JRL_F32, 3 + i / 2, 1 + i / 2, 64, lengths[i / 2], 1 + i / 2, false);
+        struct jrl_device *dev = test_device("portable", 1);
+        check_same(dev, true, &c);
+        jrl_device_close(dev);
+        for (int path = 0; path < N_TEST_PATHS; path++)
+            for (int n_threads = 2; n_threads <= 11; n_threads += 3) {
+                if ((dev = test_device(test_paths[path], n_threads)))
+                    for (int pass = 0; pass < 8; pass++)
+                        check_same(dev, false, &c);
+                jrl_device_close(dev);
+            }
+        free_attention_case(&c);
+    }
+}
+
 /* The slope of sum dout * out along every 7th input, from double precision alone, against the kernel's gradient. */
 static void test_finite_differences(void **state)
 {
@@ -467,6 +488,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_head_dims), cmocka_unit_test(test_lengths), cmocka_unit_test(test_groups), cmocka_unit_test(test_long),
+        cmocka_unit_test(test_shared_heads),
         cmocka_unit_test(test_finite_differences), cmocka_unit_test(test_far_positions), cmocka_unit_test(test_nan),
         cmocka_unit_test(test_refused), cmocka_unit_test(test_bias),
     };
