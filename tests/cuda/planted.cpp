@@ -1,6 +1,7 @@
 /* planted.cpp - kernels with the mistakes that the emulator is there to find, one named on the command line. t0591 expects each
  * to end with a message; "none" is right and ends well. */
-#include "kernels/cuda/cuda.cuh"
+#include "kernels/cuda/bulk.cuh"
+#include "kernels/cuda/wgmma.cuh"
 
 #include <stdio.h>
 
@@ -11,6 +12,11 @@ struct room {
 
 struct rows {
     __align__(128) float x[32][32];
+};
+
+struct boxes {
+    __align__(1024) uint16_t box[64][64];
+    arrivals full;
 };
 
 /* Warps read what others wrote without waiting for them. */
@@ -93,6 +99,59 @@ static __global__ void same_banks(float *out)
     out[threadIdx.x] = (float)matrices[0];
 }
 
+/* Reads a box that is still on its way, one of zeros. */
+static __global__ void no_arrival(float *out)
+{
+    SHARED(struct boxes, s);
+    if (threadIdx.x == 0) {
+        box_map map;
+        (void)map_boxes(&map, out, 1, 8, 8, 64);
+        init_arrivals(&s.full, 1);
+        arrive_before_bytes(&s.full, sizeof s.box);
+        copy_box(s.box, &map, 0, 0, &s.full);
+    }
+    __syncthreads();
+    out[threadIdx.x] = s.box[0][threadIdx.x];
+}
+
+/* More bytes are said to come than do. */
+static __global__ void too_few_bytes(float *out)
+{
+    SHARED(struct boxes, s);
+    if (threadIdx.x == 0) {
+        init_arrivals(&s.full, 1);
+        arrive_before_bytes(&s.full, 16);
+    }
+    __syncthreads();
+    wait_arrivals(&s.full, 0);
+    out[threadIdx.x] = 0;
+}
+
+/* Copies are multiplied that were waited for, but not fenced. */
+static __global__ void no_fence(float *out)
+{
+    SHARED(struct boxes, s);
+    float sums[4][4] = {};
+    copy_16(s.box[threadIdx.x], out, true);
+    commit_copies();
+    wait_copies<0>();
+    __syncthreads();
+    wgmma_64<false, false>(sums, operand_at(shared_address(s.box), 0), operand_at(shared_address(s.box), 0), true);
+    commit_products();
+    wait_products<0>();
+    out[threadIdx.x] = 0;
+}
+
+/* Nobody waits for a product. */
+static __global__ void no_product_wait(float *out)
+{
+    SHARED(struct boxes, s);
+    float sums[4][4] = {};
+    wgmma_64<false, false>(sums, operand_at(shared_address(s.box), 0), operand_at(shared_address(s.box), 0), true);
+    commit_products();
+    out[threadIdx.x] = sums[0][0];
+}
+
 static __global__ void beyond_shared(float *out)
 {
     SHARED(struct room, s);
@@ -113,9 +172,12 @@ static __global__ void uses(float *out)
 static const struct {
     const char *name;
     void (*kernel)(float *out);
-} kernels[] = { { "none", none }, { "no_barrier", no_barrier }, { "barrier_of_some", barrier_of_some }, { "shuffle_of_some", shuffle_of_some },
-                { "no_wait", no_wait }, { "refilled", refilled }, { "odd_copy", odd_copy }, { "same_banks", same_banks }, { "beyond_shared", beyond_shared }, { "beyond_memory", beyond_memory }, { "host_pointer", uses },
-                { "host_access", uses } };
+    size_t shared_bytes; /* 0: of struct room */
+} kernels[] = { { "none", none, 0 }, { "no_barrier", no_barrier, 0 }, { "barrier_of_some", barrier_of_some, 0 }, { "shuffle_of_some", shuffle_of_some, 0 },
+                { "no_wait", no_wait, 0 }, { "refilled", refilled, 0 }, { "odd_copy", odd_copy, 0 }, { "same_banks", same_banks, sizeof(struct rows) },
+                { "no_arrival", no_arrival, sizeof(struct boxes) }, { "too_few_bytes", too_few_bytes, sizeof(struct boxes) }, { "no_fence", no_fence, sizeof(struct boxes) },
+                { "no_product_wait", no_product_wait, sizeof(struct boxes) }, { "beyond_shared", beyond_shared, 0 }, { "beyond_memory", beyond_memory, 0 }, { "host_pointer", uses, 0 },
+                { "host_access", uses, 0 } };
 
 /* Waiting while kernels are recorded: refused, and the recording is of no use. */
 static int wait_recorded()
@@ -145,7 +207,7 @@ int main(int argc, char **argv)
         there = static_cast<float *>(memory);
         argument = strcmp(k.name, "host_pointer") == 0 ? out : there;
         emulator::check_argument(k.name, &argument, sizeof argument);
-        (void)emulator::launch(k.name, 1, 64, k.kernel == same_banks ? sizeof(struct rows) : sizeof(struct room), [&] { k.kernel(argument); });
+        (void)emulator::launch(k.name, 1, 64, k.shared_bytes ? k.shared_bytes : sizeof(struct room), [&] { k.kernel(argument); });
         if (strcmp(k.name, "host_access") == 0)
             return there[0] != 0;
         (void)cudaMemcpyAsync(out, memory, sizeof out, cudaMemcpyDeviceToHost, NULL);
