@@ -40,8 +40,6 @@ static int check_rows(struct jrl_device *dev, const struct jrl_attention *p, str
     return JRL_OK;
 }
 
-static int64_t larger_of(int64_t a, int64_t b) { return a > b ? a : b; }
-
 /* What the image holds, part by part. */
 struct counts {
     int64_t n_pages, n_wide, n_narrow, n_slots, n_back;
@@ -57,8 +55,8 @@ static bool is_narrow(const struct jrl_attention_rows *s, int64_t group) { retur
 static int64_t back_tiles_of(const struct jrl_attention_rows *s) { return s->first_position == 0 ? divide_up(s->n_rows, GPU_BACK_ROWS) : 0; }
 
 /* Each part has a block if all blocks run at a time, two a processor. Else warps take several parts of a sequence one after the other: so many that all warps
- * run at a time, six a processor. The bits are the same. */
-static int64_t most_tiles(const struct jrl_device *dev, const struct jrl_attention *p) { return 6 * gpu_of(dev)->n_processors / p->n_kv_heads; }
+ * run at a time, four a processor. The bits are the same. */
+static int64_t most_tiles(const struct jrl_device *dev, const struct jrl_attention *p) { return 4 * (gpu_of(dev)->n_processors / p->n_kv_heads); }
 static bool in_blocks(const struct jrl_device *dev, const struct jrl_attention *p, int64_t n_parts)
 {
     return n_parts * p->n_kv_heads <= 2 * gpu_of(dev)->n_processors;

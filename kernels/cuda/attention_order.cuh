@@ -156,7 +156,8 @@ static __device__ __forceinline__ void add_parts(struct part_row<D> *all, const 
 /* Joins the parts of a sequence in ascending order and writes the outputs. By THREADS threads with ROOM_ROWS rows of shared memory: what is joined so
  * far, and behind it as many parts at a time as fit, all on their way at once. */
 template <int D, int THREADS>
-static __device__ __forceinline__ void join_parts(const struct gpu_attention_call &c, const struct gpu_tile &tile, int kv, struct part_row<D> *all, int room_rows)
+static __device__ __forceinline__ void join_parts(const struct gpu_attention_call &c, const struct gpu_tile &tile, int kv, struct part_row<D> *all,
+                                                  int room_rows)
 {
     const int thread = threadIdx.x % THREADS, n_rows = (int)tile.end, at_once = room_rows / n_rows - 1;
     struct part_row<D> *parts = all + n_rows;

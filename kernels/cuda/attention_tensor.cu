@@ -173,22 +173,28 @@ template <int D> static __device__ void write_rows(const struct gpu_attention_ca
     }
 }
 
-/* Blocks: tiles by key-value heads. WARPS_TOGETHER: warps that share a tile and the pages in shared memory. */
+/* Blocks: tiles by key-value heads. WARPS_TOGETHER: warps that share a tile and the pages in shared memory. One warp alone takes a tile; four of them
+ * are a block, of which a processor has room for one, so that none has more of them than others; the first warps of all blocks have the first tiles. */
 template <int D, int WARPS_TOGETHER>
-static __global__ void __launch_bounds__(32 * WARPS_TOGETHER) attention_tiles(struct gpu_attention_call c, const struct gpu_lists *lists)
+static __global__ void __launch_bounds__(32 * WARPS) attention_tiles(struct gpu_attention_call c, const struct gpu_lists *lists)
 {
-    const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4, kv = (int)blockIdx.y, threads = 32 * WARPS_TOGETHER;
-    SHARED(struct page_tiles<D>, s);
+    struct groups_of_pages {
+        struct page_tiles<D> of[WARPS / WARPS_TOGETHER];
+    };
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, t = lane % 4, kv = (int)blockIdx.y, threads = 32 * WARPS_TOGETHER;
+    const int at = WARPS_TOGETHER == 1 ? warp * gridDim.x + blockIdx.x : blockIdx.x / BLOCKS_WIDE;
+    SHARED(struct groups_of_pages, shared);
+    struct page_tiles<D> &s = shared.of[warp / WARPS_TOGETHER];
     struct running<D> all, part;
     uint32_t q[D / 16][4];
     int positions[2];
 
     wait_for_kernel_before();
     if (WARPS_TOGETHER == 1 && c.clears)
-        clear_row_of_nobody(c, blockIdx.x, kv, lane, threads);
-    if (blockIdx.x >= (WARPS_TOGETHER == 1 ? lists->n_narrow : BLOCKS_WIDE * lists->n_wide))
+        clear_row_of_nobody(c, at, kv, lane, threads);
+    if (at >= (WARPS_TOGETHER == 1 ? lists->n_narrow : lists->n_wide)) /* whole warps that no other waits for */
         return;
-    struct gpu_tile tile = (WARPS_TOGETHER == 1 ? c.narrow : lists->wide)[WARPS_TOGETHER == 1 ? blockIdx.x : blockIdx.x / BLOCKS_WIDE];
+    struct gpu_tile tile = (WARPS_TOGETHER == 1 ? c.narrow : lists->wide)[at];
     if (WARPS_TOGETHER > 1) {
         tile.first += blockIdx.x % BLOCKS_WIDE * ROWS_TOGETHER;
         if (tile.first >= tile.end)
@@ -196,7 +202,7 @@ static __global__ void __launch_bounds__(32 * WARPS_TOGETHER) attention_tiles(st
         tile.end = tile.first + ROWS_TOGETHER < tile.end ? tile.first + ROWS_TOGETHER : tile.end;
         tile.end_page = ((int)tile.position + ((int)tile.end - 1) / ((int)c.n_heads / (int)c.n_kv_heads)) / PAGE + 1;
     }
-    const int f = (int)tile.first + (int)threadIdx.x / 32 * GPU_TILE_ROWS + g, end = (int)tile.end;
+    const int f = (int)tile.first + warp % WARPS_TOGETHER * GPU_TILE_ROWS + g, end = (int)tile.end;
     load_page<D, WARPS_TOGETHER>(s, c, tile.pages[tile.first_page], kv, 0);
     commit_copies();
     for (int i = 0; i < 2; i++) {
@@ -251,7 +257,9 @@ template <int D> static int run(struct jrl_device *dev, const struct gpu_attenti
         return rc;
     if (b->blocks)
         return gpu_attention_parts(dev, c, err);
-    return LAUNCH_EARLY((attention_tiles<D, 1>), dim3((unsigned)b->n_narrow, kv_heads), 32, sizeof(struct page_tiles<D>), *c, b->lists);
+    const int64_t places = larger_of(1, gpu_of(dev)->n_processors / c->n_kv_heads); /* all blocks at a time, if they are enough */
+    const int64_t blocks = b->n_narrow <= WARPS * places ? smaller(b->n_narrow, places) : divide_up(b->n_narrow, WARPS);
+    return LAUNCH_EARLY((attention_tiles<D, 1>), dim3((unsigned)blocks, kv_heads), 32 * WARPS, WARPS * sizeof(struct page_tiles<D>), *c, b->lists);
 }
 
 int gpu_attention_tensor(struct jrl_device *dev, const struct gpu_attention_call *c, struct jrl_error *err)

@@ -247,7 +247,7 @@ static void attend_rows(struct fixture *f, enum jrl_dtype dtype, int64_t dim, st
 /* A whole sequence at once, in two pieces, and its last rows one by one, as decoding takes them: the same bits, at and around the
  * ends of pages and of the parts of 256 positions. */
 #define MANY 45 /* sequences of three parts, and a row of nobody: more than the emulator's four processors have cut */
-#define SOME 6  /* some: for these a warp takes two parts */
+#define SOME 8  /* with 7 of them at 3 parts warps take one part or two: 14 tiles, 16 places */
 
 /* As many sequences of the same pages and row, which is then behind row FIRST in all of them. */
 static void attend_many(struct fixture *f, enum jrl_dtype dtype, int64_t dim, struct both *qkv, struct both *tables, uint8_t **pages, int64_t many, int64_t first, const uint8_t *want)
