@@ -214,7 +214,7 @@ $(native)/bench/bench_gpu: $(out)/tests/bench/bench_gpu
 check-gpu: $(if $(NVCC),$(tools) $(native)/cuda/test_kernels $(native)/$(plugin))
 	@tests/check-gpu.sh $(native)/cuda/test_kernels $(out)
 
-# What a training step's work takes on a GPU of this machine, and in torch where that is there: some six minutes, or
+# What a training step's work takes on a GPU of this machine, and in torch where that is there: two minutes, or
 # ROWS='decode update'. Says that it was skipped where there is no GPU.
 bench-gpu: $(if $(NVCC),$(native)/bench/bench_gpu $(native)/$(plugin))
 	@tests/bench/gpu.sh $(native)/bench/bench_gpu $(ROWS)

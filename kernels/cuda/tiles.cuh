@@ -13,7 +13,7 @@
  * that a processor does in a cycle, as measured on an H200, of 2048 that there are; LOADS: cycles of shared memory for a step of the contracted index, ldmatrix takes four a load. */
 template <int BM_, int BN_, int BK_, int WM_, int WN_, int STAGES_> struct tile_class {
     static const int BM = BM_, BN = BN_, BK = BK_, WM = WM_, WN = WN_, STAGES = STAGES_, THREADS = 32 * WM_ * WN_, TM = BM_ / WM_, TN = BN_ / WN_;
-    static const int RATE = BM < 32 ? 60 : BM < 64 ? 120 : BM < 128 ? 250 : 450, LOADS = WM * WN * (TM / 16 + TN / 16) * 4;
+    static const int RATE = BM < 128 ? 250 : 450, LOADS = WM * WN * (TM / 16 + TN / 16) * 4;
 };
 
 /* Of matmul_wgmma.cu: two groups of four warps, 64 rows by 256 columns each, whose instructions read rows and columns themselves. */
