@@ -219,21 +219,6 @@ static __device__ __forceinline__ struct piece<4> fresh_four(const float *p)
     return q;
 }
 
-/* jrl_expf_inline of x <= 0, the same bits with half the instructions: no bound is needed (far below all that is lost is a 0 anyway), and 2^n has a float. */
-static __device__ __forceinline__ float exp_below(float x)
-{
-    const float shifted = fmaf(x, 0x1.715476p0f, 0x1.8p23f), n = shifted - 0x1.8p23f;
-    const float r = fmaf(n, 0x1.05c610p-29f, fmaf(n, -0x1.62e430p-1f, x));
-    float p = fmaf(0x1.6db664p-10f, r, 0x1.123d02p-7f);
-
-    p = fmaf(p, r, 0x1.55545cp-5f);
-    p = fmaf(p, r, 0x1.55548cp-3f);
-    p = fmaf(p, r, 0.5f);
-    p = fmaf(p, r, 1.0f);
-    p = fmaf(p, r, 1.0f) * jrl_float_of_bits((jrl_bits_of_float(shifted) << 23) + 0x3f800000u);
-    return x < -87.3365f ? 0.0f : p;
-}
-
 /* silu(gate) up, as the CPU computes it. */
 static __device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + jrl_expf_inline(-x)); }
 static __device__ __forceinline__ float gated_unit(float gate, float up) { return gate * sigmoid(gate) * up; }
@@ -259,8 +244,6 @@ static __device__ __forceinline__ float block_max(float x, float *room)
     __syncthreads();
     return x;
 }
-
-static __device__ __forceinline__ int64_t smaller_of(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* This thread's element of a loop over n, and the step to its next. */
 static __device__ __forceinline__ int64_t first_index() { return (int64_t)blockIdx.x * blockDim.x + threadIdx.x; }

@@ -106,7 +106,7 @@ static inline dim3 gpu_blocks(const struct jrl_device *dev, int64_t n, int threa
     return dim3((unsigned)(blocks < most ? blocks : most));
 }
 
-static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+static __host__ __device__ inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t larger_of(int64_t a, int64_t b) { return a > b ? a : b; }
 static inline int64_t divide_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
 

@@ -120,22 +120,6 @@ template <class C> static __device__ __forceinline__ bool join_slim(struct accum
     return true;
 }
 
-template <class C> static __device__ __forceinline__ void store_activation(const struct accumulators<C> &acc, const struct block_work &w, jrl_bf16 *act)
-{
-    const int lane = threadIdx.x % 32;
-
-#pragma unroll
-    for (int j = 0; j < C::BN / 8; j++)
-#pragma unroll
-        for (int h = 0; h < 2; h++) {
-            const int64_t y = w.row + threadIdx.x / 32 * C::TM + lane / 4 + 8 * h, x = w.column + 8 * j + lane % 4 * 2;
-            const float *gate = &acc.of[0][j][2 * h], *up = &acc.of[0][(j + C::BN / 8) % (C::TN / 8)][2 * h];
-
-            if (y < w.p.m && x < w.p.n)
-                *reinterpret_cast<uint32_t *>(act + y * w.p.n + x) = pair_of(gated_unit(gate[0], up[0]), gated_unit(gate[1], up[1]));
-        }
-}
-
 #endif
 
 template <class C> static __global__ void __launch_bounds__(THREADS) slim_product(const __grid_constant__ struct slim_boxes boxes, const __grid_constant__ struct slim_call call)
@@ -168,7 +152,7 @@ template <class C> static __global__ void __launch_bounds__(THREADS) slim_produc
         multiply_slim<C>(acc, s, w);
         if (call.parts == 1 || join_slim<C>(acc, s, call)) {
             if (C::gated)
-                store_activation<C>(acc, w, call.act);
+                finish_gated<C>(acc, w.p, row, w.column, call.act, NULL);
             else
                 finish<C>(acc, w.p, row, w.column, false);
         }
@@ -211,8 +195,8 @@ bool gpu_product_is_slim(const struct jrl_device *dev, const struct gpu_product 
 
     for (int i = 1; i < n; i++)
         same = same && p[i].a == p->a && p[i].a_row == p->a_row && p[i].m == p->m;
-    if (p->m > 64 && gpu_product_is_wide(dev, p, n) && 2 * tiles_of(p, n, 2 * wide::BN) > 4 * gpu_of(dev)->n_processors)
-        return false; /* so many columns keep all processors busy in wide tiles, which read less from L2 */
+    if (p->m > 64 && gpu_product_is_wide(dev, p, n) && tiles_of(p, n, 2 * wide::BN) > 2 * gpu_of(dev)->n_processors)
+        return false; /* wide tiles, of twice the rows and so about this many, keep all processors busy and read less from L2 */
     return gpu_of(dev)->wgmma && same && p->a_step == 1 && p->b_step == 1 && p->m > 32 && p->m <= MOST_ROWS && p->k > 0 && tiles_of(p, n, 32) <= GPU_MOST_TILES;
 }
 

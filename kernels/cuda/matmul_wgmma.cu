@@ -92,7 +92,7 @@ static __device__ __forceinline__ void add_stage(struct accumulators<wide> &acc,
 /* As start and finish of tiles.cuh, for outputs that lie in pairs: an address for two rows, constants for the columns. */
 static __device__ __forceinline__ void start_pairs(struct accumulators<wide> &acc, const struct gpu_product &p, int64_t row, int64_t column, int64_t rows_before)
 {
-    const int lane = threadIdx.x % 32, columns = (int)smaller_of(p.n - column, wide::BN) - lane % 4 * 2;
+    const int lane = threadIdx.x % 32, columns = (int)smaller(p.n - column, wide::BN) - lane % 4 * 2;
 
 #pragma unroll
     for (int h = 0; h < 2; h++) {
@@ -109,7 +109,7 @@ static __device__ __forceinline__ void start_pairs(struct accumulators<wide> &ac
 }
 static __device__ __forceinline__ void finish_pairs(struct accumulators<wide> &acc, const struct gpu_product &p, int64_t row, int64_t column, bool add)
 {
-    const int lane = threadIdx.x % 32, columns = (int)smaller_of(p.n - column, wide::BN) - lane % 4 * 2;
+    const int lane = threadIdx.x % 32, columns = (int)smaller(p.n - column, wide::BN) - lane % 4 * 2;
 
 #pragma unroll
     for (int h = 0; h < 2; h++) {
@@ -125,27 +125,6 @@ static __device__ __forceinline__ void finish_pairs(struct accumulators<wide> &a
                 *reinterpret_cast<float2 *>(c + 8 * j) = { sum[0], sum[1] };
         }
     }
-}
-
-static __device__ __forceinline__ void finish_gated(const struct accumulators<wide> &acc, const struct gpu_product &p, const struct gated_outputs &out, int64_t row, int64_t column)
-{
-    const int lane = threadIdx.x % 32;
-
-#pragma unroll
-    for (int j = 0; j < gated::BN / 8; j++)
-#pragma unroll
-        for (int h = 0; h < 2; h++) {
-            const int64_t y = row + lane / 4 + 8 * h, x = column + 8 * j + lane % 4 * 2, at = y * p.n + x;
-            const float *gate = &acc.of[0][j][2 * h], *up = &acc.of[0][j + gated::BN / 8][2 * h];
-
-            if (y >= p.m || x >= p.n)
-                continue;
-            if (out.up) {
-                *reinterpret_cast<float2 *>(p.c + at) = { gate[0], gate[1] };
-                *reinterpret_cast<float2 *>(out.up + at) = { up[0], up[1] };
-            }
-            *reinterpret_cast<uint32_t *>(out.act + at) = pair_of(gated_unit(gate[0], up[0]), gated_unit(gate[1], up[1]));
-        }
 }
 
 /* A group: its rows of all tiles of this block. */
@@ -175,7 +154,7 @@ static __device__ __forceinline__ void multiply_all(struct wide_tiles &s, const 
             }
             wait_products<0>();
             if (C::BN < wide::BN)
-                finish_gated(acc, w.p, out, row, w.column);
+                finish_gated<wide>(acc, w.p, row, w.column, out.act, out.up);
             else
                 finish_pairs(acc, w.p, row, w.column, later);
             rows_before = 0;

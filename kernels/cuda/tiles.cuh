@@ -117,6 +117,29 @@ template <class C> static __device__ __forceinline__ void finish(struct accumula
     });
 }
 
+/* Gate and up as one product: the first half of a tile's sums is gate's, the second the same columns of up. ACT: [m][n], n even, the activations; UP: where up goes,
+ * as gate goes to C, or NULL: neither goes anywhere. */
+template <class C> static __device__ __forceinline__ void finish_gated(const struct accumulators<C> &acc, const struct gpu_product &p, int64_t row, int64_t column, jrl_bf16 *act, float *to_up)
+{
+    const int lane = threadIdx.x % 32, HALF = C::TN / 16;
+
+#pragma unroll
+    for (int j = 0; j < HALF; j++)
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            const int64_t y = row + lane / 4 + 8 * h, x = column + 8 * j + lane % 4 * 2, at = y * p.n + x;
+            const float *gate = &acc.of[0][j][2 * h], *up = &acc.of[0][j + HALF][2 * h];
+
+            if (y >= p.m || x >= p.n)
+                continue;
+            if (to_up) {
+                *reinterpret_cast<float2 *>(p.c + at) = { gate[0], gate[1] };
+                *reinterpret_cast<float2 *>(to_up + at) = { up[0], up[1] };
+            }
+            *reinterpret_cast<uint32_t *>(act + at) = pair_of(gated_unit(gate[0], up[0]), gated_unit(gate[1], up[1]));
+        }
+}
+
 /* ---- launching: matmul_tensor.cu ---- */
 
 /* *all: N products of one form in tiles of BM x BN, each by one block. */

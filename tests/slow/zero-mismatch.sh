@@ -41,7 +41,7 @@ scored() { # counts tokens and those that differ, record by record
     jrl-logprob --device "$device" --policy policy --as old rollouts.jrl | jrl-view --fields logprobs,old_logprobs |
         jq -n -c 'reduce inputs as $r ([0, 0];
             .[0] += ($r.logprobs["$f32"] | length) |
-            .[1] += ([$r.logprobs["$f32"], $r.old_logprobs["$f32"]] | transpose | map(select(.[0] != .[1])) | length))' > counts
+            .[1] += ([$r.logprobs["$f32"], $r.old_logprobs["$f32"]] | transpose | map(select(.[0] != .[1] or (.[0] | isnormal or . == 0 | not))) | length))' > counts
     cat counts
     [ "$(cat counts)" = "[$(cat total),0]" ]
 }
