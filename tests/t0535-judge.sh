@@ -42,6 +42,11 @@ ok 'the verdict that changed is kept' test "$(column .correct_before)" = 'false 
 ok 'the judge is named' test "$(jq -r .judge judged.jsonl | sort -u)" = "$(jrl-model hash judge | cut -d' ' -f1)"
 ok 'other fields are kept, rewards too' cmp <(jrl-view verified.jrl | jq -c 'del(.correct)') <(
     jq -c 'del(.correct, .rule_correct, .judge_verdict, .judge_correct, .judge, .correct_before)' judged.jsonl)
+ok '--trace' judge --trace trace.json verified.jrl -o traced.jrl
+ok '... does not change a record' cmp <(jrl-view traced.jrl) judged.jsonl
+ok '... has the phases of the judge and the parts of its steps' test "$(jq -r '[.[] | select(.ph == "X") | .name] | unique | join(" ")' trace.json)" = \
+    'choose decode end prefill read start step write'
+ok 'a trace on a full disk' fails_with 1 "cannot write '/dev/full'" judge --trace /dev/full verified.jrl -o no.jrl
 ok 'no cuts, no field of them' jq -e -s 'all(has("judge_cut") | not)' judged.jsonl
 ok 'the header names policy and prompt' jq -e --arg digest "$(sha256sum < ask.txt | cut -d' ' -f1)" --arg policy "$(jrl-model hash judge | cut -d' ' -f1)" \
     '.kind == "rollout" and (.prog[-1] | .tool == "jrl-judge" and .prompt == $digest and .policy == $policy and .options["max-tokens"] == "60"

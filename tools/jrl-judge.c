@@ -20,7 +20,7 @@ enum {
 };
 
 struct config {
-    const char *policy, *prompt, *template, *too_long, *reward_text, *resume;
+    const char *policy, *prompt, *template, *too_long, *reward_text, *resume, *trace;
     bool empty_question, again;
     int64_t max_tokens, max_prompt_tokens, max_rejected, batch, prefill_tokens;
     struct jrl_reward reward; /* with reward_text */
@@ -221,13 +221,13 @@ static int check_prompt(struct judge *j, struct jrl_error *err)
     return rc < 0 ? jrl_fail_prefix(err, "'%s'", j->cfg->policy) : rc;
 }
 
-static int open_judge(struct judge *j, struct config *cfg, struct jrl_error *err)
+static int open_judge(struct judge *j, struct config *cfg, struct jrl_trace *trace, struct jrl_error *err)
 {
     struct jrl_asker *a = &j->asker;
     int rc;
 
     *a = (struct jrl_asker){
-        .io = j->io, .calls = &calls, .ctx = j, .most_held = HELD * cfg->batch,
+        .io = j->io, .calls = &calls, .ctx = j, .trace = trace, .most_held = HELD * cfg->batch,
         .sampling = { .temperature = 1, .top_p = 1, .greedy = true, .max_tokens = cfg->max_tokens },
         .limits = { .max_seqs = cfg->batch, .prefill_tokens = cfg->prefill_tokens, .max_prompt_tokens = cfg->max_prompt_tokens },
     };
@@ -315,6 +315,7 @@ int main(int argc, char **argv)
         JRL_OPT_INT(0, "max-prompt-tokens", &cfg.max_prompt_tokens, 0, 1e9, "N", "longest prompt; 0: what the model's positions leave"),
         JRL_OPT_INT(0, "max-rejected", &cfg.max_rejected, 0, 1e15, "N", "stop when more rollouts than this are rejected"),
         JRL_OPT_CHOICE(0, "template", &cfg.template, jrl_chat_names, "chat template instead of the policy's own"),
+        JRL_OPT_STR(0, "trace", &cfg.trace, "FILE", "write where the time goes, in Chrome's trace format"),
         JRL_OPT_INT(0, "batch", &cfg.batch, 1, 65536, "N", "rollouts judged together"),
         JRL_OPT_INT(0, "prefill-tokens", &cfg.prefill_tokens, 1, 1e9, "N", "prompt tokens computed in a step besides"),
         JRL_OPT_COMPUTE,
@@ -325,16 +326,19 @@ int main(int argc, char **argv)
                                    options, 0, 1 };
     struct jrl_io io;
     struct judge j = { .cfg = &cfg, .io = &io };
+    struct jrl_trace *trace = NULL;
     struct jrl_error err = { 0 };
     char **args;
     int n_args = jrl_cli_parse(&tool, argc, argv, &args), rc;
 
     check_options(&cfg);
-    if (open_judge(&j, &cfg, &err) < 0)
+    if ((cfg.trace && !jrl_common.plan && jrl_trace_open(&trace, cfg.trace, tool.name, &err) < 0) || open_judge(&j, &cfg, trace, &err) < 0)
         jrl_die(&err);
     jrl_io_open_filter(&io, &tool, n_args ? args[0] : NULL, NULL);
     rc = run(&j, &io);
     report(&j);
+    if (jrl_trace_close(trace, &io.err) < 0)
+        rc = io.err.status;
     rc = jrl_io_finish(&io, rc);
     close_all(&j);
     return rc;
