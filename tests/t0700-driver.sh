@@ -140,6 +140,23 @@ quiet "$justrl" "${large[@]}" --eval-temperature 0.4 other
 ok "begins again" cmp other/eval/000000.json changed/eval/000000.json
 jrl-cat -n 4 --drain parts/batches/000004.jrl > changed/batches/000001.jrl.part
 ok "so does a cut batch" quiet "$justrl" --change --temperature 0.9 --steps 1 changed
+# A whole batch that no step has learnt from yet.
+cp "changed/batches/000001.jrl" "changed/batches/000002.jrl"
+ok "a whole batch too" quiet "$justrl" --change --temperature 0.8 --steps 2 changed
+ok "... is sampled anew" eval '! same changed/batches/000001.jrl changed/batches/000002.jrl'
+ok "... with the new options" grep -q 'temperature=0.8' <(jrl-view --header changed/batches/000002.jrl)
+cp "changed/batches/000002.jrl" "changed/batches/000003.jrl"
+ok "... which other options of evaluation leave alone" exits 3 "$justrl" --change --eval-top-p 0.8 --steps 3 changed
+ok "... (the update sees that it is another step's)" grep -q "field 'step' is 2, but this is step 3" changed/log/000003.log
+
+cp test.jrl other.jrl
+"$justrl" "${new[@]}" --eval other=other.jrl --steps 0 exact > /dev/null 2>&1
+jrl-cat -n 1 test.jrl > other.jrl
+ok "a benchmark that has changed under its name is refused" fails_with 2 'eval-digest other' "$justrl" --steps 1 exact
+rm other.jrl
+ok "one that is gone" fails_with 3 "no benchmark '.*other.jrl'" "$justrl" --steps 1 exact
+ok "one that was never there, before a run begins" fails_with 3 "no benchmark '.*nowhere.jrl'" "$justrl" "${new[@]}" --eval none=nowhere.jrl --steps 1 none
+ok "one that is no stream" fails_with 3 'train.txt' "$justrl" "${new[@]}" --eval none=train.txt --steps 1 none
 
 late() { # the signal comes when the update of step 2 has its policy
     mkdir late-bin
