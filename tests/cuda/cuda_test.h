@@ -17,6 +17,10 @@ struct fixture {
 JRL_FORWARD_KERNELS(DECLARE_CASE)
 JRL_TRAINING_KERNELS(DECLARE_CASE)
 #undef DECLARE_CASE
+void check_tensor_steps(struct fixture *f); /* tensor_steps.c */
+
+/* How often a kernel ran in the emulator; -1 on a real GPU. */
+long launches_of(const char *name);
 
 /* ---- limits: how far the GPU may be from the CPU ----
  * Everything is bit-equal but what tensor cores compute, whose order of additions within an instruction is not documented. */

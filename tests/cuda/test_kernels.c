@@ -1,9 +1,10 @@
 /* test_kernels.c - the kernel table: every kernel of the backend against the CPU, on tensor cores, in the exact order and by the library; that a row
- * does not depend on its batch; that each CUDA kernel has run. With the emulated plug-in (make check) under several orders of
+ * does not depend on its batch; what a step of a tensor core is; that each CUDA kernel has run. With the emulated plug-in (make check) under several orders of
  * threads, with a real one (make check-gpu) on a GPU. A kernel of the table without a case does not link. */
 #include "cuda_test.h"
 
 #include <dlfcn.h>
+#include <fnmatch.h>
 
 #include "kernel_names.h"
 
@@ -87,12 +88,13 @@ static int close_devices(void **state)
 
 /* Orders of threads in the emulator; a GPU has its own. */
 static const char *const schedules[] = { "greedy", "greedy-reverse", "forward", "reverse", "random" };
+static size_t n_schedules = sizeof schedules / sizeof *schedules;
 
 static void run_case(void **state)
 {
     void (*run)(struct fixture *f) = *(void (**)(struct fixture *))*state;
 
-    for (size_t i = 0; i < sizeof schedules / sizeof *schedules; i++) {
+    for (size_t i = 0; i < n_schedules; i++) {
         setenv("JRL_EMULATOR_SCHEDULE", schedules[i], 1);
         setenv("JRL_EMULATOR_COPIES", strstr(schedules[i], "reverse") ? "early" : "late", 1);
         if (i == 1)
@@ -145,8 +147,7 @@ static void check_product_rows(struct fixture *f, enum jrl_dtype dtype, int64_t 
     free_both(&b);
 }
 
-/* How often a kernel ran in the emulator; -1 on a real GPU. */
-static long launches_of(const char *name)
+long launches_of(const char *name)
 {
     void *symbol = plugin_symbol("emulator_launches");
     long (*launches)(const char *name);
@@ -374,6 +375,12 @@ static void test_attention_rows(void **state)
     unsetenv("JRL_EMULATOR_OPEN");
 }
 
+static void test_tensor_steps(void **state)
+{
+    (void)state;
+    check_tensor_steps(&fixture);
+}
+
 /* Every kernel of kernels/cuda has run in this process. */
 static void test_every_kernel_ran(void **state)
 {
@@ -406,25 +413,55 @@ static int probe(void)
     return rc;
 }
 
+/* Whether one of the patterns is NAME's; without any, whether there is none. */
+static bool is_wanted(const char *name, char **patterns)
+{
+    for (char **p = patterns; *p; p++)
+        if (fnmatch(*p, name, 0) == 0)
+            return true;
+    return !*patterns;
+}
+
+static void print_names(const struct CMUnitTest *tests, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (tests[i].test_func != test_every_kernel_ran) /* which is of the whole table */
+            puts(tests[i].name);
+}
+
+/* test_kernels [--probe | --kernels | --list | --once] [PATTERN...]: the tests whose names fit a pattern ('attention*' test_product_rows), or all.
+ * --once: a case once a device, not for each order of threads, which a GPU does not have and a sanitizer makes long. */
 int main(int argc, char **argv)
 {
-    struct CMUnitTest tests[N_CASES + 3];
+    static const struct CMUnitTest others[] = { cmocka_unit_test(test_tensor_steps), cmocka_unit_test(test_product_rows), cmocka_unit_test(test_attention_rows),
+                                                cmocka_unit_test(test_every_kernel_ran) };
+    enum { N_TESTS = N_CASES + sizeof others / sizeof *others };
+    const char *option = argc > 1 && strncmp(argv[1], "--", 2) == 0 ? argv[1] : "";
+    struct CMUnitTest tests[N_TESTS];
     size_t n = 0;
 
-    if (argc > 1 && strcmp(argv[1], "--probe") == 0)
+    for (size_t i = 0; i < N_TESTS; i++) {
+        const struct CMUnitTest test = i < N_CASES ? (struct CMUnitTest){ cases[i].name, run_case, NULL, NULL, (void *)(uintptr_t)&cases[i].run } : others[i - N_CASES];
+
+        if (is_wanted(test.name, argv + (*option ? 2 : 1)))
+            tests[n++] = test;
+    }
+    if (strcmp(option, "--probe") == 0)
         return probe();
-    for (; n < N_CASES; n++)
-        tests[n] = (struct CMUnitTest){ cases[n].name, run_case, NULL, NULL, (void *)(uintptr_t)&cases[n].run };
-    tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_product_rows);
-    tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_attention_rows);
-    if (argc > 1 && strcmp(argv[1], "--list") == 0) {
-        for (size_t i = 0; i < n; i++)
-            puts(tests[i].name);
+    if (strcmp(option, "--list") == 0) {
+        print_names(tests, n);
         return 0;
     }
-    tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_every_kernel_ran);
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]); /* test_kernels 'attention*' */
+    for (size_t i = 0; i < sizeof kernel_names / sizeof *kernel_names && strcmp(option, "--kernels") == 0; i++)
+        puts(kernel_names[i]);
+    if (strcmp(option, "--kernels") == 0)
+        return 0;
+    if (n == 0 || (*option && strcmp(option, "--once"))) {
+        fprintf(stderr, "test_kernels: error: %s\n", n ? "unknown option" : "no test has such a name");
+        return 2;
+    }
+    if (*option)
+        n_schedules = 1;
     setenv("JRL_EMULATOR_BANKS", "strict", 1);
-    return cmocka_run_group_tests_name("kernels on a GPU", tests, open_devices, close_devices);
+    return _cmocka_run_group_tests("kernels on a GPU", tests, n, open_devices, close_devices);
 }

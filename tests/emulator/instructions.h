@@ -6,22 +6,27 @@
 
 namespace emulator {
 
-static inline float toward_zero(double x)
+/* SUM times 2^EXPONENT cut to f32, below 2^-126 too: kernels are compiled to flush such numbers, tensor cores are not known to. */
+static inline float toward_zero(int64_t sum, int exponent)
 {
-    float y = (float)x;
-    uint32_t bits;
+    uint64_t size = sum < 0 ? -(uint64_t)sum : (uint64_t)sum;
+    const int bits = size ? 64 - __builtin_clzll(size) : 0, least = -149 - exponent, drop = bits - 24 > least ? bits - 24 : least;
+    uint32_t y = 0;
+    float x;
 
-    if (!(fabs((double)y) > fabs(x)))
-        return y;
-    memcpy(&bits, &y, 4);
-    bits--;
-    memcpy(&y, &bits, 4);
-    return y;
+    if (drop < bits) {
+        size = drop > 0 ? size >> drop : size << -drop;
+        y = (uint32_t)(drop + exponent + 149) << 23; /* the first bit of SIZE, if it has 24, counts it up by one */
+        y = y + (uint32_t)size < 0x7f800000u ? y + (uint32_t)size : 0x7f7fffffu;
+    }
+    y |= sum < 0 ? 0x80000000u : 0;
+    memcpy(&x, &y, sizeof x);
+    return x;
 }
 
 /* C and 16 products of bf16, as a tensor core of Hopper adds them: products are exact; they and C are cut toward zero at two bits below the 24 of
  * the largest, by the exponents of the operands; their sum is exact, and cut to f32. An H200's mma.sync was equal to this in 16,384 of 16,384 sums of random
- * numbers of 32 exponents, and its wgmma to its mma.sync. NaN and infinity take another way here. */
+ * numbers of 32 exponents, and its wgmma to its mma.sync; tests/cuda/tensor_steps.c asks a GPU again. NaN and infinity take another way here. */
 static inline float add_products(float c, const uint16_t a[16], const uint16_t b[16])
 {
     const auto exponent = [](unsigned biased) { return (int)(biased ? biased : 1) - 127; };
@@ -48,7 +53,7 @@ static inline float add_products(float c, const uint16_t a[16], const uint16_t b
     for (int k = 0; k < 16; k++)
         if ((uint16_t)(a[k] << 1) && (uint16_t)(b[k] << 1))
             sum += aligned(significand(a[k], 7) * significand(b[k], 7) << 11, largest - exponent(a[k] >> 7 & 255) - exponent(b[k] >> 7 & 255), (a[k] ^ b[k]) >> 15);
-    return toward_zero(ldexp((double)sum, largest - 25));
+    return toward_zero(sum, largest - 25);
 }
 
 /* mma.sync.m16n8k16 of bf16. Lane l has group g = l / 4 and t = l % 4. A: registers 0 to 3 hold rows g, g + 8, g, g + 8 and
