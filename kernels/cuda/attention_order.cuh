@@ -2,6 +2,7 @@
 #ifndef JRL_KERNELS_CUDA_ATTENTION_ORDER_CUH
 #define JRL_KERNELS_CUDA_ATTENTION_ORDER_CUH
 
+#include "kernels/cuda/arrive.cuh"
 #include "kernels/cuda/attention_gpu.h"
 
 /* e^x of x <= 0 for scores relative to a maximum: both ways of going through positions take it, so its bits need not be the CPU's; P is rounded to bf16 next. */
@@ -52,15 +53,6 @@ static __device__ __forceinline__ void clear_row_of_nobody(const struct gpu_atte
         c.lse[row * c.n_heads + kv * group + i] = 0;
 }
 
-/* THREADS threads that share a tile wait for each other: a warp or the block. */
-template <int THREADS> static __device__ __forceinline__ void meet()
-{
-    if (THREADS == 32)
-        __syncwarp();
-    else
-        __syncthreads();
-}
-
 /* ---- parts that several tiles of a sequence work out, and joining them ---- */
 
 /* What a part gives a query, in its slot and where parts are joined; the factors are for the latter. */
@@ -74,19 +66,10 @@ static __device__ __forceinline__ struct part_row<D> *slot_of(const struct gpu_a
     return static_cast<struct part_row<D> *>(c.slots) + ((tile.slot + part) * c.n_kv_heads + kv) * GPU_TILE_ROWS;
 }
 
-/* Whether all tiles of the sequence have left their parts now, which the threads of one are told. */
-template <int THREADS> static __device__ __forceinline__ bool is_last(int *last, const struct gpu_attention_call &c, const struct gpu_tile &tile, int kv)
+/* Whether all tiles of the sequence have left their parts now. */
+template <int THREADS> static __device__ __forceinline__ bool is_last_tile(int *last, const struct gpu_attention_call &c, const struct gpu_tile &tile, int kv)
 {
-    unsigned *arrived = c.arrived + tile.row * c.n_kv_heads + kv;
-
-    meet<THREADS>();
-    if (threadIdx.x % THREADS == 0) {
-        *last = (int)count_arrival(arrived) == tile.n_tiles - 1;
-        if (*last)
-            *arrived = 0; /* for the next layer */
-    }
-    meet<THREADS>();
-    return *last;
+    return is_last<THREADS>(last, c.arrived + tile.row * c.n_kv_heads + kv, tile.n_tiles);
 }
 
 /* Outputs of a query from COLUMN on: N, even. */

@@ -255,7 +255,7 @@ template <int D> static __global__ void __launch_bounds__(THREADS, 2) attention_
     o.max[0] = o.max[1] = -INFINITY;
     add_pages<D, W>(o, s, v, n);
     write_part<D, W>(c, tile, kv, o);
-    if (tile.n_tiles > 1 && is_last<THREADS>(&s.last, c, tile, kv))
+    if (tile.n_tiles > 1 && is_last_tile<THREADS>(&s.last, c, tile, kv))
         join_parts<D, THREADS>(c, tile, kv, s.joins, sizeof s.joins / sizeof *s.joins);
 }
 

@@ -239,7 +239,7 @@ static __global__ void __launch_bounds__(32 * WARPS) attention_tiles(struct gpu_
     wait_copies<0>();
     if (WARPS_TOGETHER > 1 || tile.n_tiles == 1)
         write_rows(c, all, tile.row, end, f, kv);
-    else if (is_last<threads>(&s.last, c, tile, kv))
+    else if (is_last_tile<threads>(&s.last, c, tile, kv))
         join_parts<D, threads>(c, tile, kv, reinterpret_cast<struct part_row<D> *>(&s), ROOM_ROWS(D));
 }
 

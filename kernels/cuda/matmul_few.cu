@@ -2,6 +2,7 @@
  * memory. A block takes all rows and a tile of columns; a warp 16 rows by 8 columns at a time. The order of additions is that of matmul_tensor.cu: one
  * accumulator, steps of 16, parts of PART. Parts lie side by side, and the block of a tile that is through last adds them in ascending order.
  * Gate and up can be one product, whose outputs are the activations. */
+#include "kernels/cuda/arrive.cuh"
 #include "kernels/cuda/tiles.cuh"
 
 /* Blocks of WARPS warps that have MT x 16 rows by R x 8 columns each, KC of the contracted index at a time, STAGES of them
@@ -17,7 +18,7 @@ template <int MT_, int WARPS_, int R_, int KC_, int STAGES_> struct few_class {
 template <class C> struct few_tiles {
     __align__(128) unsigned char a[C::STAGES][C::BM][C::KC * 2];
     __align__(128) unsigned char b[C::STAGES][C::BN][C::KC * 2];
-    unsigned arrived;
+    int last;
 };
 
 struct few_call {
@@ -161,16 +162,8 @@ template <class C> static __device__ __forceinline__ bool join_parts(float (&acc
         const float *x = acc[o / C::R][o % C::R];
         sums[(mine * C::MT * C::R + o) * C::THREADS] = { x[0], x[1], x[2], x[3] };
     }
-    __threadfence();
-    __syncthreads();
-    if (threadIdx.x == 0)
-        s.arrived = atomicAdd(&call.arrived[blockIdx.x], 1u);
-    __syncthreads();
-    if (s.arrived != (unsigned)parts - 1)
+    if (!is_last<C::THREADS>(&s.last, &call.arrived[blockIdx.x], parts))
         return false;
-    __threadfence();
-    if (threadIdx.x == 0)
-        call.arrived[blockIdx.x] = 0;
 #pragma unroll
     for (int o = 0; o < C::MT * C::R; o++) {
         float *x = acc[o / C::R][o % C::R];

@@ -1,6 +1,7 @@
 /* matmul_slim.cu - products of form nt with some dozens to some hundred rows by Hopper's matrix instructions, in the order of matmul_tensor.cu: for
  * decoding many sequences, which takes as long as reading the weights if all processors read. So a block has 64 rows and few columns, two blocks share
  * a processor, and parts of the contracted index lie side by side; the block that is through last adds them in order. */
+#include "kernels/cuda/arrive.cuh"
 #include "kernels/cuda/bulk.cuh"
 #include "kernels/cuda/tiles.cuh"
 #include "kernels/cuda/wgmma.cuh"
@@ -22,7 +23,7 @@ template <class C> struct slim_tiles {
     __align__(1024) unsigned char a[C::STAGES][C::BM * C::BK * 2];
     unsigned char b[C::STAGES][C::WIDTH * C::BK * 2];
     arrivals full[C::STAGES], empty[C::STAGES];
-    unsigned arrived;
+    int last;
 };
 struct slim_boxes {
     box_map a, b[JRL_GROUP_PRODUCTS];
@@ -100,16 +101,8 @@ template <class C> static __device__ __forceinline__ bool join_slim(struct accum
         const float *x = acc.of[0][j];
         call.sums[(tile + blockIdx.y) * one + j * MULTIPLIERS + threadIdx.x] = { x[0], x[1], x[2], x[3] };
     }
-    __threadfence();
-    __syncthreads(); /* the warp that brings has ended or does without */
-    if (threadIdx.x == 0)
-        s.arrived = atomicAdd(&call.arrived[blockIdx.x], 1u);
-    __syncthreads();
-    if (s.arrived != (unsigned)call.parts - 1)
+    if (!is_last<MULTIPLIERS>(&s.last, &call.arrived[blockIdx.x], (int)call.parts)) /* the warp that brings has ended or does without */
         return false;
-    __threadfence();
-    if (threadIdx.x == 0)
-        call.arrived[blockIdx.x] = 0;
 #pragma unroll
     for (int j = 0; j < C::TN / 8; j++)
         for (int64_t part = 0; part < call.parts; part++) {

@@ -114,7 +114,8 @@ static struct both new_sums(struct fixture *f, const struct kind *kind, int64_t 
 static int64_t n_different(struct fixture *f, const struct kind *kind, int64_t m, int64_t n, int64_t k, int64_t spacing)
 {
     struct both a = new_operand(f, kind, kind->of_a, m * k), b = new_operand(f, kind, kind->of_b, n * k), c = new_sums(f, kind, m * n);
-    const struct jrl_matmul p = { .dtype = JRL_BF16, .m = m, .n = n, .k = k, .a = a.gpu, .b = b.gpu, .c = c.gpu, .lda = k, .ldb = k, .ldc = n, .accumulate = true };
+    const struct jrl_matmul p = { .dtype = JRL_BF16, .m = m, .n = n, .k = k, .a = a.gpu, .b = b.gpu, .c = c.gpu, .lda = k, .ldb = k, .ldc = n,
+                                  .accumulate = true };
     int64_t different = 0;
     float *got;
 

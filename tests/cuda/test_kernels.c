@@ -441,7 +441,8 @@ int main(int argc, char **argv)
     size_t n = 0;
 
     for (size_t i = 0; i < N_TESTS; i++) {
-        const struct CMUnitTest test = i < N_CASES ? (struct CMUnitTest){ cases[i].name, run_case, NULL, NULL, (void *)(uintptr_t)&cases[i].run } : others[i - N_CASES];
+        const struct CMUnitTest test = i >= N_CASES ? others[i - N_CASES]
+                                       : (struct CMUnitTest){ cases[i].name, run_case, NULL, NULL, (void *)(uintptr_t)&cases[i].run };
 
         if (is_wanted(test.name, argv + (*option ? 2 : 1)))
             tests[n++] = test;

@@ -181,7 +181,6 @@ static inline unsigned __ballot_sync(unsigned mask, int predicate, int line = __
     }
     return result;
 }
-static inline void __threadfence() {} /* blocks run one after the other */
 static inline int __ffs(int bits) { return __builtin_ffs(bits); }
 static inline int __any_sync(unsigned mask, int predicate, int line = __builtin_LINE()) { return __ballot_sync(mask, predicate, line) != 0; }
 /* Fibres of one thread change only where they wait: plain additions are atomic. */
