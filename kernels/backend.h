@@ -99,7 +99,7 @@ struct jrl_plugin_request {
     char text[256];
 };
 typedef enum jrl_plugin_result jrl_plugin_open_fn(struct jrl_device *dev, struct jrl_plugin_request *request);
-#define JRL_BACKEND_VERSION 3 /* raised when a contract changes without a change of size */
+#define JRL_BACKEND_VERSION 4 /* raised when a contract changes without a change of size */
 #define JRL_BACKEND_LAYOUT \
     ((uint64_t)JRL_BACKEND_VERSION << 48 ^ (uint64_t)sizeof(struct jrl_backend) << 32 ^ (uint64_t)sizeof(struct jrl_device) << 16 ^ \
      sizeof(struct jrl_attention) << 8 ^ sizeof(struct jrl_choose))

@@ -2,6 +2,7 @@
 #ifndef JRL_KERNELS_MLP_H
 #define JRL_KERNELS_MLP_H
 
+#include "kernels/gated.h"
 #include "kernels/matmul.h"
 
 /* x[rows, dim] += act down^T with act = silu(normed gate^T) * (normed up^T) rounded to DTYPE: the bits of jrl_matmul_nt,
@@ -13,6 +14,7 @@ struct jrl_mlp {
     const void *normed, *gate, *up, *down;
     float *x;
     void *act;
+    struct jrl_gated_kept kept; /* is written */
 };
 
 /* THEN, which may be NULL: the products that come next, see jrl_matmul_nt_group. */

@@ -105,22 +105,29 @@ elif /usr/bin/python3 -c '' 2> /dev/null; then
     done | jrl-pack --kind rollout -o middle.jrl
     for micro in 1024 2048; do
         for dtype in bf16 f32; do
-            for how in none layer; do
+            for how in none mlp layer; do
                 ok "jrl-update --micro-tokens $micro --recompute $how, $dtype: peak within 10 % of the plan" within 10 jrl-update --policy middle \
                     --out "new-$micro-$dtype-$how" --allow-off-policy --micro-tokens "$micro" --dtype "$dtype" --recompute "$how" -o /dev/null middle.jrl
             done
-            ok '... the same weights' same "new-$micro-$dtype-none/model.safetensors" "new-$micro-$dtype-layer/model.safetensors"
-            ok '... the same moments' same "new-$micro-$dtype-none/optimizer/v.safetensors" "new-$micro-$dtype-layer/optimizer/v.safetensors"
+            for how in mlp layer; do
+                ok "... the same weights, $how" same "new-$micro-$dtype-none/model.safetensors" "new-$micro-$dtype-$how/model.safetensors"
+                ok '... the same moments' same "new-$micro-$dtype-none/optimizer/v.safetensors" "new-$micro-$dtype-$how/optimizer/v.safetensors"
+            done
         done
     done
     ok 'an update that goes on from optimiser state' within 10 jrl-update --policy new-2048-bf16-none --out again --allow-off-policy \
         --step 2 --micro-tokens 2048 -o /dev/null middle.jrl
-    layer=$(planned jrl-update --policy middle --out none --micro-tokens 2048 --recompute layer)
-    none=$(planned jrl-update --policy middle --out none --micro-tokens 2048 --recompute none)
-    ok 'activations are kept when they fit' test "$(planned jrl-update --policy middle --out none --micro-tokens 2048 --memory "$none")" = "$none"
-    ok '... else computed again' test "$(planned jrl-update --policy middle --out none --micro-tokens 2048 --memory $((none - 1)))" = "$layer"
-    ok '... unless asked for' fails_with 2 'may use: --recompute layer fits' jrl-update --policy middle --out none --micro-tokens 2048 \
-        --recompute none --memory $((none - 1)) middle.jrl
+    plan=(jrl-update --policy middle --out none --micro-tokens 2048)
+    layer=$(planned "${plan[@]}" --recompute layer) mlp=$(planned "${plan[@]}" --recompute mlp) none=$(planned "${plan[@]}" --recompute none)
+    ok 'gate and up are 8 bytes a column, row and layer' test $((none - mlp)) = $((2048 * 6 * 1024 * 8))
+    ok 'activations are kept when they fit' test "$(planned "${plan[@]}" --memory "$none")" = "$none"
+    ok '... else without gate and up' test "$(planned "${plan[@]}" --memory $((none - 1)))" = "$mlp"
+    ok '... else computed again' test "$(planned "${plan[@]}" --memory $((mlp - 1)))" = "$layer"
+    ok '... unless asked for' fails_with 2 'may use: --recompute mlp fits' "${plan[@]}" --recompute none --memory $((none - 1)) middle.jrl
+    ok '... the first that fits' fails_with 2 'may use: --recompute layer fits' "${plan[@]}" --recompute none --memory $((mlp - 1)) middle.jrl
+    ok '... of what is left' fails_with 2 'may use: --recompute layer fits' "${plan[@]}" --recompute mlp --memory $((mlp - 1)) middle.jrl
+    ok '... or smaller passes' fails_with 2 'may use: --micro-tokens [0-9]+ fits' "${plan[@]}" --recompute none --memory $((layer - 1)) middle.jrl
+    ok '... which help' help_fits "${plan[@]}" --recompute none --memory $((layer - 1))
     little=$(planned jrl-update --policy middle --out none --micro-tokens 512 --recompute layer)
     stays_below() { # BYTES COMMAND, and a tenth
         local used

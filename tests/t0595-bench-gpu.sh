@@ -21,7 +21,7 @@ ok 'what the GPU can do' has '(copy|product of bf16)' 2
 ok 'the start' has 'start to first token' 1
 ok 'decoding at five sizes' has 'decode, [0-9]+ x 70' 5
 ok 'prompts' has 'prefill, [0-9]+' 2
-ok 'updates of three lengths' has 'update, [0-9]+ x [0-9]+' 3
+ok 'updates of three lengths' has 'update, [0-9]+ x [0-9]+, computing nothing again' 3
 ok 'steps of the recipe' has 'step of [0-9]+ responses, mean [0-9]+, longest 90: sampling' 2
 ok 'five columns in every row' bash -c '! grep "^|" table.md | awk -F"|" "NF != 7" | grep .'
 "$gpu" at/bin/bench_gpu --quick --shape "$shape" prefill > table.md || exit 1

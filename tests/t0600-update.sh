@@ -40,7 +40,7 @@ ok 'metrics have every key' test "$(metric a '[.length, .length_min, .length_max
 ok 'again' same_update again
 for threads in 1 2 3; do JRL_THREADS=$threads ok "with $threads threads" same_update "threads$threads"; done
 for tokens in 1 100 65536; do ok "with --micro-tokens $tokens" same_update "micro$tokens" --micro-tokens "$tokens"; done
-for how in none layer; do ok "with --recompute $how" same_update "recompute-$how" --recompute "$how" --micro-tokens 100; done
+for how in none mlp layer; do ok "with --recompute $how" same_update "recompute-$how" --recompute "$how" --micro-tokens 100; done
 for path in amx avx512bf16 avx512 avx2; do # each with those above it
     ok "without $path" env JRL_DISABLE="$path" bash -c "$(declare -f update same_update without_times); same_update ${path//,/-}"
 done

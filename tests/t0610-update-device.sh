@@ -56,8 +56,10 @@ ok 'tensor cores: the logprobs of the sampler' env -u JRL_EMULATOR_OPEN bash -c 
 ok '... the first ratio is exactly 1, no old logprob differs' test "$(metric t '[.ratio_first_min, .ratio_first_max, .old_different, .old_compared > 0] | @csv')" = 1,1,0,true
 ok '... with passes of one sequence' tensor micro --micro-tokens 1 --recompute-old
 ok '... the same policy' same_policy t micro
-ok '... with small passes and activations computed again' tensor layer --micro-tokens 100 --recompute layer --recompute-old
-ok '... the same policy' same_policy t layer
+for how in none mlp layer; do
+    ok "... with small passes and --recompute $how" tensor $how --micro-tokens 100 --recompute $how --recompute-old
+    ok '... the same policy' same_policy t $how
+done
 # With beta1 0 the first moment is the gradient.
 gradient=(--beta1 0 --grad-clip 0 --mini-batch 6)
 gradients_near() {
@@ -128,6 +130,7 @@ ok '... and not what does not' exits 1 in_plan 'weights, mapped'
 ok 'memory that is not enough is refused before it is taken' fails_with 2 'takes [0-9]+ bytes of memory, [0-9]+ more than the [0-9]+ it may use: --micro-tokens [0-9]+ fits' \
     plan --memory 6M --micro-tokens 16384 e1.jrl
 ok '... keeping activations' fails_with 2 '[0-9]+ more than .*: --recompute layer fits' plan --memory "$(total --recompute layer)" --recompute none e1.jrl
+ok '... keeping all but gate and up' fails_with 2 '[0-9]+ more than .*: --recompute mlp fits' plan --memory "$(total --recompute mlp)" --recompute none e1.jrl
 ok 'activations are kept' in_plan 'kept activations'
 if ! emulated; then
     done_testing
@@ -135,9 +138,11 @@ if ! emulated; then
 fi
 export JRL_EMULATOR_MEMORY=$(($(total --recompute layer) * 10 / 9 + 1000))
 ok '... as far as the memory of the GPU goes' in_plan 'kept layer inputs'
+export JRL_EMULATOR_MEMORY=$(($(total --recompute mlp) * 10 / 9 + 1000))
+ok '... which may be enough for all but gate and up' in_plan 'kept, without mlp'
 unset JRL_EMULATOR_MEMORY
 with_memory() { JRL_EMULATOR_MEMORY=$1 gpu_update --policy p --memory 1G --micro-tokens 128 "${@:2}" e1.jrl; }
-for how in none layer; do
+for how in none mlp layer; do
     n=$(total --recompute $how)
     ok "it is enough with --recompute $how" with_memory $((n + 65536)) --recompute $how --out "enough-$how"
     ok '... and not much too much' fails_with 1 'GPU 0: no memory for .*: [0-9]+ bytes, [0-9]+ are free' with_memory $((n * 8 / 10)) --recompute $how --out "little-$how"

@@ -283,8 +283,9 @@ static void resolve(struct config *cfg)
         jrl_cli_fail("option '--verl-ranks' has no effect without '--aggregate verl-micro'");
     cfg->trainer.aggregate.micro_tokens = cfg->trainer.micro_tokens;
     cfg->trainer.dtype = jrl_common.dtype;
+    cfg->trainer.keep_less = !cfg->recompute;
     if (cfg->recompute)
-        cfg->trainer.recompute = strcmp(cfg->recompute, "none") == 0 ? JRL_RECOMPUTE_NONE : JRL_RECOMPUTE_LAYER;
+        cfg->trainer.keep = strcmp(cfg->recompute, "none") == 0 ? JRL_KEEP_ALL : strcmp(cfg->recompute, "mlp") == 0 ? JRL_KEEP_ATTENTION : JRL_KEEP_INPUTS;
 }
 
 int main(int argc, char **argv)
@@ -293,7 +294,7 @@ int main(int argc, char **argv)
         .trainer = { .objective = { .clip_low = 0.2, .clip_high = 0.28, .dual_clip = 10 },
                      .aggregate = { .ranks = 32 },
                      .optimizer = { .lr = 1e-6, .warmup = 10, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.1, .grad_clip = 1 },
-                     .micro_tokens = 16384 },
+                     .micro_tokens = 16384, .keep = JRL_KEEP_ALL },
         .objective = "policy", .aggregate = "token-mean", .kl = "k3", .mini_batch = 64,
     };
     struct jrl_objective *o = &cfg.trainer.objective;
@@ -306,7 +307,7 @@ int main(int argc, char **argv)
         JRL_OPT_CHOICE(0, "objective", &cfg.objective, "policy|nll", "what to minimise"),
         JRL_OPT_INT(0, "mini-batch", &cfg.mini_batch, 1, 1 << 24, "N", "problems of an optimiser update"),
         JRL_OPT_INT(0, "micro-tokens", &cfg.trainer.micro_tokens, 1, 1 << 30, "N", "tokens of one pass through the model"),
-        JRL_OPT_CHOICE(0, "recompute", &cfg.recompute, "none|layer", "compute activations again, layer by layer; by default none if the memory is enough"),
+        JRL_OPT_CHOICE(0, "recompute", &cfg.recompute, "none|mlp|layer", "activations to compute again; by default as few as the memory is enough for"),
         JRL_OPT_REAL(0, "lr", &a->lr, 0, 1, "X", "learning rate after warm-up"),
         JRL_OPT_INT(0, "warmup", &a->warmup, 0, INT64_MAX, "N", "steps until the learning rate is reached"),
         JRL_OPT_REAL(0, "beta1", &a->beta1, 0, 0.9999999, "X", "decay of the first moment"),

@@ -1,9 +1,11 @@
 /* gated.c - gate and up (and, backwards, the gradient of their product) are multiplied strip by strip into tiles that
  * stay in the second cache, and the activation works on a tile as soon as its last product is done. Packing and
- * micro-kernels are those of matmul_blocked.c; sums are cut nowhere, so neither path changes a bit. */
+ * micro-kernels are those of matmul_blocked.c; sums are cut nowhere, so neither path changes a bit. Where gate and up are kept,
+ * each sixteen columns of them lie in a panel of their own, row by row, so that a tile is one run of memory (struct jrl_gated_tile). */
 #include "kernels/gated.h"
 
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "kernels/cpu/layer_rows.h"
@@ -19,7 +21,7 @@ enum { GATE, UP, DACT, MAX_PRODUCTS };
 struct call {
     const struct jrl_gated *p;
     struct jrl_product products[MAX_PRODUCTS]; /* C is unused */
-    int n_products;                            /* 2, or 3 on the way back */
+    int first_product, n_products;             /* gate and up, on the way back dact, too, or dact alone where the others were kept */
     void *act, *dgate, *dup;
     const struct jrl_product_kernel *kernel;
     const struct jrl_layer_rows *rows_of_isa;
@@ -32,7 +34,7 @@ struct call {
 /* What a thread works with. */
 struct scratch {
     uint8_t *panel;  /* packed weights, in the order of their use */
-    float *tiles;    /* [group][product]: running sums */
+    float *tiles;    /* [group][product from the first]: running sums */
     uint8_t *strip;
 };
 
@@ -46,10 +48,21 @@ static int64_t smaller(int64_t x, int64_t y)
     return x < y ? x : y;
 }
 
+/* Products of a group. */
+static int n_multiplied(const struct call *c)
+{
+    return c->n_products - c->first_product;
+}
+
+static bool is_backward(const struct call *c)
+{
+    return c->n_products > DACT;
+}
+
 static struct scratch lay_out(const struct call *c, int thread)
 {
     uint8_t *memory = c->scratch + thread * c->thread_bytes;
-    const int64_t tile_bytes = c->panel_groups * c->n_products * MAX_TILE * (int64_t)sizeof(float);
+    const int64_t tile_bytes = c->panel_groups * n_multiplied(c) * MAX_TILE * (int64_t)sizeof(float);
 
     return (struct scratch){ memory, (float *)(memory + c->panel_bytes), memory + c->panel_bytes + tile_bytes };
 }
@@ -67,7 +80,7 @@ static void pack_panel(const struct call *c, uint8_t *to, int64_t j, int64_t col
     for (int64_t block = 0; block < c->blocks; block += c->pass_blocks) {
         const int64_t blocks = smaller(c->pass_blocks, c->blocks - block);
 
-        for (int set = GATE; set < c->n_products; set = end_of_set(set))
+        for (int set = c->first_product; set < c->n_products; set = end_of_set(set))
             for (int64_t at = j; at < column_end; at += kernel->group)
                 for (int i = set; i < end_of_set(set); i++) {
                     kernel->pack_b(to, &c->products[i], at, smaller(kernel->group, column_end - at), block * JRL_BLOCK, blocks);
@@ -76,13 +89,22 @@ static void pack_panel(const struct call *c, uint8_t *to, int64_t j, int64_t col
     }
 }
 
+/* Where gate and up of row I and column J, a multiple of 16, are kept, or NULL. */
+static float *kept_at(const struct call *c, int64_t i, int64_t j)
+{
+    const struct jrl_gated_kept *k = &c->p->kept;
+
+    return k->data ? k->data + (j / 16 * k->n_rows + k->row + i) * 32 : NULL;
+}
+
 /* The activation of a finished group: one tile of each product. */
 static void activate(const struct call *c, const float *tiles, int64_t i, int64_t rows, int64_t j, int64_t columns)
 {
-    const bool backward = c->n_products > DACT;
+    const bool backward = is_backward(c);
     const int64_t at = (i * c->p->mlp_dim + j) * jrl_dtype_bytes(c->p->dtype);
     const struct jrl_gated_tile tile = {
-        .gate = tiles + GATE * MAX_TILE, .up = tiles + UP * MAX_TILE, .dact = backward ? tiles + DACT * MAX_TILE : NULL,
+        .gate = tiles, .up = tiles + MAX_TILE, .dact = backward ? tiles + (DACT - c->first_product) * MAX_TILE : NULL,
+        .kept = kept_at(c, i, j), .panel = c->p->kept.n_rows * 32,
         .act = (uint8_t *)c->act + at, .dgate = backward ? (uint8_t *)c->dgate + at : NULL, .dup = backward ? (uint8_t *)c->dup + at : NULL,
         .dtype = c->p->dtype, .rows = rows, .columns = columns, .stride = c->kernel->group, .ld = c->p->mlp_dim,
     };
@@ -110,16 +132,16 @@ static void multiply_strip(const struct call *c, const struct scratch *s, int64_
     for (int64_t block = 0; block < c->blocks; block += c->pass_blocks) {
         const int64_t blocks = smaller(c->pass_blocks, c->blocks - block);
 
-        for (int set = GATE; set < c->n_products; set = end_of_set(set)) {
+        for (int set = c->first_product; set < c->n_products; set = end_of_set(set)) {
             const bool done = block + blocks == c->blocks && end_of_set(set) >= c->n_products;
             float *tiles = s->tiles;
 
             kernel->pack_a(s->strip, &c->products[set], i, rows, block * JRL_BLOCK, blocks);
-            for (int64_t at = j, next = i + kernel->strip; at < column_end; at += kernel->group, tiles += c->n_products * MAX_TILE) {
+            for (int64_t at = j, next = i + kernel->strip; at < column_end; at += kernel->group, tiles += n_multiplied(c) * MAX_TILE) {
                 fetch_ahead(c, &c->products[set], next, fetched, block * JRL_BLOCK, blocks);
                 next += fetched;
                 for (int k = set; k < end_of_set(set); k++, group += blocks * kernel->group_block_bytes)
-                    kernel->multiply(tiles + k * MAX_TILE, kernel->group, block == 0, rows, s->strip, group, blocks);
+                    kernel->multiply(tiles + (k - c->first_product) * MAX_TILE, kernel->group, block == 0, rows, s->strip, group, blocks);
                 if (done)
                     activate(c, tiles, i, rows, at, smaller(kernel->group, column_end - at));
             }
@@ -141,6 +163,8 @@ static void run_part(void *ctx, int64_t part, int thread)
         multiply_strip(c, &s, i, smaller(c->kernel->strip, end - i), j, smaller(c->p->mlp_dim, j + columns));
     if (c->kernel->end)
         c->kernel->end();
+    if (c->p->kept.data && !is_backward(c))
+        atomic_thread_fence(memory_order_seq_cst); /* what was streamed is there before the part is over */
 }
 
 /* Panels that fit the second cache, and as many parts as give every thread the same number. */
@@ -148,7 +172,7 @@ static void cut(struct call *c, int n_threads)
 {
     const struct jrl_product_kernel *kernel = c->kernel;
     const int64_t strips = divide_up(c->p->rows, kernel->strip), groups = divide_up(c->p->mlp_dim, kernel->group);
-    const int64_t group_bytes = c->n_products * divide_up(c->p->dim, JRL_BLOCK) * kernel->group_block_bytes;
+    const int64_t group_bytes = n_multiplied(c) * divide_up(c->p->dim, JRL_BLOCK) * kernel->group_block_bytes;
     const int64_t most = kernel->panel_bytes > group_bytes ? kernel->panel_bytes / group_bytes : 1;
 
     c->blocks = divide_up(c->p->dim, JRL_BLOCK);
@@ -162,7 +186,7 @@ static void cut(struct call *c, int n_threads)
     c->panel_groups = divide_up(groups, c->panels);
     c->panels = divide_up(groups, c->panel_groups);
     c->panel_bytes = c->panel_groups * group_bytes;
-    c->thread_bytes = c->panel_bytes + c->panel_groups * c->n_products * MAX_TILE * (int64_t)sizeof(float) + divide_up(kernel->strip_bytes, 64) * 64;
+    c->thread_bytes = c->panel_bytes + c->panel_groups * n_multiplied(c) * MAX_TILE * (int64_t)sizeof(float) + divide_up(kernel->strip_bytes, 64) * 64;
 }
 
 static int run_blocked(struct jrl_device *dev, struct call *c, struct jrl_error *err)
@@ -184,20 +208,38 @@ static void *row_of(const void *matrix, const struct jrl_gated *p, int64_t i, in
     return (uint8_t *)(uintptr_t)matrix + i * columns * jrl_dtype_bytes(p->dtype);
 }
 
+/* Gate and up of some rows: products, which may be kept, or what was kept. */
+static int some_gate_and_up(struct jrl_device *dev, const struct call *c, float *gate, float *up, int64_t i, int64_t rows, struct jrl_error *err)
+{
+    const struct jrl_gated *p = c->p;
+    struct jrl_matmul m = { .dtype = p->dtype, .m = rows, .n = p->mlp_dim, .k = p->dim, .a = row_of(p->x, p, i, p->dim), .lda = p->dim,
+                            .b = p->gate, .ldb = p->dim, .c = gate, .ldc = p->mlp_dim };
+    int rc = c->first_product == GATE ? jrl_matmul_nt(dev, &m, err) : JRL_OK;
+
+    m.b = p->up;
+    m.c = up;
+    if (rc == JRL_OK && c->first_product == GATE)
+        rc = jrl_matmul_nt(dev, &m, err);
+    for (int64_t r = 0; r < rows && p->kept.data && rc == JRL_OK; r++)
+        for (int64_t j = 0; j < p->mlp_dim; j++) {
+            float *kept = kept_at(c, i + r, j) + j % 16, *g = &gate[r * p->mlp_dim + j], *u = &up[r * p->mlp_dim + j];
+
+            *(is_backward(c) ? g : kept) = *(is_backward(c) ? kept : g);
+            *(is_backward(c) ? u : kept + 16) = *(is_backward(c) ? kept + 16 : u);
+        }
+    return rc;
+}
+
 /* Some rows with their products in memory, one kernel after the other. */
 static int some_rows(struct jrl_device *dev, const struct call *c, float *products, int64_t i, int64_t rows, struct jrl_error *err)
 {
     const struct jrl_gated *p = c->p;
     const int64_t n = PORTABLE_ROWS * p->mlp_dim;
     float *gate = products, *up = products + n, *dact = products + 2 * n;
-    struct jrl_matmul m = { .dtype = p->dtype, .m = rows, .n = p->mlp_dim, .k = p->dim, .a = row_of(p->x, p, i, p->dim), .lda = p->dim,
-                            .b = p->gate, .ldb = p->dim, .c = gate, .ldc = p->mlp_dim };
-    int rc = jrl_matmul_nt(dev, &m, err);
+    struct jrl_matmul m = { .dtype = p->dtype, .m = rows, .n = p->mlp_dim, .k = p->dim, .lda = p->dim, .ldc = p->mlp_dim };
+    int rc = some_gate_and_up(dev, c, gate, up, i, rows, err);
 
-    m.b = p->up;
-    m.c = up;
-    if (rc < 0 || (rc = jrl_matmul_nt(dev, &m, err)) < 0 ||
-        (rc = jrl_swiglu(dev, row_of(c->act, p, i, p->mlp_dim), p->dtype, gate, up, rows, p->mlp_dim, err)) < 0 || c->n_products <= DACT)
+    if (rc < 0 || (rc = jrl_swiglu(dev, row_of(c->act, p, i, p->mlp_dim), p->dtype, gate, up, rows, p->mlp_dim, err)) < 0 || !is_backward(c))
         return rc;
     m.a = row_of(c->products[DACT].a, p, i, p->dim);
     m.b = c->products[DACT].b;
@@ -249,7 +291,7 @@ int jrl_cpu_gated(struct jrl_device *dev, const struct jrl_gated *p, void *act, 
 int jrl_cpu_gated_backward(struct jrl_device *dev, const struct jrl_gated *p, void *act, void *dgate, void *dup, const void *dy,
                        const void *down, struct jrl_error *err)
 {
-    struct call c = { .p = p, .n_products = 3, .act = act, .dgate = dgate, .dup = dup };
+    struct call c = { .p = p, .first_product = p->kept.data ? DACT : GATE, .n_products = 3, .act = act, .dgate = dgate, .dup = dup };
 
     c.products[DACT] = (struct jrl_product){ .dtype = p->dtype, .m = p->rows, .n = p->mlp_dim, .k = p->dim, .a = dy, .a_row = p->dim,
                                              .a_step = 1, .b = down, .b_column = 1, .b_step = p->mlp_dim };

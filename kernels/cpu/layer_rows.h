@@ -22,9 +22,12 @@ struct jrl_dlogits_row {
     int64_t target;
 };
 
-/* A tile of the gated activation: rows x columns out of sums whose rows lie STRIDE apart. */
+/* A tile of the gated activation: rows x columns out of sums whose rows lie STRIDE apart. Where gate and up are kept, sixteen columns
+ * of a row are two neighbouring lines, gate's and up's, the next row behind them, and the next sixteen columns a panel further. */
 struct jrl_gated_tile {
-    const float *gate, *up, *dact; /* dact NULL: act alone */
+    const float *gate, *up, *dact; /* dact NULL: act alone; else gate and up are those kept, if any are */
+    float *kept;                   /* of the tile's first row and column; NULL: not kept */
+    int64_t panel;                 /* floats */
     void *act, *dgate, *dup;       /* first element of the tile, in matrices of row length LD */
     enum jrl_dtype dtype;
     int64_t rows, columns, stride, ld;

@@ -109,15 +109,24 @@ static void swiglu_backward(void *dgate, void *dup, enum jrl_dtype dtype, const 
         swiglu_backward_as(dgate, dup, false, dy, gate, up, n);
 }
 
-VEC_FN void gated_row(const struct jrl_gated_tile *t, int64_t r, bool bf16, bool backward)
+enum gated_way { FORWARD, FORWARD_KEEPING, BACKWARD, BACKWARD_KEPT };
+
+VEC_FN void gated_row(const struct jrl_gated_tile *t, int64_t r, bool bf16, enum gated_way way)
 {
+    const bool backward = way == BACKWARD || way == BACKWARD_KEPT;
     const struct vec16 one = vec_set(1.0f);
     const int64_t bytes = bf16 ? 2 : 4;
     uint8_t *act = (uint8_t *)t->act + r * t->ld * bytes, *dgate = (uint8_t *)t->dgate + (backward ? r * t->ld * bytes : 0);
     uint8_t *dup = (uint8_t *)t->dup + (backward ? r * t->ld * bytes : 0);
 
     for (int64_t i = 0; i < t->columns; i += 16) {
-        struct vec16 g = vec_load(t->gate + r * t->stride + i), u = vec_load(t->up + r * t->stride + i), s = vec_sigmoid(g), gated = vec_mul(g, s);
+        float *kept = way == FORWARD || way == BACKWARD ? NULL : t->kept + i / 16 * t->panel + r * 32;
+        struct vec16 g = vec_load(way == BACKWARD_KEPT ? kept : t->gate + r * t->stride + i);
+        struct vec16 u = vec_load(way == BACKWARD_KEPT ? kept + 16 : t->up + r * t->stride + i), s = vec_sigmoid(g), gated = vec_mul(g, s);
+        if (way == FORWARD_KEEPING) {
+            vec_stream(kept, g);
+            vec_stream(kept + 16, u);
+        }
         store(act, bf16, i, t->columns - i, vec_mul(gated, u));
         if (backward) {
             struct vec16 d = vec_load(t->dact + r * t->stride + i), slope = vec_mul(s, vec_fma(g, vec_sub(one, s), one));
@@ -127,18 +136,23 @@ VEC_FN void gated_row(const struct jrl_gated_tile *t, int64_t r, bool bf16, bool
     }
 }
 
+VEC_FN void gated_rows(const struct jrl_gated_tile *t, bool bf16, enum gated_way way)
+{
+    for (int64_t r = 0; r < t->rows; r++)
+        gated_row(t, r, bf16, way);
+}
+
+VEC_FN void gated_tile_as(const struct jrl_gated_tile *t, bool bf16)
+{
+    if (!t->dact)
+        t->kept ? gated_rows(t, bf16, FORWARD_KEEPING) : gated_rows(t, bf16, FORWARD);
+    else
+        t->kept ? gated_rows(t, bf16, BACKWARD_KEPT) : gated_rows(t, bf16, BACKWARD);
+}
+
 static void gated_tile(const struct jrl_gated_tile *t)
 {
-    const bool bf16 = t->dtype == JRL_BF16;
-
-    for (int64_t r = 0; r < t->rows; r++) {
-        if (bf16 && t->dact)
-            gated_row(t, r, true, true);
-        else if (bf16)
-            gated_row(t, r, true, false);
-        else
-            gated_row(t, r, false, t->dact != NULL);
-    }
+    t->dtype == JRL_BF16 ? gated_tile_as(t, true) : gated_tile_as(t, false);
 }
 
 /* z - z is 0 for a finite z and NaN for all others: their sum adds nothing, or spoils the block. */

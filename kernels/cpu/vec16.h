@@ -21,6 +21,8 @@ VEC_FN struct vec16 vec_of(__m512 v) { return (struct vec16){ v }; }
 VEC_FN struct vec16 vec_set(float x) { return vec_of(_mm512_set1_ps(x)); }
 VEC_FN struct vec16 vec_load(const float *p) { return vec_of(_mm512_loadu_ps(p)); }
 VEC_FN void vec_store(float *p, struct vec16 a) { _mm512_storeu_ps(p, a.v); }
+/* Past the caches; P at 64 bytes. Others see it after a full fence. */
+VEC_FN void vec_stream(float *p, struct vec16 a) { _mm512_stream_ps(p, a.v); }
 VEC_FN struct vec16 vec_add(struct vec16 a, struct vec16 b) { return vec_of(_mm512_add_ps(a.v, b.v)); }
 VEC_FN struct vec16 vec_sub(struct vec16 a, struct vec16 b) { return vec_of(_mm512_sub_ps(a.v, b.v)); }
 VEC_FN struct vec16 vec_mul(struct vec16 a, struct vec16 b) { return vec_of(_mm512_mul_ps(a.v, b.v)); }
@@ -107,6 +109,11 @@ VEC_FN void vec_store(float *p, struct vec16 a)
 {
     _mm256_storeu_ps(p, a.low);
     _mm256_storeu_ps(p + 8, a.high);
+}
+VEC_FN void vec_stream(float *p, struct vec16 a)
+{
+    _mm256_stream_ps(p, a.low);
+    _mm256_stream_ps(p + 8, a.high);
 }
 VEC_FN struct vec16 vec_add(struct vec16 a, struct vec16 b) { return vec_of(_mm256_add_ps(a.low, b.low), _mm256_add_ps(a.high, b.high)); }
 VEC_FN struct vec16 vec_sub(struct vec16 a, struct vec16 b) { return vec_of(_mm256_sub_ps(a.low, b.low), _mm256_sub_ps(a.high, b.high)); }

@@ -17,19 +17,23 @@ template <class T> static __global__ void swiglu_all(T *y, const float *gate, co
     });
 }
 
-template <class T> static __global__ void swiglu_all_back(T *dgate, T *dup, const float *dy, const float *gate, const float *up, int64_t n, bool fours)
+/* ACT: the activation again, or NULL. */
+template <class T> static __global__ void swiglu_all_back(T *act, T *dgate, T *dup, const float *dy, const float *gate, const float *up, int64_t n, bool fours)
 {
     for_elements(n, fours, [=](auto v, int64_t i) {
         const auto d = taken<decltype(v)>(dy + i), u = taken<decltype(v)>(up + i);
-        auto to_up = v;
+        auto to_up = v, y = v;
 
         v = taken<decltype(v)>(gate + i);
         for (int k = 0; k < v.N; k++) {
             const float g = v.of[k], s = sigmoid(g);
 
+            y.of[k] = g * s * u.of[k];
             to_up.of[k] = d.of[k] * (g * s);
             v.of[k] = d.of[k] * u.of[k] * (s * fmaf(g, 1.0f - s, 1.0f));
         }
+        if (act)
+            store_piece(act + i, y);
         store_piece(dup + i, to_up);
         store_piece(dgate + i, v);
     });
@@ -49,6 +53,15 @@ int jrl_cuda_swiglu(struct jrl_device *dev, void *y, enum jrl_dtype dtype, const
     return LAUNCH(swiglu_all<jrl_bf16>, four_blocks(n, THREADS), THREADS, 0, static_cast<jrl_bf16 *>(y), gate, up, n, fours);
 }
 
+template <class T> static int activation_back(struct jrl_device *dev, void *act, void *dgate, void *dup, const float *dy, const float *gate, const float *up,
+                                              int64_t n, struct jrl_error *err)
+{
+    const bool fours = in_fours(n, act ? act : dgate, dgate, dup, dy, gate, up);
+
+    return LAUNCH(swiglu_all_back<T>, four_blocks(n, THREADS), THREADS, 0, static_cast<T *>(act), static_cast<T *>(dgate), static_cast<T *>(dup), dy, gate,
+                  up, n, fours);
+}
+
 int jrl_cuda_swiglu_backward(struct jrl_device *dev, void *dgate, void *dup, enum jrl_dtype dtype, const float *dy, const float *gate,
                              const float *up, int64_t rows, int64_t dim, struct jrl_error *err)
 {
@@ -57,12 +70,8 @@ int jrl_cuda_swiglu_backward(struct jrl_device *dev, void *dgate, void *dup, enu
 
     if (rc < 0 || (rc = gpu_check_sizes(dev, "swiglu_backward", rows, dim, err)) < 0 || n == 0)
         return rc;
-    const bool fours = in_fours(n, dgate, dup, dy, gate, up);
-    if (dtype == JRL_F32)
-        return LAUNCH(swiglu_all_back<float>, four_blocks(n, THREADS), THREADS, 0, static_cast<float *>(dgate), static_cast<float *>(dup), dy, gate, up, n,
-                      fours);
-    return LAUNCH(swiglu_all_back<jrl_bf16>, four_blocks(n, THREADS), THREADS, 0, static_cast<jrl_bf16 *>(dgate), static_cast<jrl_bf16 *>(dup), dy, gate, up, n,
-                      fours);
+    return dtype == JRL_F32 ? activation_back<float>(dev, NULL, dgate, dup, dy, gate, up, n, err)
+                            : activation_back<jrl_bf16>(dev, NULL, dgate, dup, dy, gate, up, n, err);
 }
 
 static void *row_of(const void *matrix, enum jrl_dtype dtype, int64_t row, int64_t columns)
@@ -97,6 +106,10 @@ static int gate_and_up(struct jrl_device *dev, const struct jrl_gated *p, float 
     return jrl_cuda_matmul_nt_group(dev, &both, NULL, err);
 }
 
+/* Where this GPU keeps gate and up of a call: as two matrices of the whole pass. */
+static float *kept_gate(const struct jrl_gated *p) { return p->kept.data + p->kept.row * p->mlp_dim; }
+static float *kept_up(const struct jrl_gated *p) { return kept_gate(p) + p->kept.n_rows * p->mlp_dim; }
+
 /* Rows from AT in one kernel, which leaves GATE and UP behind where they are not NULL. JRL_EOF: there is none for these. */
 static int gated_at_once(struct jrl_device *dev, const struct jrl_gated *p, void *act, float *gate, float *up, int64_t at, int64_t rows, struct jrl_error *err)
 {
@@ -123,10 +136,14 @@ static int gated_at_once(struct jrl_device *dev, const struct jrl_gated *p, void
     return gpu_gated_is_wide(dev, both) ? gpu_gated_wgmma(dev, both, to, err) : JRL_EOF;
 }
 
+/* ... or in several. */
 static int gated_rows(struct jrl_device *dev, const struct jrl_gated *p, void *act, float *gate, float *up, int64_t at, int64_t rows, struct jrl_error *err)
 {
-    int rc = gate_and_up(dev, p, gate, up, at, rows, err);
+    int rc = gated_at_once(dev, p, act, gate, up, at, rows, err);
 
+    if (rc != JRL_EOF)
+        return rc;
+    rc = gate_and_up(dev, p, gate, up, at, rows, err);
     return rc < 0 ? rc : jrl_cuda_swiglu(dev, row_of(act, p->dtype, at, p->mlp_dim), p->dtype, gate, up, rows, p->mlp_dim, err);
 }
 
@@ -136,6 +153,8 @@ int jrl_cuda_gated(struct jrl_device *dev, const struct jrl_gated *p, void *act,
     void *memory;
     int rc = check_gated(dev, p, err);
 
+    if (rc == JRL_OK && p->kept.data)
+        return gated_rows(dev, p, act, kept_gate(p), kept_up(p), 0, p->rows, err);
     if (rc < 0 || (rc = gated_at_once(dev, p, act, NULL, NULL, 0, p->rows, err)) != JRL_EOF)
         return rc;
     if ((rc = gpu_scratch(dev, &memory, GPU_GATED, (size_t)(2 * most * p->mlp_dim) * sizeof(float), err)) < 0)
@@ -149,29 +168,31 @@ int jrl_cuda_gated(struct jrl_device *dev, const struct jrl_gated *p, void *act,
 int jrl_cuda_gated_backward(struct jrl_device *dev, const struct jrl_gated *p, void *act, void *dgate, void *dup, const void *dy,
                             const void *down, struct jrl_error *err)
 {
-    const int64_t most = smaller(p->rows, GATED_ROWS);
+    const bool kept = p->kept.data != NULL;
+    const int64_t most = smaller(p->rows, GATED_ROWS), n_most = most * p->mlp_dim;
     struct jrl_matmul m = {};
     void *memory;
     int rc = check_gated(dev, p, err);
 
-    if (rc < 0 || (rc = gpu_scratch(dev, &memory, GPU_GATED, (size_t)(3 * most * p->mlp_dim) * sizeof(float), err)) < 0)
+    if (rc < 0 || (rc = gpu_scratch(dev, &memory, GPU_GATED, (size_t)((kept ? 1 : 3) * n_most) * sizeof(float), err)) < 0)
         return rc;
-    float *gate = static_cast<float *>(memory), *up = gate + most * p->mlp_dim, *dact = up + most * p->mlp_dim;
+    float *dact = static_cast<float *>(memory), *gate = kept ? kept_gate(p) : dact + n_most, *up = kept ? kept_up(p) : gate + n_most;
     m.dtype = p->dtype;
     m.n = m.ldb = m.ldc = p->mlp_dim;
     m.k = m.lda = p->dim;
     m.b = down;
     m.c = dact;
     for (int64_t at = 0; at < p->rows && rc == JRL_OK; at += most) {
-        const int64_t rows = smaller(most, p->rows - at);
+        const int64_t rows = smaller(most, p->rows - at), n = rows * p->mlp_dim;
+        void *y = row_of(act, p->dtype, at, p->mlp_dim), *to_gate = row_of(dgate, p->dtype, at, p->mlp_dim), *to_up = row_of(dup, p->dtype, at, p->mlp_dim);
+        const float *g = kept ? gate + at * p->mlp_dim : gate, *u = kept ? up + at * p->mlp_dim : up;
 
         m.m = rows;
         m.a = row_of(dy, p->dtype, at, p->dim);
-        if ((rc = gated_at_once(dev, p, act, gate, up, at, rows, err)) == JRL_EOF)
-            rc = gated_rows(dev, p, act, gate, up, at, rows, err);
-        if (rc == JRL_OK && (rc = jrl_cuda_matmul_nn(dev, &m, err)) == JRL_OK)
-            rc = jrl_cuda_swiglu_backward(dev, row_of(dgate, p->dtype, at, p->mlp_dim), row_of(dup, p->dtype, at, p->mlp_dim), p->dtype, dact, gate, up,
-                                          rows, p->mlp_dim, err);
+        if ((!kept && (rc = gated_rows(dev, p, act, gate, up, at, rows, err)) < 0) || (rc = jrl_cuda_matmul_nn(dev, &m, err)) < 0)
+            break;
+        rc = p->dtype == JRL_F32 ? activation_back<float>(dev, kept ? y : NULL, to_gate, to_up, dact, g, u, n, err)
+                                 : activation_back<jrl_bf16>(dev, kept ? y : NULL, to_gate, to_up, dact, g, u, n, err);
     }
     return rc;
 }
@@ -179,7 +200,7 @@ int jrl_cuda_gated_backward(struct jrl_device *dev, const struct jrl_gated *p, v
 /* The caches of a GPU hold no weights from one product to the next: THEN is of no use. */
 int jrl_cuda_mlp_forward(struct jrl_device *dev, const struct jrl_mlp *p, const struct jrl_matmul_group *then, struct jrl_error *err)
 {
-    const struct jrl_gated gated = { p->dtype, p->rows, p->dim, p->mlp_dim, p->normed, p->gate, p->up };
+    const struct jrl_gated gated = { p->dtype, p->rows, p->dim, p->mlp_dim, p->normed, p->gate, p->up, p->kept };
     struct jrl_matmul back = {};
     const int rc = jrl_cuda_gated(dev, &gated, p->act, err);
 

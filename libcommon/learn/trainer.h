@@ -8,18 +8,16 @@
 #include "learn/metrics.h"
 #include "learn/optimizer.h"
 #include "learn/state.h"
+#include "model/plan.h"
 #include "model/train.h"
-
-/* Activations that the backward pass needs: recomputed layer by layer, kept, or kept when the memory is enough. */
-enum jrl_recompute { JRL_RECOMPUTE_AS_FITS, JRL_RECOMPUTE_NONE, JRL_RECOMPUTE_LAYER };
 
 struct jrl_trainer_settings {
     struct jrl_objective objective;
     struct jrl_aggregate aggregate;
     struct jrl_optimizer_settings optimizer;
     int64_t micro_tokens;  /* rows of one pass (jrl_sequence_rows); a longer sequence stands alone. Changes no bit */
-    enum jrl_recompute recompute;
-    bool keep;             /* keep activations of passes of micro_tokens rows, as the plan found; changes no bit */
+    enum jrl_keep keep;    /* of passes of micro_tokens rows; changes no bit */
+    bool keep_less;        /* where the memory is not enough: the plan lowers KEEP */
     int64_t max_rows;      /* of a sequence, as the memory allows (plan.h); 0: any */
     bool check_old;        /* refuse old logprobs that are not those of the policy that the step began with (old.h) */
     bool fresh;            /* ignore optimizer/ and the step count of the policy */

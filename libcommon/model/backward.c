@@ -63,13 +63,13 @@ static int mlp_scratch_init(struct mlp_scratch *s, struct jrl_pass *pass, int64_
     return jrl_workspace_need(ws, JRL_WS_DUP, n, bytes, &s->dup, err);
 }
 
-/* Gate and up of the rows are computed again in any case: it takes no longer than writing and reading them would. */
+/* N_ROWS rows, of the pass from AT. */
 static int mlp_rows_backward(struct jrl_pass *pass, const struct jrl_layer *layer, struct jrl_layer_gradients *g, const struct mlp_scratch *s,
-                             const float *x, float *dx, int64_t n_rows, struct jrl_error *err)
+                             const float *x, float *dx, int64_t at, int64_t n_rows, struct jrl_error *err)
 {
     const struct jrl_model *m = pass->model;
     const int64_t dim = m->config.dim, mlp_dim = m->config.mlp_dim;
-    const struct jrl_gated gated = { m->dtype, n_rows, dim, mlp_dim, s->normed, layer->gate, layer->up };
+    const struct jrl_gated gated = { m->dtype, n_rows, dim, mlp_dim, s->normed, layer->gate, layer->up, { pass->gate_and_up, pass->n_rows, at } };
     const struct jrl_matmul gate_and_up[] = { to_weight(pass, g->gate, s->dgate, mlp_dim, mlp_dim, s->normed, dim, n_rows),
                                               to_weight(pass, g->up, s->dup, mlp_dim, mlp_dim, s->normed, dim, n_rows) };
     struct jrl_matmul down;
@@ -114,7 +114,7 @@ static int mlp_backward(struct jrl_pass *pass, const struct jrl_layer *layer, st
     for (int64_t at = 0; rc == JRL_OK && at < pass->n_rows; at += most) {
         const int64_t n = pass->n_rows - at < most ? pass->n_rows - at : most;
 
-        rc = mlp_rows_backward(pass, layer, g, &scratch, x + at * dim, dx + at * dim, n, err);
+        rc = mlp_rows_backward(pass, layer, g, &scratch, x + at * dim, dx + at * dim, at, n, err);
     }
     return rc;
 }

@@ -51,7 +51,7 @@ void jrl_workspace_use(struct jrl_workspace *ws, struct jrl_device *dev)
 
 void jrl_workspace_drop_kept(struct jrl_workspace *ws)
 {
-    for (int i = JRL_WS_KEPT_X; i <= JRL_WS_KEPT_LSE; i++)
+    for (int i = JRL_WS_KEPT_X; i <= JRL_WS_KEPT_GATED; i++)
         release(ws, (enum jrl_scratch)i);
 }
 
@@ -239,6 +239,7 @@ int jrl_mlp_block(struct jrl_pass *pass, const struct jrl_layer *layer, float *x
     for (int64_t at = 0; at < pass->n_rows; at += most) {
         mlp.rows = pass->n_rows - at < most ? pass->n_rows - at : most;
         mlp.x = x + at * c->dim;
+        mlp.kept = (struct jrl_gated_kept){ pass->gate_and_up, pass->n_rows, at };
         if ((rc = jrl_rmsnorm(m->dev, pass->normed, mlp.x, layer->mlp_norm, m->dtype, c->norm_eps, mlp.rows, c->dim, err)) < 0 ||
             (rc = jrl_mlp_forward(m->dev, &mlp, &then, err)) < 0)
             return rc;

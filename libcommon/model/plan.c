@@ -1,6 +1,7 @@
 /* plan.c - the sizes of a pass's buffers, and of a model in memory. test_plan.c compares them with what passes take. */
 #include "model/plan.h"
 
+#include "kernels/gated.h"
 #include "kernels/logprob.h"
 #include "model/workspace.h"
 
@@ -97,6 +98,8 @@ static void need_kept(struct jrl_scratch_needs *s, const struct jrl_pass_plan *p
     set(s, JRL_WS_KEPT_Q, JRL_NEED_KEPT, n, c->n_layers * q_dim * bytes);
     set(s, JRL_WS_KEPT_MIXED, JRL_NEED_KEPT, n, c->n_layers * q_dim * bytes);
     set(s, JRL_WS_KEPT_LSE, JRL_NEED_KEPT, n, c->n_layers * c->n_heads * 4);
+    if (p->keep == JRL_KEEP_ALL)
+        set(s, JRL_WS_KEPT_GATED, JRL_NEED_KEPT, n, c->n_layers * jrl_gated_kept_floats(1, c->mlp_dim) * 4);
 }
 
 static int64_t whole_blocks(int64_t n)
@@ -121,7 +124,7 @@ void jrl_scratch_plan(struct jrl_scratch_needs *needs, const struct jrl_pass_pla
     need_pack(needs, p, n, chunk);
     if (p->kind == JRL_PASS_TRAIN)
         need_backward(needs, p, n, chunk);
-    if (p->kind == JRL_PASS_TRAIN && p->keep)
+    if (p->kind == JRL_PASS_TRAIN && p->keep != JRL_KEEP_INPUTS)
         need_kept(needs, p, n);
 }
 
@@ -130,17 +133,18 @@ void jrl_workspace_expect(struct jrl_workspace *ws, const struct jrl_pass_plan *
     struct jrl_scratch_needs needs;
 
     jrl_scratch_plan(&needs, pass);
-    ws->keep_rows = pass->keep ? whole_blocks(pass->n_rows) : 0;
+    ws->keep_rows = pass->keep == JRL_KEEP_INPUTS ? 0 : whole_blocks(pass->n_rows);
+    ws->keep = pass->keep;
     for (int i = 0; i < JRL_WS_COUNT; i++)
         ws->expected[i] = (size_t)(needs.of[i].n_rows * needs.of[i].row_bytes);
 }
 
-/* Of kernels of a GPU besides attention: gate, up and their gradient in f32, and sums of blocks of logits. */
+/* Of kernels of a GPU besides attention: gate, up (also of passes that keep nothing) and their gradient in f32, and sums of blocks of logits. */
 static int64_t gpu_kernel_bytes(const struct jrl_pass_plan *p, int64_t n_rows)
 {
     const struct jrl_model_config *c = p->config;
     const struct jrl_model model = { .config = *c, .dtype = p->dtype, .dev = p->dev };
-    const int64_t n_wide = p->kind == JRL_PASS_TRAIN ? 3 : 2;
+    const int64_t n_wide = p->kind == JRL_PASS_TRAIN && p->keep != JRL_KEEP_ALL ? 3 : 2;
     const int64_t n_logits = p->kind == JRL_PASS_SAMPLE ? 0 : min64(n_rows, jrl_head_chunk_rows(&model));
 
     return n_wide * jrl_mlp_rows(p->dev, n_rows) * c->mlp_dim * (int64_t)sizeof(float) +
@@ -166,7 +170,8 @@ static int64_t kernel_bytes(const struct jrl_pass_plan *p)
 
 void jrl_plan_pass(struct jrl_memory_plan *plan, const struct jrl_pass_plan *pass)
 {
-    const char *const names[JRL_NEED_PARTS] = { pass->keep ? "kept activations" : "kept layer inputs", "activations of a layer", "activations of the mlp", "logits" };
+    const char *const kept[] = { "kept layer inputs", "kept, without mlp", "kept activations" };
+    const char *const names[JRL_NEED_PARTS] = { kept[pass->keep], "activations of a layer", "activations of the mlp", "logits" };
     int64_t n_rows[JRL_NEED_PARTS] = { 0 }, row_bytes[JRL_NEED_PARTS] = { 0 }, rest[JRL_NEED_PARTS] = { 0 };
     struct jrl_scratch_needs needs;
 

@@ -12,6 +12,10 @@ enum jrl_pass_kind {
     JRL_PASS_TRAIN,  /* jrl_train */
 };
 
+/* What a training pass keeps of each layer for the way back: its input; what attention made, too; gate and up of the MLP, too. The rest
+ * is computed again, with the same bits. */
+enum jrl_keep { JRL_KEEP_INPUTS, JRL_KEEP_ATTENTION, JRL_KEEP_ALL };
+
 struct jrl_pass_plan {
     const struct jrl_model_config *config;
     enum jrl_dtype dtype;   /* of compute */
@@ -21,7 +25,7 @@ struct jrl_pass_plan {
     int64_t n_logits;       /* sampling: rows whose logits are wanted */
     int64_t n_spans;        /* sampling: sequences of a pass */
     int64_t n_positions;    /* sampling: of the longest sequence */
-    bool keep;              /* training: the activations of all layers are kept; otherwise only their inputs */
+    enum jrl_keep keep;     /* training */
 };
 
 /* Weights and the rotary table, as jrl_model_open with DTYPE and N_POSITIONS (0: all) will have them; and parts of it. */
@@ -32,7 +36,7 @@ void jrl_plan_rotary(struct jrl_memory_plan *plan, const struct jrl_model_config
 void jrl_plan_pass(struct jrl_memory_plan *plan, const struct jrl_pass_plan *pass);
 
 /* Let the workspace's buffers grow in steps, but not beyond what this pass needs, unless a larger pass comes. With
- * pass->keep, training passes that are not larger keep their activations; which changes no bit. */
+ * pass->keep, training passes that are not larger keep so much; larger ones the inputs of layers alone. */
 void jrl_workspace_expect(struct jrl_workspace *ws, const struct jrl_pass_plan *pass);
 
 /* The most rows of a pass, a multiple of 32, with which the plan that MAKE adds up stays within MEMORY bytes; at most

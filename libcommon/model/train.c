@@ -4,6 +4,7 @@
 
 #include "base/machine.h"
 #include "base/trace.h"
+#include "kernels/gated.h"
 #include "kernels/norm.h"
 #include "model/workspace.h"
 
@@ -29,9 +30,9 @@ static int end_part(struct jrl_workspace *ws, const char *name, double *start, d
     return rc;
 }
 
-/* Room for the activations of all layers, or none: the backward computes them again, with the same bits. */
+/* Room for activations of all layers; those that are NULL the backward computes again, with the same bits. */
 struct kept {
-    float *x_mid, *lse;
+    float *x_mid, *lse, *gate_and_up;
     uint8_t *q, *mixed;
 };
 
@@ -52,7 +53,7 @@ static int keep_activations(struct kept *k, struct jrl_pass *pass, struct jrl_er
         (rc = jrl_workspace_need(ws, JRL_WS_KEPT_MIXED, n * q_dim, bytes, &k->mixed, err)) < 0 ||
         (rc = jrl_workspace_need(ws, JRL_WS_KEPT_LSE, n * c->n_heads, 4, &k->lse, err)) < 0)
         return rc;
-    return JRL_OK;
+    return ws->keep < JRL_KEEP_ALL ? JRL_OK : jrl_workspace_need(ws, JRL_WS_KEPT_GATED, jrl_gated_kept_floats(n, c->mlp_dim), 4, &k->gate_and_up, err);
 }
 
 /* Point the pass at what is kept of a layer. */
@@ -67,6 +68,7 @@ static void use_layer(struct jrl_pass *pass, const struct kept *k, int64_t layer
     pass->q = k->q + at * q_dim * bytes;
     pass->mixed = k->mixed + at * q_dim * bytes;
     pass->lse = k->lse + at * c->n_heads;
+    pass->gate_and_up = k->gate_and_up ? k->gate_and_up + jrl_gated_kept_floats(at, c->mlp_dim) : NULL;
     pass->attention.page_offset = at / JRL_PAGE_TOKENS * jrl_page_bytes(pass->model->dtype, c->n_kv_heads, c->head_dim);
 }
 

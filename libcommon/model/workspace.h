@@ -15,7 +15,7 @@ enum jrl_scratch {
     JRL_WS_HEAD_ROWS, JRL_WS_TARGETS, JRL_WS_STATS, JRL_WS_DLOGITS, JRL_WS_DHEAD_NORMED, JRL_WS_DHEAD_X,
     JRL_WS_DX, JRL_WS_DX_ROUNDED, JRL_WS_LSE, JRL_WS_DMIXED, JRL_WS_DQKV, JRL_WS_DQKV_ROUNDED, JRL_WS_DNORMED,
     JRL_WS_MLP_NORMED, JRL_WS_DGATE, JRL_WS_DUP,
-    JRL_WS_KEPT_X, JRL_WS_KEPT_Q, JRL_WS_KEPT_MIXED, JRL_WS_KEPT_LSE, /* of all layers */
+    JRL_WS_KEPT_X, JRL_WS_KEPT_Q, JRL_WS_KEPT_MIXED, JRL_WS_KEPT_LSE, JRL_WS_KEPT_GATED, /* of all layers */
     JRL_WS_COUNT
 };
 
@@ -25,7 +25,8 @@ struct jrl_workspace {
     struct { void *data; size_t n_bytes; } scratch[JRL_WS_COUNT];
     struct { void *data; size_t n_bytes; } twin[JRL_WS_COUNT]; /* of lists, on a device with memory of its own */
     size_t expected[JRL_WS_COUNT]; /* bytes the largest pass needs; 0: not known */
-    int64_t keep_rows;             /* training passes of up to so many rows keep the activations of all layers */
+    int64_t keep_rows;             /* training passes of up to so many rows keep what KEEP says */
+    enum jrl_keep keep;
     struct jrl_pass_seconds seconds;
     struct jrl_trace *trace;
 };
@@ -63,6 +64,7 @@ struct jrl_pass {
     /* The layer whose activations are kept for the backward, with q, mixed and its pages: the residual between its blocks,
      * attention's lse. NULL: they are scratch memory and computed again. */
     float *x_mid, *lse;
+    float *gate_and_up; /* of the MLP (struct jrl_gated_kept); NULL: not kept */
 };
 /* init: buffers, and attention bound to them. */
 int jrl_pass_buffers(struct jrl_pass *pass, const struct jrl_model *model, struct jrl_workspace *ws, int64_t n_rows,

@@ -318,8 +318,19 @@ static void measure_update_of(struct bench *b, struct update *u, const char *wor
     jrl_gradients_free(u->gradients);
 }
 
+/* With the gradients beside it. */
+static bool fits(const struct bench *b, const struct jrl_pass_plan *pass)
+{
+    const int64_t gradients = 4 * (int64_t)(bench_layer_weights(&b->model.config) + 2 * bench_head_weights(&b->model.config));
+    struct jrl_memory_plan plan = { .n = 0 };
+
+    jrl_plan_pass(&plan, pass);
+    return jrl_plan_bytes(&plan) + gradients < jrl_device_memory_available(b->dev);
+}
+
 static void measure_update(struct bench *b)
 {
+    static const char *const again[] = { "layers", "gate and up", "nothing" };
     uint32_t *tokens = jrl_xcalloc((size_t)b->sizes.packed + 1, sizeof *tokens);
 
     for (int64_t i = 0; i <= b->sizes.packed; i++)
@@ -327,15 +338,17 @@ static void measure_update(struct bench *b)
     for (size_t i = 0; i < sizeof b->sizes.sequences / sizeof *b->sizes.sequences; i++) {
         const int64_t n = b->sizes.sequences[i];
         struct update u = { .model = &b->model, .ws = jrl_workspace_new(), .n_seqs = b->sizes.packed / n };
-        const struct jrl_pass_plan pass = { .config = &b->model.config, .dtype = b->model.dtype, .dev = b->dev, .kind = JRL_PASS_TRAIN,
-                                            .n_rows = u.n_seqs * jrl_sequence_rows(n + 1), .keep = true };
+        struct jrl_pass_plan pass = { .config = &b->model.config, .dtype = b->model.dtype, .dev = b->dev, .kind = JRL_PASS_TRAIN,
+                                      .n_rows = u.n_seqs * jrl_sequence_rows(n + 1), .keep = JRL_KEEP_ALL };
         char work[64];
 
         u.seqs = jrl_xcalloc((size_t)u.n_seqs, sizeof *u.seqs);
         for (int64_t j = 0; j < u.n_seqs; j++)
             u.seqs[j] = (struct jrl_sequence){ tokens, n + 1, 1 };
+        while (pass.keep > JRL_KEEP_INPUTS && !fits(b, &pass))
+            pass.keep--;
         jrl_workspace_expect(u.ws, &pass);
-        snprintf(work, sizeof work, "update, %lld x %lld", (long long)u.n_seqs, (long long)n);
+        snprintf(work, sizeof work, "update, %lld x %lld, computing %s again", (long long)u.n_seqs, (long long)n, again[pass.keep]);
         measure_update_of(b, &u, work, n);
         jrl_workspace_free(u.ws);
         free(u.seqs);

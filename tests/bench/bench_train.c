@@ -3,7 +3,7 @@
  * FLOPs of a token: 6 N, N the parameters without the input embedding but with the head, and 12 for each position it
  * attends to, layer and element of the heads. What is computed again in the backward pass is not counted.
  * With one thread times are processor time, which other processes disturb least.
- * Usage: bench_train [threads [sequences [tokens [repetitions [none|layer [POLICY]]]]]]: what is computed again. Without
+ * Usage: bench_train [threads [sequences [tokens [repetitions [none|mlp|layer [POLICY]]]]]]: what is computed again. Without
  * POLICY: random weights of SmolLM2-135M's shape. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,7 +91,7 @@ static void run(struct bench *b, int repetitions)
 }
 
 /* What is computed again decides what the forward pass keeps. */
-static void expect(struct bench_batch *b, bool keep)
+static void expect(struct bench_batch *b, enum jrl_keep keep)
 {
     const struct jrl_pass_plan pass = { .config = &b->model.config, .dtype = b->model.dtype, .dev = b->dev, .kind = JRL_PASS_TRAIN,
                                         .n_rows = b->n_seqs * jrl_sequence_rows(b->n_tokens + 1), .keep = keep };
@@ -106,11 +106,11 @@ int main(int argc, char **argv)
     struct bench b = { 0 };
 
     if (argc > 7 || n_seqs < 1 || n_tokens < 2 || repetitions < 1 || repetitions > MAX_REPETITIONS) {
-        fprintf(stderr, "usage: bench_train [threads [sequences [tokens [repetitions [none|layer [POLICY]]]]]]\n");
+        fprintf(stderr, "usage: bench_train [threads [sequences [tokens [repetitions [none|mlp|layer [POLICY]]]]]]\n");
         return 2;
     }
     bench_batch_open(&b.batch, argc > 1 ? atoi(argv[1]) : 0, n_seqs, n_tokens, argc > 6 ? argv[6] : NULL);
-    expect(&b.batch, argc <= 5 || strcmp(argv[5], "layer") != 0);
+    expect(&b.batch, argc <= 5 || strcmp(argv[5], "none") == 0 ? JRL_KEEP_ALL : strcmp(argv[5], "mlp") == 0 ? JRL_KEEP_ATTENTION : JRL_KEEP_INPUTS);
     p.dtype = b.batch.model.dtype;
     p.a = take_noise(p.m * p.k, p.dtype);
     p.b = take_noise(p.n * p.k, p.dtype);

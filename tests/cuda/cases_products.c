@@ -92,6 +92,16 @@ void case_matmul_nt_group(struct fixture *f)
 /* act is rounded to bf16: where a product falls to the other side of a rounding it differs by 2^-8. */
 #define ROUNDED_PRODUCT 1e-3
 
+static void expect_same_memory(const char *what, const struct both *a, const struct both *b)
+{
+    uint8_t *x = downloaded(a), *y = downloaded(b);
+
+    if (memcmp(x, y, a->n))
+        fail_msg("%s: other bits", what);
+    free(x);
+    free(y);
+}
+
 struct mlp_case {
     struct both x, gate, up, down, act;
 };
@@ -113,7 +123,8 @@ void case_gated(struct fixture *f)
 {
     FOR_BOTH_TYPES(dtype) {
         struct mlp_case c = new_mlp_case(f, dtype);
-        const struct jrl_gated p = { dtype, ROWS, DIM, MLP, c.x.host, c.gate.host, c.up.host }, q = { dtype, ROWS, DIM, MLP, c.x.gpu, c.gate.gpu, c.up.gpu };
+        const struct jrl_gated p = { dtype, ROWS, DIM, MLP, c.x.host, c.gate.host, c.up.host, { NULL, 0, 0 } };
+        const struct jrl_gated q = { dtype, ROWS, DIM, MLP, c.x.gpu, c.gate.gpu, c.up.gpu, { NULL, 0, 0 } };
 
         MUST(jrl_gated(f->cpu, &p, c.act.host, err));
         MUST(jrl_gated(f->gpu, &q, c.act.gpu, err));
@@ -122,11 +133,75 @@ void case_gated(struct fixture *f)
     }
 }
 
+struct gated_outputs {
+    struct both act, dgate, dup;
+};
+static struct gated_outputs new_outputs(struct fixture *f, enum jrl_dtype dtype, int64_t rows)
+{
+    const size_t n = (size_t)(rows * MLP * jrl_dtype_bytes(dtype));
+
+    return (struct gated_outputs){ new_both(f, n), new_both(f, n), new_both(f, n) };
+}
+static void free_outputs(struct gated_outputs *o)
+{
+    free_both(&o->act);
+    free_both(&o->dgate);
+    free_both(&o->dup);
+}
+static void *row_of(const void *x, int64_t row, int64_t row_bytes) { return (uint8_t *)(uintptr_t)x + row * row_bytes; }
+
+/* Rows FROM .. TO - 1, of a pass that has one before them all and two behind: KEPT is written, or, back, taken. */
+static void some_kept(struct fixture *f, const struct jrl_gated *all, const struct gated_outputs *out, const struct both *kept, const struct both *dy,
+                      const struct both *down, bool back, int64_t from, int64_t to)
+{
+    const int64_t bytes = jrl_dtype_bytes(all->dtype), wide = MLP * bytes;
+    struct jrl_gated p = *all;
+
+    p.rows = to - from;
+    p.x = row_of(p.x, from, DIM * bytes);
+    p.kept = (struct jrl_gated_kept){ kept->gpu, all->rows + 3, from + 1 };
+    if (!back) {
+        MUST(jrl_gated(f->gpu, &p, row_of(out->act.gpu, from, wide), err));
+        return;
+    }
+    p.x = p.gate = p.up = NULL;
+    MUST(jrl_gated_backward(f->gpu, &p, row_of(out->act.gpu, from, wide), row_of(out->dgate.gpu, from, wide), row_of(out->dup.gpu, from, wide),
+                            row_of(dy->gpu, from, DIM * bytes), down->gpu, err));
+}
+
+/* Gate and up kept by some calls and taken by others: the bits of one call that multiplies them again. */
+static void check_kept(struct fixture *f, enum jrl_dtype dtype, int64_t rows)
+{
+    struct mlp_case c = new_mlp_case(f, dtype);
+    struct both x = new_numbers(f, dtype, rows * DIM, 1), dy = new_numbers(f, dtype, rows * DIM, 1), kept = new_both(f, (size_t)jrl_gated_kept_floats(rows + 3, MLP) * 4);
+    struct gated_outputs want = new_outputs(f, dtype, rows), got = new_outputs(f, dtype, rows);
+    const struct jrl_gated p = { dtype, rows, DIM, MLP, x.gpu, c.gate.gpu, c.up.gpu, { NULL, 0, 0 } };
+
+    MUST(jrl_gated_backward(f->gpu, &p, want.act.gpu, want.dgate.gpu, want.dup.gpu, dy.gpu, c.down.gpu, err));
+    some_kept(f, &p, &got, &kept, &dy, &c.down, false, 0, rows / 3);
+    some_kept(f, &p, &got, &kept, &dy, &c.down, false, rows / 3, rows);
+    expect_same_memory("gated, kept", &got.act, &want.act);
+    upload_all(&got.act);
+    some_kept(f, &p, &got, &kept, &dy, &c.down, true, 0, rows / 2);
+    some_kept(f, &p, &got, &kept, &dy, &c.down, true, rows / 2, rows);
+    expect_same_memory("gated_backward, kept: act", &got.act, &want.act);
+    expect_same_memory("gated_backward, kept: dgate", &got.dgate, &want.dgate);
+    expect_same_memory("gated_backward, kept: dup", &got.dup, &want.dup);
+    free(downloaded(&kept)); /* its guard is whole */
+    free_both(&x);
+    free_both(&dy);
+    free_both(&kept);
+    free_outputs(&want);
+    free_outputs(&got);
+    free_mlp_case(&c);
+}
+
 void case_gated_backward(struct fixture *f)
 {
     FOR_BOTH_TYPES(dtype) {
         struct mlp_case c = new_mlp_case(f, dtype);
-        const struct jrl_gated p = { dtype, ROWS, DIM, MLP, c.x.host, c.gate.host, c.up.host }, q = { dtype, ROWS, DIM, MLP, c.x.gpu, c.gate.gpu, c.up.gpu };
+        const struct jrl_gated p = { dtype, ROWS, DIM, MLP, c.x.host, c.gate.host, c.up.host, { NULL, 0, 0 } };
+        const struct jrl_gated q = { dtype, ROWS, DIM, MLP, c.x.gpu, c.gate.gpu, c.up.gpu, { NULL, 0, 0 } };
         struct both dy = new_numbers(f, dtype, ROWS * DIM, 1), dgate = new_both(f, c.act.n), dup = new_both(f, c.act.n);
         const double limit = bits_wanted(f, dtype) ? SAME_BITS : ROUNDED_PRODUCT;
 
@@ -135,6 +210,8 @@ void case_gated_backward(struct fixture *f)
         expect_equal("gated_backward, act", &c.act, dtype, ROWS * MLP, limit);
         expect_equal("gated_backward, dgate", &dgate, dtype, ROWS * MLP, limit);
         expect_equal("gated_backward, dup", &dup, dtype, ROWS * MLP, limit);
+        check_kept(f, dtype, 7);
+        check_kept(f, dtype, 330);
         free_both(&dy);
         free_both(&dgate);
         free_both(&dup);

@@ -161,7 +161,7 @@ static void check_gated_rows(struct fixture *f, int64_t most, int64_t dim, int64
 {
     struct both x = new_numbers(f, JRL_BF16, most * dim, 1), gate = new_numbers(f, JRL_BF16, mlp_dim * dim, 0.5f), up = new_numbers(f, JRL_BF16, mlp_dim * dim, 0.5f);
     struct both all = new_both(f, (size_t)(most * mlp_dim * 2));
-    struct jrl_gated p = { JRL_BF16, most, dim, mlp_dim, x.gpu, gate.gpu, up.gpu };
+    struct jrl_gated p = { JRL_BF16, most, dim, mlp_dim, x.gpu, gate.gpu, up.gpu, { NULL, 0, 0 } };
     uint8_t *want, *got;
 
     MUST(jrl_gated(f->gpu, &p, all.gpu, err));

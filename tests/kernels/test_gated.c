@@ -53,6 +53,43 @@ static void keep_or_compare(struct gated_case *c, bool first, void *const out[3]
     }
 }
 
+static void *row_of(const void *x, const struct gated_case *c, int64_t row, int64_t columns)
+{
+    return (uint8_t *)(uintptr_t)x + row * columns * jrl_dtype_bytes(c->p.dtype);
+}
+
+/* Rows FROM .. TO - 1 alone, as rows of a pass that has two in front of them and one behind: forward they leave gate and up in KEPT,
+ * and backwards they take them from there, and neither x nor the weights. */
+static void with_kept(struct jrl_device *dev, const struct gated_case *c, float *kept, int64_t from, int64_t to, bool back, void *out[3])
+{
+    struct jrl_gated p = c->p;
+    struct jrl_error err = { 0 };
+    void *at[3];
+
+    for (int i = 0; i < 3; i++)
+        at[i] = row_of(out[i], c, from, p.mlp_dim);
+    p.kept = (struct jrl_gated_kept){ kept, p.rows + 3, from + 2 };
+    p.rows = to - from;
+    p.x = back ? NULL : row_of(p.x, c, from, p.dim);
+    if (back)
+        p.gate = p.up = NULL;
+    assert_int_equal(back ? jrl_gated_backward(dev, &p, at[0], at[1], at[2], row_of(c->dy, c, from, p.dim), c->down, &err) : jrl_gated(dev, &p, at[0], &err), JRL_OK);
+}
+
+/* Both ways, cut at different rows. */
+static void keep_and_take(struct jrl_device *dev, struct gated_case *c, void *out[3])
+{
+    const int64_t n = jrl_gated_kept_floats(c->p.rows + 3, c->p.mlp_dim), rows = c->p.rows;
+    float *memory = test_floats(n + 16), *kept = memory + (64 - (uintptr_t)memory % 64) % 64 / 4;
+
+    with_kept(dev, c, kept, 0, rows / 3, false, out);
+    with_kept(dev, c, kept, rows / 3, rows, false, out);
+    keep_or_compare(c, false, out, 1);
+    with_kept(dev, c, kept, 0, rows / 2, true, out);
+    with_kept(dev, c, kept, rows / 2, rows, true, out);
+    test_floats_free(memory, n + 16);
+}
+
 static void check_gated(struct jrl_device *dev, bool first, void *ctx)
 {
     struct gated_case *c = ctx;
@@ -60,13 +97,15 @@ static void check_gated(struct jrl_device *dev, bool first, void *ctx)
     struct jrl_error err = { 0 };
     void *out[3];
 
-    for (int pass = 0; pass < 3; pass++) {
+    for (int pass = 0; pass < 4; pass++) {
         for (int i = 0; i < 3; i++)
             out[i] = test_elements(c->p.dtype, n);
         if (pass == 0)
             separately(dev, c, out);
         else if (pass == 1)
             assert_int_equal(jrl_gated(dev, &c->p, out[0], &err), JRL_OK);
+        else if (pass == 3)
+            keep_and_take(dev, c, out);
         else
             assert_int_equal(jrl_gated_backward(dev, &c->p, out[0], out[1], out[2], c->dy, c->down, &err), JRL_OK);
         keep_or_compare(c, first && pass == 0, out, pass == 1 ? 1 : 3);
@@ -80,7 +119,7 @@ static void gated_case(enum jrl_dtype dtype, int64_t rows, int64_t dim, int64_t 
     struct test_random random = { (uint32_t)(rows * 1000 + dim + mlp_dim) };
     const int64_t weight = mlp_dim * dim;
     void *x = test_elements(dtype, rows * dim), *gate = test_elements(dtype, weight), *up = test_elements(dtype, weight);
-    struct gated_case c = { .p = { dtype, rows, dim, mlp_dim, x, gate, up }, .dy = test_elements(dtype, rows * dim),
+    struct gated_case c = { .p = { dtype, rows, dim, mlp_dim, x, gate, up, { NULL, 0, 0 } }, .dy = test_elements(dtype, rows * dim),
                             .down = test_elements(dtype, weight) };
 
     fill_elements(&random, x, dtype, rows * dim, 2);

@@ -93,6 +93,25 @@ static void expect_same_bits(const char *what, const char *path, const float *wa
             fail_msg("%s on %s: element %d is %a, plain loops give %a", what, path, (int)i, got[i], want[i]);
 }
 
+/* What was kept, however few the rows, as the way back finds it: the activation that it makes of it. */
+static void check_kept(const struct jrl_mlp *p, struct jrl_device *dev, const char *path, const struct operands *o)
+{
+    const struct jrl_gated gated = { p->dtype, p->rows, p->dim, p->mlp_dim, NULL, NULL, NULL, p->kept };
+    const int64_t n = p->rows * p->mlp_dim, bytes = jrl_dtype_bytes(p->dtype);
+    const size_t n_bytes = (size_t)(n * bytes);
+    void *act = malloc(n_bytes + 1), *dgate = malloc(n_bytes + 1), *dup = malloc(n_bytes + 1), *want = malloc(n_bytes + 1);
+    struct jrl_error err = { 0 };
+
+    must(jrl_swiglu(plain, want, p->dtype, o->gates, o->ups, p->rows, p->mlp_dim, &err));
+    must(jrl_gated_backward(dev, &gated, act, dgate, dup, p->normed, p->down, &err));
+    if (memcmp(want, act, n_bytes))
+        fail_msg("what %s kept is not gate and up", path);
+    free(act);
+    free(dgate);
+    free(dup);
+    free(want);
+}
+
 static void check_mlp(const struct operands *o, struct jrl_device *dev, const char *path, const float *want)
 {
     struct jrl_error err = { 0 };
@@ -103,6 +122,12 @@ static void check_mlp(const struct operands *o, struct jrl_device *dev, const ch
     memcpy(p.x, o->x, (size_t)n * 4);
     must(jrl_mlp_forward(dev, &p, NULL, &err));
     expect_same_bits("mlp", path, want, p.x, n);
+    memcpy(p.x, o->x, (size_t)n * 4);
+    p.kept = (struct jrl_gated_kept){ aligned_alloc(64, (size_t)(jrl_gated_kept_floats(p.rows, p.mlp_dim) * 4 + 64)), p.rows, 0 };
+    must(jrl_mlp_forward(dev, &p, NULL, &err));
+    expect_same_bits("mlp, kept", path, want, p.x, n);
+    check_kept(&p, dev, path, o);
+    free(p.kept.data);
     test_floats_free(p.x, n);
 }
 

@@ -105,7 +105,7 @@ static void compare(const struct jrl_workspace *ws, const struct jrl_pass_plan *
 }
 
 /* One pass that is as large as planned, and one that is reached in small steps. */
-static void check_kind(struct fixture *f, enum jrl_pass_kind kind, bool keep)
+static void check_kind(struct fixture *f, enum jrl_pass_kind kind, enum jrl_keep keep)
 {
     struct jrl_pass_plan plan = plan_of(f, kind, 992 + 64);
     struct jrl_workspace *once = jrl_workspace_new(), *creeping = jrl_workspace_new();
@@ -132,9 +132,9 @@ static void test_passes(void **state)
         struct fixture f = { .dev = NULL };
 
         open_model(&f, configs[i % 2], dtypes[i / 2]);
-        check_kind(&f, JRL_PASS_SCORE, false);
-        check_kind(&f, JRL_PASS_TRAIN, false);
-        check_kind(&f, JRL_PASS_TRAIN, true);
+        check_kind(&f, JRL_PASS_SCORE, JRL_KEEP_INPUTS);
+        for (int keep = JRL_KEEP_INPUTS; keep <= JRL_KEEP_ALL; keep++)
+            check_kind(&f, JRL_PASS_TRAIN, (enum jrl_keep)keep);
         close_model(&f);
     }
 }
