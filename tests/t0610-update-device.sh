@@ -138,6 +138,7 @@ if ! emulated; then
 fi
 export JRL_EMULATOR_MEMORY=$(($(total --recompute layer) * 10 / 9 + 1000))
 ok '... as far as the memory of the GPU goes' in_plan 'kept layer inputs'
+unset JRL_EMULATOR_MEMORY
 export JRL_EMULATOR_MEMORY=$(($(total --recompute mlp) * 10 / 9 + 1000))
 ok '... which may be enough for all but gate and up' in_plan 'kept, without mlp'
 unset JRL_EMULATOR_MEMORY

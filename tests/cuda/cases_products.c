@@ -173,7 +173,8 @@ static void some_kept(struct fixture *f, const struct jrl_gated *all, const stru
 static void check_kept(struct fixture *f, enum jrl_dtype dtype, int64_t rows)
 {
     struct mlp_case c = new_mlp_case(f, dtype);
-    struct both x = new_numbers(f, dtype, rows * DIM, 1), dy = new_numbers(f, dtype, rows * DIM, 1), kept = new_both(f, (size_t)jrl_gated_kept_floats(rows + 3, MLP) * 4);
+    struct both x = new_numbers(f, dtype, rows * DIM, 1), dy = new_numbers(f, dtype, rows * DIM, 1);
+    struct both kept = new_both(f, (size_t)jrl_gated_kept_floats(rows + 3, MLP) * 4);
     struct gated_outputs want = new_outputs(f, dtype, rows), got = new_outputs(f, dtype, rows);
     const struct jrl_gated p = { dtype, rows, DIM, MLP, x.gpu, c.gate.gpu, c.up.gpu, { NULL, 0, 0 } };
 

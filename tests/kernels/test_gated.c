@@ -73,7 +73,10 @@ static void with_kept(struct jrl_device *dev, const struct gated_case *c, float 
     p.x = back ? NULL : row_of(p.x, c, from, p.dim);
     if (back)
         p.gate = p.up = NULL;
-    assert_int_equal(back ? jrl_gated_backward(dev, &p, at[0], at[1], at[2], row_of(c->dy, c, from, p.dim), c->down, &err) : jrl_gated(dev, &p, at[0], &err), JRL_OK);
+    if (back)
+        assert_int_equal(jrl_gated_backward(dev, &p, at[0], at[1], at[2], row_of(c->dy, c, from, p.dim), c->down, &err), JRL_OK);
+    else
+        assert_int_equal(jrl_gated(dev, &p, at[0], &err), JRL_OK);
 }
 
 /* Both ways, cut at different rows. */
