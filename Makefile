@@ -7,7 +7,7 @@
 #   DEV=1       our warnings are errors
 #   PEERS=OPTIONS  of tests/bench/peers.py, for bench-peers; PEERS_FOLDER=DIR keeps what it fetches (~/.cache/jrl-peers, 7 GB)
 #   ROWS=NAMES     of tests/bench/bench_gpu.c, for bench-gpu: all
-#   SANITIZER=TOOL of compute-sanitizer, under which check-gpu runs the kernel table: memcheck, racecheck, synccheck
+#   LIMIT=SECONDS  that sanitize-gpu may take: 600
 
 CFLAGS ?= -O2 -g
 PREFIX ?= /usr/local
@@ -92,7 +92,7 @@ benches := $(patsubst %.c,$(out)/%,$(filter-out %/bench_gpu.c,$(sort $(wildcard 
 library := $(out)/libjrl.a
 faults := $(out)/tests/faults.so
 
-.PHONY: all deps reference check check-gpu check-slow lint bench bench-gpu bench-peers demo install clean units FORCE
+.PHONY: all deps reference check check-gpu check-slow sanitize-gpu lint bench bench-gpu bench-peers demo install clean units FORCE
 .SECONDARY:
 all: $(tools) $(if $(NVCC),$(out)/$(plugin))
 
@@ -213,6 +213,8 @@ $(native)/bench/bench_gpu: $(out)/tests/bench/bench_gpu
 	@cp $< $@
 check-gpu: $(if $(NVCC),$(tools) $(native)/cuda/test_kernels $(native)/$(plugin))
 	@tests/check-gpu.sh $(native)/cuda/test_kernels $(out)
+sanitize-gpu: $(if $(NVCC),$(native)/cuda/test_kernels $(native)/$(plugin))
+	@tests/gpu-sanitizer.sh $(native)/cuda/test_kernels $(LIMIT)
 
 # What a training step's work takes on a GPU of this machine, and in torch where that is there: two minutes, or
 # ROWS='decode update'. Says that it was skipped where there is no GPU.
