@@ -8,6 +8,7 @@
 #   PEERS=OPTIONS  of tests/bench/peers.py, for bench-peers; PEERS_FOLDER=DIR keeps what it fetches (~/.cache/jrl-peers, 7 GB)
 #   ROWS=NAMES     of tests/bench/bench_gpu.c, for bench-gpu: all
 #   LIMIT=SECONDS  that sanitize-gpu may take: 600
+#   BUNDLE=DIR     where bundle puts it: build/bundle
 
 CFLAGS ?= -O2 -g
 PREFIX ?= /usr/local
@@ -92,7 +93,7 @@ benches := $(patsubst %.c,$(out)/%,$(filter-out %/bench_gpu.c,$(sort $(wildcard 
 library := $(out)/libjrl.a
 faults := $(out)/tests/faults.so
 
-.PHONY: all deps reference check check-gpu check-slow sanitize-gpu lint bench bench-gpu bench-peers demo install clean units FORCE
+.PHONY: all deps reference check check-gpu check-slow sanitize-gpu lint bench bench-gpu bench-peers demo install bundle clean units FORCE
 .SECONDARY:
 all: $(tools) $(if $(NVCC),$(out)/$(plugin))
 
@@ -116,7 +117,7 @@ $(out)/tests/%: $(out)/tests/%.o $(library)
 
 $(out)/$(plugin): $(cuda_sources:%.cu=$(out)/%.cuda.o)
 	@mkdir -p $(@D)
-	$(NVCC) -shared -cudart static -Xlinker --exclude-libs,ALL -o $@ $^
+	$(NVCC) -shared -cudart static -Xcompiler -static-libstdc++,-static-libgcc -Xlinker --exclude-libs,ALL -o $@ $^
 
 $(out)/%.cuda.o: %.cu $(out)/flags
 	@mkdir -p $(@D)
@@ -246,6 +247,10 @@ install: all
 	for s in 1 5 7; do for f in man/*.$$s; do [ ! -e "$$f" ] || install -m 644 "$$f" '$(DESTDIR)$(PREFIX)/share/man/man'$$s || exit 1; done; done
 	cp -R pipelines/. '$(DESTDIR)$(PREFIX)/share/jrl/pipelines'
 	[ ! -e $(out)/$(plugin) ] || { install -d '$(DESTDIR)$(PREFIX)/lib/jrl' && install -m 644 $(out)/$(plugin) '$(DESTDIR)$(PREFIX)/lib/jrl'; }
+
+# A folder for machines without network and compilers.
+bundle: all $(if $(NVCC),$(native)/cuda/test_kernels $(native)/bench/bench_gpu $(native)/$(plugin))
+	@tests/bundle.sh $(out) $(or $(BUNDLE),build/bundle)
 
 clean:
 	rm -rf build
