@@ -211,17 +211,33 @@ int64_t jrl_cpu_attention_memory(const struct jrl_device *dev, const struct jrl_
     return scratch + (backward ? with_rows : 0);
 }
 
+/* Later tiles attend to more positions: the longest first leaves no thread waiting at the end. */
+static const struct jrl_attention_tile *tile_of(const struct jrl_attention_call *c, int64_t part)
+{
+    return &c->tiles[c->n_tiles - 1 - part / c->p->n_kv_heads];
+}
+
+/* A thread takes the parts of its share in order, so what part comes after this one is known. */
+static void see_next(struct jrl_attention_queries *u, const struct jrl_attention_call *c, int64_t part)
+{
+    if (part >= c->n_tiles * c->p->n_kv_heads)
+        return;
+    u->next_seq = tile_of(c, part)->seq;
+    u->next_kv_head = part % c->p->n_kv_heads;
+    u->next_blocks = (c->p->seqs[u->next_seq].first_position + tile_of(c, part)->first) / JRL_PAGE_TOKENS + 1;
+}
+
 /* One key-value head of a tile, page by page of its rows: rows of one page share their blocks, so a block that
  * a row does not reach takes no part in it. */
 static void forward_part(void *ctx, int64_t part, int thread)
 {
     const struct jrl_attention_call *c = ctx;
-    /* Later tiles attend to more positions: the longest first leaves no thread waiting at the end. */
-    const struct jrl_attention_tile *tile = &c->tiles[c->n_tiles - 1 - part / c->p->n_kv_heads];
+    const struct jrl_attention_tile *tile = tile_of(c, part);
     int64_t first_position = c->p->seqs[tile->seq].first_position, end = tile->first + tile->n;
     uint8_t *scratch = c->scratch + thread * c->scratch_bytes;
     struct jrl_attention_queries u = { .seq = tile->seq, .kv_head = part % c->p->n_kv_heads };
 
+    see_next(&u, c, part + 1);
     u.prepared = tile->n * c->group > JRL_ATTENTION_QUERIES;
     if (u.prepared)
         c->path->prepare(c, u.seq, u.kv_head, (first_position + end - 1) / JRL_PAGE_TOKENS + 1, scratch);

@@ -188,7 +188,7 @@ static float softmax(float *scores, int64_t n, int64_t width, float scale, float
     return vec_sum(sum);
 }
 
-/* Behind the values of BLOCK: those of the next but one, or the next head's first keys. */
+/* Behind the values of BLOCK: those of the next but one, or the first keys that come next. */
 static void fetch_after_value(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, int64_t block)
 {
     const int64_t ahead = block + 2;
@@ -196,8 +196,8 @@ static void fetch_after_value(const struct jrl_attention_call *c, const struct j
 
     if (ahead < u->n_blocks)
         next[0] = jrl_page_v(c->p, u->seq, ahead, u->kv_head);
-    else if (u->kv_head + 1 < c->p->n_kv_heads)
-        next[0] = jrl_page_k(c->p, u->seq, ahead - u->n_blocks < u->n_blocks ? ahead - u->n_blocks : 0, u->kv_head + 1);
+    else if (u->next_blocks)
+        next[0] = jrl_page_k(c->p, u->next_seq, ahead - u->n_blocks < u->next_blocks ? ahead - u->n_blocks : 0, u->next_kv_head);
     else
         return;
     next[1] = next[0] + c->p->head_dim / 2 * 64;

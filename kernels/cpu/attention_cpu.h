@@ -66,6 +66,7 @@ static inline uint8_t *jrl_page_v(const struct jrl_attention *p, int64_t seq, in
  * first_row + (j + i) / group, head (j + i) % group of the group. */
 struct jrl_attention_queries {
     int64_t seq, kv_head, first_row, j, n, n_blocks;
+    int64_t next_seq, next_kv_head, next_blocks; /* whose keys the thread reads behind these, to fetch the first; next_blocks 0: none */
     bool prepared; /* the keys and values of these blocks lie in scratch */
 };
 static inline int64_t jrl_query_row(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, int64_t i)

@@ -10,15 +10,15 @@
 
 #define FETCHED_AHEAD 2 /* blocks */
 
-/* What a head reads, block by block: keys, then values, then the next head's keys; NULL behind those. */
+/* What a head reads, block by block: keys, then values, then the keys that come next; NULL behind those. */
 static const char *block_read(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, int64_t i)
 {
     if (i < u->n_blocks)
         return (const char *)jrl_page_k(c->p, u->seq, i, u->kv_head);
     if (i < 2 * u->n_blocks)
         return (const char *)jrl_page_v(c->p, u->seq, i - u->n_blocks, u->kv_head);
-    if (i < 3 * u->n_blocks && u->kv_head + 1 < c->p->n_kv_heads)
-        return (const char *)jrl_page_k(c->p, u->seq, i - 2 * u->n_blocks, u->kv_head + 1);
+    if (i < 2 * u->n_blocks + u->next_blocks)
+        return (const char *)jrl_page_k(c->p, u->next_seq, i - 2 * u->n_blocks, u->next_kv_head);
     return NULL;
 }
 
