@@ -80,38 +80,70 @@ static inline struct jrl_range few_share(const struct few_weights *w, const stru
     return (struct jrl_range){ jrl_pool_share(pool, parts, thread) * size, end < strips ? end : strips };
 }
 
-/* How far memory is read ahead: what it delivers while threads meet and the small steps between two products run. */
+/* How far memory is read ahead: what it delivers while threads meet and the small steps between two products run. A strip whose rows
+ * are longer than FEW_LONG_ROW is more than that, and each step uses the same piece of all its rows: they come in by pieces. */
 #define FEW_AHEAD_BYTES 131072
+#define FEW_LONG_ROW (FEW_AHEAD_BYTES / (2 * TILE_ROWS))
+#define FEW_PIECE_BYTES 2048
 
 struct few_ahead {
     const char *at, *stop; /* in the first quarter of the half strip under way */
     int64_t quarter_bytes;
     int64_t lines; /* of each quarter, to fetch at a step: a strip comes in while one is used. 0: nothing is left */
     const struct few_weights *weights, *then;
-    struct jrl_range left, then_left; /* strips */
-    int half;
+    struct jrl_range left, then_left; /* strips; the first is under way */
+    struct few_strip strip;
+    int64_t piece; /* of long rows: where it begins, */
+    int half, row; /* and its row in the quarter */
 };
 
-static inline void few_next_half(struct few_ahead *a)
+static inline void few_begin_strip(struct few_ahead *a)
 {
-    if (a->half == 2) {
-        a->half = 0;
-        a->left.begin++;
-    }
     if (a->left.begin >= a->left.end && a->then) {
         a->weights = a->then;
         a->left = a->then_left;
         a->then = NULL;
     }
-    if (a->left.begin >= a->left.end) {
+    if (a->left.begin >= a->left.end)
         a->lines = 0;
-        return;
+    else
+        a->strip = few_strip_at(a->weights, a->left.begin);
+}
+
+/* The run of memory under way: of short rows all of a quarter, of long ones a piece of one row. */
+static inline void few_begin_run(struct few_ahead *a)
+{
+    const int64_t rows = a->strip.rows[a->half], row_bytes = a->strip.row_bytes, left = row_bytes - a->piece;
+
+    if (row_bytes > FEW_LONG_ROW) {
+        a->quarter_bytes = (rows + 3) / 4 * row_bytes;
+        a->at = a->strip.data[a->half] + a->row * row_bytes + a->piece;
+        a->stop = a->at + (left < FEW_PIECE_BYTES ? left : FEW_PIECE_BYTES);
+    } else {
+        a->quarter_bytes = rows * row_bytes / 4;
+        a->at = a->strip.data[a->half];
+        a->stop = a->at + a->quarter_bytes;
     }
-    const struct few_strip s = few_strip_at(a->weights, a->left.begin);
-    a->at = s.data[a->half];
-    a->quarter_bytes = s.rows[a->half] * s.row_bytes / 4;
-    a->stop = a->at + a->quarter_bytes;
-    a->half++;
+}
+
+static inline void few_next_run(struct few_ahead *a)
+{
+    const bool is_long = a->strip.row_bytes > FEW_LONG_ROW;
+
+    if (!is_long || ++a->row >= (a->strip.rows[a->half] + 3) / 4) {
+        a->row = 0;
+        if (++a->half == 2) {
+            a->half = 0;
+            a->piece += FEW_PIECE_BYTES;
+        }
+    }
+    if (a->half == 0 && a->row == 0 && (!is_long || a->piece >= a->strip.row_bytes)) {
+        a->piece = 0;
+        a->left.begin++;
+        few_begin_strip(a);
+    }
+    if (a->lines)
+        few_begin_run(a);
 }
 
 /* A walk that is FEW_AHEAD_BYTES ahead of STRIP of the share, for STEPS steps a strip; then it goes on into the share of
@@ -122,7 +154,11 @@ static inline struct few_ahead few_ahead_of(const struct few_weights *w, struct 
     struct few_ahead a = { .lines = (few_strip_bytes(w) / 256 + steps - 1) / steps, .weights = w, .then = then, .left = { strip, share.end },
                            .then_left = then_share };
     int64_t skip = FEW_AHEAD_BYTES / 4;
-    for (few_next_half(&a); a.lines && skip >= a.stop - a.at; few_next_half(&a))
+
+    few_begin_strip(&a);
+    if (a.lines)
+        few_begin_run(&a);
+    for (; a.lines && skip >= a.stop - a.at; few_next_run(&a))
         skip -= a.stop - a.at;
     a.at += a.lines ? skip / 64 * 64 : 0;
     return a;
@@ -141,7 +177,7 @@ static inline __attribute__((always_inline)) void few_fetched(struct few_ahead *
 {
     a->at += a->lines * 64;
     if (a->lines && a->at >= a->stop)
-        few_next_half(a);
+        few_next_run(a);
 }
 
 #endif
