@@ -110,12 +110,17 @@ static inline void few_begin_strip(struct few_ahead *a)
         a->strip = few_strip_at(a->weights, a->left.begin);
 }
 
+static inline bool few_is_long(const struct few_ahead *a)
+{
+    return a->strip.row_bytes > FEW_LONG_ROW;
+}
+
 /* The run of memory under way: of short rows all of a quarter, of long ones a piece of one row. */
 static inline void few_begin_run(struct few_ahead *a)
 {
     const int64_t rows = a->strip.rows[a->half], row_bytes = a->strip.row_bytes, left = row_bytes - a->piece;
 
-    if (row_bytes > FEW_LONG_ROW) {
+    if (few_is_long(a)) {
         a->quarter_bytes = (rows + 3) / 4 * row_bytes;
         a->at = a->strip.data[a->half] + a->row * row_bytes + a->piece;
         a->stop = a->at + (left < FEW_PIECE_BYTES ? left : FEW_PIECE_BYTES);
@@ -128,7 +133,7 @@ static inline void few_begin_run(struct few_ahead *a)
 
 static inline void few_next_run(struct few_ahead *a)
 {
-    const bool is_long = a->strip.row_bytes > FEW_LONG_ROW;
+    const bool is_long = few_is_long(a);
 
     if (!is_long || ++a->row >= (a->strip.rows[a->half] + 3) / 4) {
         a->row = 0;

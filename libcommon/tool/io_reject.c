@@ -25,8 +25,11 @@ static int64_t record_to_name(const struct jrl_io *io)
 }
 
 /* "'x.jrl', record 17: TEXT" */
-static void name_record(struct jrl_io *io, char *out, size_t size, const char *text)
+static void name_record(struct jrl_io *io, char *out, size_t size, const char *fmt, va_list args)
 {
+    char text[900];
+
+    vsnprintf(text, sizeof text, fmt, args);
     if (io->in)
         snprintf(out, size, "%s: record %" PRId64 ": %s", jrl_reader_name(io->in), record_to_name(io), text);
     else
@@ -35,13 +38,12 @@ static void name_record(struct jrl_io *io, char *out, size_t size, const char *t
 
 int jrl_io_reject(struct jrl_io *io, int64_t max_rejected, const char *reason, const char *fmt, ...)
 {
-    char text[900], named[1024];
+    char named[1024];
     va_list args;
 
     va_start(args, fmt);
-    vsnprintf(text, sizeof text, fmt, args);
+    name_record(io, named, sizeof named, fmt, args);
     va_end(args);
-    name_record(io, named, sizeof named, text);
     if (count_reason(io, reason) > max_rejected)
         return jrl_fail(&io->err, JRL_ERR_LIMIT, "%s; %" PRId64 " rejected, the limit is --max-rejected %" PRId64, named,
                         io->n_rejected, max_rejected);
@@ -51,13 +53,12 @@ int jrl_io_reject(struct jrl_io *io, int64_t max_rejected, const char *reason, c
 
 int jrl_io_fail(struct jrl_io *io, int status, const char *fmt, ...)
 {
-    char text[900], named[1024];
+    char named[1024];
     va_list args;
 
     va_start(args, fmt);
-    vsnprintf(text, sizeof text, fmt, args);
+    name_record(io, named, sizeof named, fmt, args);
     va_end(args);
-    name_record(io, named, sizeof named, text);
     return jrl_fail(&io->err, status, "%s", named);
 }
 
