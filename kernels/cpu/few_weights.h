@@ -80,21 +80,26 @@ static inline struct jrl_range few_share(const struct few_weights *w, const stru
     return (struct jrl_range){ jrl_pool_share(pool, parts, thread) * size, end < strips ? end : strips };
 }
 
-/* How far memory is read ahead: what it delivers while threads meet and the small steps between two products run. A strip whose rows
- * are longer than FEW_LONG_ROW is more than that, and each step uses the same piece of all its rows: they come in by pieces. */
+/* How far memory is read ahead: what it delivers while threads meet and the small steps between two products run. Where tiles are used as a whole, each
+ * step fetches some lines of each quarter of a tile: memory delivers more from four places at once than from one. A strip whose rows are longer than
+ * FEW_LONG_ROW is more than is fetched ahead, and each step uses the same piece of all its rows: they come in by pieces. Where some rows are used from
+ * their beginning to their end before the next, each step fetches one line of each of so many, and needs less in advance. */
 #define FEW_AHEAD_BYTES 131072
 #define FEW_LONG_ROW (FEW_AHEAD_BYTES / (2 * TILE_ROWS))
 #define FEW_PIECE_BYTES 2048
+#define FEW_AHEAD_BY_ROWS 32768
 
 struct few_ahead {
-    const char *at, *stop; /* in the first quarter of the half strip under way */
-    int64_t quarter_bytes;
-    int64_t lines; /* of each quarter, to fetch at a step: a strip comes in while one is used. 0: nothing is left */
+    const char *at, *stop; /* in the first of the places under way */
+    int64_t place_bytes; /* from one to the next */
+    int64_t lines; /* of each place, to fetch at a step: a strip comes in while one is used. 0: nothing is left */
+    int64_t by_rows; /* 0: tiles are used as a whole; else so many rows at a time */
     const struct few_weights *weights, *then;
     struct jrl_range left, then_left; /* strips; the first is under way */
     struct few_strip strip;
-    int64_t piece; /* of long rows: where it begins, */
-    int half, row; /* and its row in the quarter */
+    int64_t piece; /* of long rows: where it begins */
+    int half;
+    int64_t row; /* the first of the run under way in its place, or by rows in its tile */
 };
 
 static inline void few_begin_strip(struct few_ahead *a)
@@ -112,30 +117,34 @@ static inline void few_begin_strip(struct few_ahead *a)
 
 static inline bool few_is_long(const struct few_ahead *a)
 {
-    return a->strip.row_bytes > FEW_LONG_ROW;
+    return !a->by_rows && a->strip.row_bytes > FEW_LONG_ROW;
 }
 
-/* The run of memory under way: of short rows all of a quarter, of long ones a piece of one row. */
+/* The run of memory under way: of short rows all of a quarter, of long ones a piece of one row; by rows a row. */
 static inline void few_begin_run(struct few_ahead *a)
 {
     const int64_t rows = a->strip.rows[a->half], row_bytes = a->strip.row_bytes, left = row_bytes - a->piece;
+    int64_t bytes = row_bytes;
 
-    if (few_is_long(a)) {
-        a->quarter_bytes = (rows + 3) / 4 * row_bytes;
-        a->at = a->strip.data[a->half] + a->row * row_bytes + a->piece;
-        a->stop = a->at + (left < FEW_PIECE_BYTES ? left : FEW_PIECE_BYTES);
+    if (a->by_rows) {
+        a->place_bytes = row_bytes;
+    } else if (few_is_long(a)) {
+        a->place_bytes = (rows + 3) / 4 * row_bytes;
+        bytes = left < FEW_PIECE_BYTES ? left : FEW_PIECE_BYTES;
     } else {
-        a->quarter_bytes = rows * row_bytes / 4;
-        a->at = a->strip.data[a->half];
-        a->stop = a->at + a->quarter_bytes;
+        bytes = a->place_bytes = rows * row_bytes / 4;
     }
+    a->at = a->strip.data[a->half] + a->row * row_bytes + a->piece;
+    a->stop = a->at + bytes;
 }
 
 static inline void few_next_run(struct few_ahead *a)
 {
     const bool is_long = few_is_long(a);
+    const int64_t rows = a->strip.rows[a->half];
 
-    if (!is_long || ++a->row >= (a->strip.rows[a->half] + 3) / 4) {
+    a->row += is_long ? 1 : a->by_rows ? a->by_rows : TILE_ROWS;
+    if (a->row >= (is_long ? (rows + 3) / 4 : rows)) {
         a->row = 0;
         if (++a->half == 2) {
             a->half = 0;
@@ -151,14 +160,14 @@ static inline void few_next_run(struct few_ahead *a)
         few_begin_run(a);
 }
 
-/* A walk that is FEW_AHEAD_BYTES ahead of STRIP of the share, for STEPS steps a strip; then it goes on into the share of
- * THEN, if not NULL. */
-static inline struct few_ahead few_ahead_of(const struct few_weights *w, struct jrl_range share, int64_t strip, int64_t steps,
+/* A walk that is as far ahead of STRIP of the share as it should be, for STEPS steps a strip, BY_ROWS as above; then it goes on into the share of THEN, if
+ * not NULL. */
+static inline struct few_ahead few_ahead_of(const struct few_weights *w, struct jrl_range share, int64_t strip, int64_t steps, int64_t by_rows,
                                             const struct few_weights *then, struct jrl_range then_share)
 {
-    struct few_ahead a = { .lines = (few_strip_bytes(w) / 256 + steps - 1) / steps, .weights = w, .then = then, .left = { strip, share.end },
-                           .then_left = then_share };
-    int64_t skip = FEW_AHEAD_BYTES / 4;
+    struct few_ahead a = { .lines = by_rows ? 1 : (few_strip_bytes(w) / 256 + steps - 1) / steps, .by_rows = by_rows, .weights = w, .then = then,
+                           .left = { strip, share.end }, .then_left = then_share };
+    int64_t skip = by_rows ? FEW_AHEAD_BY_ROWS / by_rows : FEW_AHEAD_BYTES / 4;
 
     few_begin_strip(&a);
     if (a.lines)
@@ -169,11 +178,11 @@ static inline struct few_ahead few_ahead_of(const struct few_weights *w, struct 
     return a;
 }
 
-/* The next lines of a quarter into the second cache: past the first one, whose few misses in flight the products need. All
- * four quarters, one after the other, and then few_fetched(): memory delivers more from four places at once than from one. */
-static inline __attribute__((always_inline)) void few_fetch(const struct few_ahead *a, int quarter)
+/* The next lines of a place into the second cache: past the first one, whose few misses in flight the products need. All
+ * places, one after the other, and then few_fetched(). */
+static inline __attribute__((always_inline)) void few_fetch(const struct few_ahead *a, int place)
 {
-    const char *at = a->at + quarter * a->quarter_bytes;
+    const char *at = a->at + place * a->place_bytes;
     for (int64_t line = 0; line < a->lines; line++, at += 64)
         __builtin_prefetch(at, 0, 2);
 }
@@ -183,6 +192,16 @@ static inline __attribute__((always_inline)) void few_fetched(struct few_ahead *
     a->at += a->lines * 64;
     if (a->lines && a->at >= a->stop)
         few_next_run(a);
+}
+
+/* The same of N places with one line each, for walks by rows. */
+static inline __attribute__((always_inline)) void few_fetch_rows(struct few_ahead *a, const int n)
+{
+    if (!a->lines)
+        return;
+    for (int i = 0; i < n; i++)
+        __builtin_prefetch(a->at + i * a->place_bytes, 0, 2);
+    few_fetched(a);
 }
 
 #endif

@@ -19,8 +19,8 @@ static void few_part(void *ctx, int64_t part, int thread)
     struct few_ahead ahead = { .at = f->packed };
 
     if (part * size >= share.begin && end <= share.end) /* its own */
-        ahead = few_ahead_of(&f->now, share, part * size, divide_up(f->m, f->kernel->rows_a_step) * f->blocks, f->then.n ? &f->then : NULL,
-                             f->then.n ? few_share(&f->then, f->pool, thread) : (struct jrl_range){ 0, 0 });
+        ahead = few_ahead_of(&f->now, share, part * size, divide_up(f->m, f->kernel->rows_a_step) * f->blocks, f->kernel->weights_at_once,
+                             f->then.n ? &f->then : NULL, f->then.n ? few_share(&f->then, f->pool, thread) : (struct jrl_range){ 0, 0 });
     if (f->a && !f->is_packed[thread]) {
         f->kernel->pack_rows(f, packed);
         f->is_packed[thread] = 1;
@@ -75,7 +75,7 @@ const struct few_kernel *jrl_few_kernel_for(const struct jrl_device *dev, enum j
     if (dev->isa == JRL_ISA_AMX)
         return &jrl_few_amx;
     if (dev->isa == JRL_ISA_AVX512BF16)
-        return &jrl_few_avx512bf16;
+        return rows <= 8 ? &jrl_fewest_avx512bf16 : rows <= 32 ? &jrl_fewer_avx512bf16 : &jrl_few_avx512bf16;
     if (dev->isa == JRL_ISA_AVX512)
         return &jrl_few_avx512;
 #endif

@@ -25,12 +25,15 @@ struct few {
 
 struct few_kernel {
     int64_t rows_a_step;                 /* rows of A that use a block of a strip before more is fetched ahead */
+    int64_t weights_at_once;             /* rows of a weight that are used from end to end before the next; 0: tiles as a whole */
     int64_t (*block_bytes)(int64_t rows); /* of packed rows, for one block */
     void (*pack_rows)(const struct few *f, char *packed);
     /* STRIPS of the weights times all rows; AHEAD is fetched meanwhile. */
     void (*multiply)(const struct few *f, struct jrl_range strips, const char *packed, struct few_ahead *ahead);
 };
 
+/* Up to 8 and up to 32 rows. */
+extern const struct few_kernel jrl_fewest_avx512bf16, jrl_fewer_avx512bf16;
 extern const struct few_kernel jrl_few_amx, jrl_few_avx512bf16, jrl_few_avx512;
 
 #endif

@@ -3,11 +3,8 @@
  * matmul_few_avx512.c and matmul_few_avx512bf16.c include this file. Packed A: [block][row] of packed rows. */
 #include <string.h>
 
-#include "kernels/cpu/matmul_few.h"
-#include "kernels/cpu/vec16.h"
+#include "kernels/cpu/few_sums.h"
 #include "kernels/cpu/words.h"
-
-#define STRIP_ROWS (2 * TILE_ROWS)
 
 static int64_t block_bytes(int64_t rows)
 {
@@ -67,29 +64,13 @@ static void add_strip(const struct few *f, const struct few_strip *s, float *sum
     }
 }
 
-static void load_sums(const struct few *f, const struct few_strip *s, float *sums)
+/* The activation of 16 columns: strips of gate and up are 16 rows of each, two of them make a block of the next product. */
+static void store_act(const struct few *f, const struct few_strip *s, const float *sums)
 {
-    const struct jrl_matmul *p = f->act ? NULL : &f->products[s->matrix];
+    words_packed *act = (words_packed *)(f->act + s->row / JRL_BLOCK * f->block_bytes);
 
-    for (int64_t i = 0; i < f->m; i++)
-        for (int half = 0; half < 2; half++) {
-            const int64_t there = p && p->accumulate ? s->rows[half] : 0;
-            vec_store(sums + i * STRIP_ROWS + half * TILE_ROWS, vec_load_part(there ? p->c + i * p->ldc + s->row + half * TILE_ROWS : sums, there));
-        }
-}
-
-static void store_sums(const struct few *f, const struct few_strip *s, const float *sums)
-{
-    for (int64_t i = 0; i < f->m; i++, sums += STRIP_ROWS) {
-        if (f->act) { /* strips of 16: two make a block of the next product */
-            words_packed *act = (words_packed *)(f->act + s->row / JRL_BLOCK * f->block_bytes) + i * WORDS_PACKED_ROW;
-            words_pack_half(act, s->row % JRL_BLOCK / 16, vec_silu_times(vec_load(sums), vec_load(sums + TILE_ROWS)));
-            continue;
-        }
-        const struct jrl_matmul *p = &f->products[s->matrix];
-        for (int half = 0; half < 2 && s->rows[half]; half++)
-            vec_store_part(p->c + i * p->ldc + s->row + half * TILE_ROWS, vec_load(sums + half * TILE_ROWS), s->rows[half]);
-    }
+    for (int64_t i = 0; i < f->m; i++, sums += STRIP_ROWS, act += WORDS_PACKED_ROW)
+        words_pack_half(act, s->row % JRL_BLOCK / 16, vec_silu_times(vec_load(sums), vec_load(sums + TILE_ROWS)));
 }
 
 static void multiply(const struct few *f, struct jrl_range strips, const char *packed, struct few_ahead *ahead)
@@ -99,9 +80,12 @@ static void multiply(const struct few *f, struct jrl_range strips, const char *p
 
     for (int64_t i = strips.begin; i < strips.end; i++) {
         const struct few_strip s = few_strip_at(&f->now, i);
-        load_sums(f, &s, sums);
+        few_load_sums(f, &s, sums);
         add_strip(f, &s, sums, a, ahead);
-        store_sums(f, &s, sums);
+        if (f->act)
+            store_act(f, &s, sums);
+        else
+            few_store_sums(f, &s, sums);
     }
 }
 

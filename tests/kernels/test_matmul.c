@@ -165,7 +165,8 @@ static void test_shapes(void **state)
     static const int64_t sizes[][3] = {
         { 0, 0, 0 }, { 0, 5, 7 }, { 5, 0, 7 }, { 5, 7, 0 }, { 1, 1, 1 }, { 1, 1, 2 }, { 1, 3, 31 }, { 2, 17, 32 }, { 3, 16, 33 },
         { 15, 31, 63 }, { 16, 32, 64 }, { 17, 33, 65 }, { 31, 15, 96 }, { 32, 48, 95 }, { 33, 64, 97 }, { 1, 576, 576 },
-        { 63, 65, 127 }, { 64, 127, 40 }, { 65, 96, 320 }, { 7, 200, 1537 }, { 129, 70, 66 }, { 100, 1, 700 }, { 300, 47, 31 },
+        { 63, 65, 127 }, { 8, 40, 64 }, { 9, 37, 100 }, { 24, 50, 70 }, { 25, 16, 160 }, { 64, 127, 40 },
+        { 65, 96, 320 }, { 7, 200, 1537 }, { 129, 70, 66 }, { 100, 1, 700 }, { 300, 47, 31 },
     };
     struct jrl_device **devices = *state;
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
@@ -189,7 +190,7 @@ static void test_rows_and_threads(void **state)
         for (int path = 0; path < N_TEST_PATHS; path++)
             for (int threads = 1; threads <= 4; threads++) {
                 struct jrl_device *dev = test_device(test_paths[path], threads);
-                static const int64_t rows[] = { 1, 3, 64, 300, 512 };
+                static const int64_t rows[] = { 1, 3, 8, 9, 20, 32, 33, 64, 300, 512 };
                 for (size_t i = 0; dev && i < sizeof rows / sizeof *rows; i++) {
                     struct operands few = o;
                     few.p.m = rows[i];
