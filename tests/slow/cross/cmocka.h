@@ -3,6 +3,7 @@
 #ifndef JRL_TESTS_CROSS_CMOCKA_H
 #define JRL_TESTS_CROSS_CMOCKA_H
 
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,14 +39,21 @@ __attribute__((noreturn, format(printf, 3, 4))) static inline void cross_fail(co
 #define assert_string_equal(a, b) (strcmp(a, b) == 0 ? (void)0 : fail_msg("%s is \"%s\", not \"%s\"", #a, a, b))
 #define assert_memory_equal(a, b, n) (memcmp(a, b, n) == 0 ? (void)0 : fail_msg("%s and %s differ", #a, #b))
 
+static jmp_buf cross_next;
+#define skip() longjmp(cross_next, 1)
+
 #define cmocka_run_group_tests(tests, set_up, tear_down) cross_run(tests, sizeof(tests) / sizeof(tests[0]), set_up, tear_down)
 static inline int cross_run(const struct CMUnitTest *tests, size_t n, void *set_up, void *tear_down)
 {
     if (set_up || tear_down)
         fail_msg("a group's set-up is not there");
-    for (size_t i = 0; i < n; i++) {
+    for (volatile size_t i = 0; i < n; i++) {
         void *state = tests[i].initial_state;
 
+        if (setjmp(cross_next)) {
+            printf("skipped: %s\n", tests[i].name);
+            continue;
+        }
         tests[i].run(&state);
         printf("passed: %s\n", tests[i].name);
     }
