@@ -58,6 +58,8 @@ static __device__ __forceinline__ void copy_box(void *to, const box_map *map, in
     asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];" ::"r"(shared_address(to)), "l"(map), "r"(column),
                  "r"(row), "r"(shared_address(a)) : "memory");
 }
+/* So that the first box of MAP does not wait for it. */
+static __device__ __forceinline__ void fetch_map(const box_map *map) { asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory"); }
 /* Four warps together: N registers a thread from now on, fewer or more than at the start. */
 template <int n> static __device__ __forceinline__ void give_registers() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(n)); }
 template <int n> static __device__ __forceinline__ void take_registers() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(n)); }
@@ -80,6 +82,7 @@ static inline void copy_box(void *to, const box_map *map, int row, int column, a
 {
     emulator::copy_box(to, *map, row, column, a, line);
 }
+static inline void fetch_map(const box_map *) {}
 template <int n> static inline void give_registers() {}
 template <int n> static inline void take_registers() {}
 

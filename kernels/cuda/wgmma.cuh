@@ -88,70 +88,47 @@ static __device__ __forceinline__ int seen(const int *turn)
 static __device__ __forceinline__ void pass_on(int *turn, int n) { asm volatile("st.release.gpu.global.s32 [%0], %1;" ::"l"(turn), "r"(n) : "memory"); }
 
 #define SUMS_4(c, j) "+f"(c[j][0]), "+f"(c[j][1]), "+f"(c[j][2]), "+f"(c[j][3])
-#define SUMS_16(c, j) SUMS_4(c, j), SUMS_4(c, (j) + 1), SUMS_4(c, (j) + 2), SUMS_4(c, (j) + 3)
-/* The same, 64 x 32, 64 x 64 or 64 x 128; without ADD instead of c. */
-template <bool a_transposed, bool b_transposed> static __device__ __forceinline__ void wgmma_64(float (&c)[4][4], uint64_t a, uint64_t b, bool add)
-{
-    asm volatile(
-        "{.reg .pred p; setp.ne.b32 p, %18, 0; wgmma.mma_async.sync.aligned.m64n32k16.f32.bf16.bf16 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15}, "
-        "%16, %17, p, 1, 1, %19, %20;}"
-        : SUMS_16(c, 0)
-        : "l"(a), "l"(b), "r"((int)add), "n"((int)a_transposed), "n"((int)b_transposed));
-}
-template <bool a_transposed, bool b_transposed> static __device__ __forceinline__ void wgmma_64(float (&c)[8][4], uint64_t a, uint64_t b, bool add)
-{
-    asm volatile(
-        "{.reg .pred p; setp.ne.b32 p, %34, 0; wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
-        "%32, %33, p, 1, 1, %35, %36;}"
-        : SUMS_16(c, 0),
-          SUMS_16(c, 4)
-        : "l"(a), "l"(b), "r"((int)add), "n"((int)a_transposed), "n"((int)b_transposed));
-}
-template <bool a_transposed, bool b_transposed> static __device__ __forceinline__ void wgmma_64(float (&c)[16][4], uint64_t a, uint64_t b, bool add)
-{
-    asm volatile(
-        "{.reg .pred p; setp.ne.b32 p, %66, 0; wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
-        "%64, %65, p, 1, 1, %67, %68;}"
-        : SUMS_16(c, 0),
-          SUMS_16(c, 4),
-          SUMS_16(c, 8),
-          SUMS_16(c, 12)
-        : "l"(a), "l"(b), "r"((int)add), "n"((int)a_transposed), "n"((int)b_transposed));
-}
+#define SUMS_8(c, j) SUMS_4(c, j), SUMS_4(c, (j) + 1)
+#define SUMS_16(c, j) SUMS_8(c, j), SUMS_8(c, (j) + 2)
+#define SUMS_32(c, j) SUMS_16(c, j), SUMS_16(c, (j) + 4)
+#define NAMES_8 "%0, %1, %2, %3, %4, %5, %6, %7"
+#define NAMES_12 NAMES_8 ", %8, %9, %10, %11"
+#define NAMES_16 NAMES_12 ", %12, %13, %14, %15"
+#define NAMES_24 NAMES_16 ", %16, %17, %18, %19, %20, %21, %22, %23"
+#define NAMES_32 NAMES_24 ", %24, %25, %26, %27, %28, %29, %30, %31"
+#define NAMES_48 NAMES_32 ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47"
+#define NAMES_64 NAMES_48 ", %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+#define NAMES_72 NAMES_64 ", %64, %65, %66, %67, %68, %69, %70, %71"
+
+/* The same, 64 x N; without ADD instead of c. NAMES: of SUMS, and of the five operands behind them. */
+#define WGMMA_64(N, SUMS, NAMES, A, B, ADD, TURN_A, TURN_B) \
+    template <bool a_transposed, bool b_transposed> static __device__ __forceinline__ void wgmma_64(float (&c)[N / 8][4], uint64_t a, uint64_t b, bool add) \
+    { \
+        asm volatile("{.reg .pred p; setp.ne.b32 p, %" #ADD ", 0; wgmma.mma_async.sync.aligned.m64n" #N "k16.f32.bf16.bf16 {" NAMES "}, %" #A ", %" #B \
+                     ", p, 1, 1, %" #TURN_A ", %" #TURN_B ";}" \
+                     : SUMS \
+                     : "l"(a), "l"(b), "r"((int)add), "n"((int)a_transposed), "n"((int)b_transposed)); \
+    }
+#define SUMS_OF(...) __VA_ARGS__
+WGMMA_64(16, SUMS_OF(SUMS_8(c, 0)), NAMES_8, 8, 9, 10, 11, 12)
+WGMMA_64(24, SUMS_OF(SUMS_8(c, 0), SUMS_4(c, 2)), NAMES_12, 12, 13, 14, 15, 16)
+WGMMA_64(32, SUMS_OF(SUMS_16(c, 0)), NAMES_16, 16, 17, 18, 19, 20)
+WGMMA_64(48, SUMS_OF(SUMS_16(c, 0), SUMS_8(c, 4)), NAMES_24, 24, 25, 26, 27, 28)
+WGMMA_64(64, SUMS_OF(SUMS_32(c, 0)), NAMES_32, 32, 33, 34, 35, 36)
+WGMMA_64(96, SUMS_OF(SUMS_32(c, 0), SUMS_16(c, 8)), NAMES_48, 48, 49, 50, 51, 52)
+WGMMA_64(128, SUMS_OF(SUMS_32(c, 0), SUMS_32(c, 8)), NAMES_64, 64, 65, 66, 67, 68)
+WGMMA_64(144, SUMS_OF(SUMS_32(c, 0), SUMS_32(c, 8), SUMS_8(c, 16)), NAMES_72, 72, 73, 74, 75, 76)
 /* A from registers, a warp's 16 rows as those of mma_bf16. */
-template <bool b_transposed> static __device__ __forceinline__ void wgmma_64(float (&c)[8][4], const uint32_t (&a)[4], uint64_t b, bool add)
-{
-    asm volatile(
-        "{.reg .pred p; setp.ne.b32 p, %37, 0; wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
-        "{%32, %33, %34, %35}, %36, p, 1, 1, %38;}"
-        : SUMS_16(c, 0),
-          SUMS_16(c, 4)
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"((int)add), "n"((int)b_transposed));
-}
-template <bool b_transposed> static __device__ __forceinline__ void wgmma_64(float (&c)[16][4], const uint32_t (&a)[4], uint64_t b, bool add)
-{
-    asm volatile(
-        "{.reg .pred p; setp.ne.b32 p, %69, 0; wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
-        "{%64, %65, %66, %67}, %68, p, 1, 1, %70;}"
-        : SUMS_16(c, 0),
-          SUMS_16(c, 4),
-          SUMS_16(c, 8),
-          SUMS_16(c, 12)
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"((int)add), "n"((int)b_transposed));
-}
+#define WGMMA_64_OF_REGISTERS(N, SUMS, NAMES, A0, A1, A2, A3, B, ADD, TURN_B) \
+    template <bool b_transposed> static __device__ __forceinline__ void wgmma_64(float (&c)[N / 8][4], const uint32_t (&a)[4], uint64_t b, bool add) \
+    { \
+        asm volatile("{.reg .pred p; setp.ne.b32 p, %" #ADD ", 0; wgmma.mma_async.sync.aligned.m64n" #N "k16.f32.bf16.bf16 {" NAMES "}, {%" #A0 ", %" #A1 ", %" #A2 \
+                     ", %" #A3 "}, %" #B ", p, 1, 1, %" #TURN_B ";}" \
+                     : SUMS \
+                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"((int)add), "n"((int)b_transposed)); \
+    }
+WGMMA_64_OF_REGISTERS(64, SUMS_OF(SUMS_32(c, 0)), NAMES_32, 32, 33, 34, 35, 36, 37, 38)
+WGMMA_64_OF_REGISTERS(128, SUMS_OF(SUMS_32(c, 0), SUMS_32(c, 8)), NAMES_64, 64, 65, 66, 67, 68, 69, 70)
 
 #elif !defined(__CUDACC__)
 #define WGMMA_EXISTS 1

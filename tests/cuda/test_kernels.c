@@ -197,9 +197,11 @@ static void test_product_rows(void **state)
                                            "few_product<THIRTY, false>", "few_product<THIRTY_WIDE, false>", "few_product<SIXTY, false>", "few_product<SIXTY_WIDE, false>",
                                            "few_product<SIXTEEN_WIDE, true>", "few_product<THIRTY_WIDE, true>", "few_product<SIXTY_WIDE, true>",
                                            "tensor_product<64, 64>", "tensor_product<128, 128>", "tensor_product<128, 256>",
-                                           "slim_product<slim_32>", "slim_product<slim_64>", "slim_product<slim_gated>", "wgmma_product", "wgmma_gated" };
+                                           "slim_product<16>", "slim_product<24>", "slim_product<32>", "slim_product<48>", "slim_product<64>", "slim_product<96>", "slim_product<128>",
+                                           "slim_product<1, 96, gated>", "slim_product<1, 144, gated>", "slim_product<2, 96, gated>", "slim_product<2, 144, gated>",
+                                           "slim_product<2, 288, gated>", "wgmma_product", "wgmma_gated" };
     enum { N_CLASSES = sizeof classes / sizeof *classes };
-    static const int64_t sizes[] = { 1, 16, 17, 64, 65, 128, 200 }, few[] = { 1, 5, 16, 17, 33, 64 };
+    static const int64_t sizes[] = { 1, 16, 17, 64, 65, 128, 200 }, few[] = { 1, 5, 16, 17, 33, 64 }, slim[] = { 64, 128, 200 };
     const bool emulated = launches_of("tensor_product") >= 0;
     const int64_t scale = emulated ? 1 : 33;
     long before[N_CLASSES];
@@ -212,8 +214,11 @@ static void test_product_rows(void **state)
     check_product_rows(&fixture, JRL_BF16, 264, 300 * scale, 104, sizes, 7);
     check_product_rows(&fixture, JRL_BF16, 70, 400 * scale, 72, few, 6);
     check_product_rows(&fixture, JRL_BF16, 70, 28, 104, few, 6);
+    check_product_rows(&fixture, JRL_BF16, 70, 128 * scale, 72, few, 6);
     check_product_rows(&fixture, JRL_BF16, 70, 36 * scale, 4600, few, 6);
     check_gated_rows(&fixture, 264, 104, 72, few, 6);
+    check_gated_rows(&fixture, 264, 136, 190 * scale, slim, 3);
+    check_gated_rows(&fixture, 264, 136, 286 * scale, slim, 3);
     check_gated_rows(&fixture, 70, 4600, 24, few, 3);
     for (int i = 0; i < N_CLASSES && emulated; i++)
         if (launches_of(classes[i]) == before[i])
