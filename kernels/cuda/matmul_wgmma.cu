@@ -68,25 +68,34 @@ template <class C, bool a_transposed, bool b_transposed> static __device__ __for
     }
 }
 
-/* A group's 64 rows of a stage; LEFT: what is left of the contracted index. Steps of zeros only are left out, as in all classes. */
+/* A group's 64 rows of a stage; LEFT: what is left of the contracted index. Steps of zeros only are left out, as in all classes. Each branch closes its own
+ * group of instructions: ptxas closes an empty one behind them otherwise, and waiting for all but one is waiting for those just begun. */
 template <bool a_transposed, bool b_transposed>
 static __device__ __forceinline__ void add_stage(struct accumulators<wide> &acc, struct wide_tiles &s, int group, int stage, int64_t left)
 {
     typedef layout<wide::BM, a_transposed> of_a;
     typedef layout<wide::BN, !b_transposed> of_b;
     const uint32_t a = shared_address(s.a[stage]) + group * 64 * 128, b = shared_address(s.b[stage]);
+    const auto add_step = [&](int step) {
+        wgmma_64_256<a_transposed, !b_transposed>(acc.of[0], operand_at(a + step * of_a::STEP_BYTES, of_a::BOX_BYTES),
+                                                  operand_at(b + step * of_b::STEP_BYTES, of_b::BOX_BYTES));
+    };
 
-    fence_sums();
     if (left >= wide::BK) {
+        fence_sums();
 #pragma unroll
         for (int step = 0; step < wide::BK / STEP; step++)
-            wgmma_64_256<a_transposed, !b_transposed>(acc.of[0], operand_at(a + step * of_a::STEP_BYTES, of_a::BOX_BYTES), operand_at(b + step * of_b::STEP_BYTES, of_b::BOX_BYTES));
-    } else
+            add_step(step);
+        commit_products();
+        wait_products<1>();
+    } else {
         for (int step = 0; step * STEP < left; step++) {
             fence_sums();
-            wgmma_64_256<a_transposed, !b_transposed>(acc.of[0], operand_at(a + step * of_a::STEP_BYTES, of_a::BOX_BYTES), operand_at(b + step * of_b::STEP_BYTES, of_b::BOX_BYTES));
+            add_step(step);
+            commit_products();
         }
-    commit_products();
+        wait_products<0>();
+    }
 }
 
 /* As start and finish of tiles.cuh, for outputs that lie in pairs: an address for two rows, constants for the columns. */
@@ -148,7 +157,6 @@ static __device__ __forceinline__ void multiply_all(struct wide_tiles &s, const 
             for (; k < end; k += wide::BK, at++) {
                 wait_arrivals(&s.full[at % wide::STAGES], at / wide::STAGES & 1);
                 add_stage<a_transposed, b_transposed>(acc, s, group, at % wide::STAGES, w.end - k);
-                wait_products<1>();
                 if (at > 0 && threadIdx.x % GROUP == 0) /* the stage before has been read */
                     arrive(&s.empty[(at - 1) % wide::STAGES]);
             }
