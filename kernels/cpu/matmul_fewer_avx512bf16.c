@@ -110,14 +110,10 @@ FN void run_chains(__m512 *chains, char (*words)[64], const char *a, const int n
 }
 
 /* sums[pair of weights][group] += even + odd, of one block of N weights. */
-FN void add_block(__m512 *sums, const char *weights, int64_t row_bytes, const char *a, char (*words)[64], const int n, const int groups)
+FN void add_block(__m512 *sums, const char *a, char (*words)[64], const int n, const int groups)
 {
     __m512 chains[16];
 
-#pragma GCC unroll 8
-    for (int i = 0; i < n; i++)
-        _mm512_store_si512(words[i], words_of(_mm512_loadu_si512(weights + i * row_bytes)));
-    __asm__ volatile("" : "+r"(words) : : "memory"); /* or gcc broadcasts from registers, by shuffles */
     run_chains(chains, words, a, n, groups);
 #pragma GCC unroll 4
     for (int i = 0; i < n; i += 2)
@@ -144,24 +140,38 @@ static void copy_block(char (*copy)[64], const struct tile *tile, int64_t at, in
     }
 }
 
+/* A block of N weights from AT on, as words; filled up with zeros. */
+FN void load_words(char (*words)[64], const struct few *f, const struct tile *tile, int64_t at, int64_t block, const int n)
+{
+    char copy[8][64] __attribute__((aligned(64)));
+    const int64_t k_left = f->k - block * JRL_BLOCK;
+    const bool whole = tile->n - at >= n && k_left >= JRL_BLOCK;
+    const char *rows = whole ? tile->rows + at * tile->row_bytes + block * 64 : copy[0];
+    const int64_t row_bytes = whole ? tile->row_bytes : 64;
+
+    if (!whole)
+        copy_block(copy, tile, at, block, k_left, n);
+#pragma GCC unroll 8
+    for (int i = 0; i < n; i++)
+        _mm512_store_si512(words[i], words_of(_mm512_loadu_si512(rows + i * row_bytes)));
+    __asm__ volatile("" : "+r"(words) : : "memory"); /* or gcc broadcasts from registers, by shuffles */
+}
+
 /* N weights of a tile from AT on, from end to end. */
 FN void add_weights(const struct few *f, const struct tile *tile, int64_t at, group_sums *to, const char *a, struct few_ahead *ahead, const int n, const int groups)
 {
-    char words[2][8][64] __attribute__((aligned(64))), copy[8][64] __attribute__((aligned(64)));
-    const char *rows = tile->rows + at * tile->row_bytes;
+    char words[2][8][64] __attribute__((aligned(64)));
     __m512 sums[8];
 
 #pragma GCC unroll 8
     for (int i = 0; i < n / 2 * groups; i++)
         sums[i] = _mm512_load_ps(to[i % groups][at / 2 + i / groups]);
+    load_words(words[0], f, tile, at, 0, n);
     for (int64_t block = 0; block < f->blocks; block++, a += f->block_bytes) {
-        const int64_t k_left = f->k - block * JRL_BLOCK;
-        const bool whole = tile->n - at >= n && k_left >= JRL_BLOCK;
-
         few_fetch_rows(ahead, n);
-        if (!whole)
-            copy_block(copy, tile, at, block, k_left, n);
-        add_block(sums, whole ? rows + block * 64 : copy[0], whole ? tile->row_bytes : 64, a, words[block % 2], n, groups);
+        if (block + 1 < f->blocks)
+            load_words(words[(block + 1) % 2], f, tile, at, block + 1, n);
+        add_block(sums, a, words[block % 2], n, groups);
     }
 #pragma GCC unroll 8
     for (int i = 0; i < n / 2 * groups; i++)

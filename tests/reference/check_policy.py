@@ -48,9 +48,9 @@ def ours(policy, sequences):
     return [record["ours_logprobs"] for record in got]
 
 
-def torch_logits(policy, dtype):
+def torch_logits(policy):
     import torch
-    model, loading = transformers.AutoModelForCausalLM.from_pretrained(policy, dtype=getattr(torch, dtype), output_loading_info=True)
+    model, loading = transformers.AutoModelForCausalLM.from_pretrained(policy, dtype=torch.float64, output_loading_info=True)
     wrong = {k: v for k, v in loading.items() if v}
     if wrong:
         sys.exit(f"{policy}: Transformers loads it with {wrong}")
@@ -78,7 +78,7 @@ def check_policy(policy, by_numpy):
 
     def scored(logits):
         return np.concatenate([logprobs(logits(s)[n - 1:-1], s[n:]) for s, n in sequences])
-    model = numpy_model.Model(policy).logits if by_numpy else torch_logits(policy, "float64")
+    model = numpy_model.Model(policy).logits if by_numpy else torch_logits(policy)
     exact = scored(model)
     limit = 1e-4 if by_numpy else max(1e-4, 2.0**-24 * model.largest)
     worst = np.abs(np.concatenate(ours(policy, sequences)) - exact).max()
