@@ -12,6 +12,7 @@
  * a page when it writes its first position):
  *   K: [kv_heads][JRL_PAGE_TOKENS][head_dim] of DTYPE, then
  *   V: [kv_heads][JRL_PAGE_TOKENS/2][head_dim][2] of DTYPE (positions in pairs: the operand of P V).
+ * So it is on the CPU; a GPU has its elements in another order (cuda/attention_gpu.h).
  * jrl_page_bytes: its size for one layer. */
 #define JRL_PAGE_TOKENS 32
 int64_t jrl_page_bytes(enum jrl_dtype dtype, int64_t kv_heads, int64_t head_dim);

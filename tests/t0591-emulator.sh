@@ -26,6 +26,8 @@ ok 'a copy that is not aligned' found odd_copy 'kernel odd_copy, line [0-9]+, .*
 ok 'waiting while kernels are recorded' found wait_recorded 'recording: operation failed due to a previous error'
 ok '... and the next call that asks for errors is told' found wait_recorded 'afterwards: operation failed'
 ok 'a box that is not waited for' found no_arrival 'element [0-9]+ is 65535'
+ok 'a piece of memory that is not waited for' found no_bytes_yet 'element [0-9]+ is 65535'
+ok 'a turn that nobody takes' found no_taker 'kernel no_taker, line [0-9]+, .*nobody waits for it'
 ok 'bytes that never come' found too_few_bytes 'kernel too_few_bytes, line [0-9]+, .*for ever'
 ok 'copies that are multiplied without a fence' found no_fence 'kernel no_fence, line [0-9]+, .*without a fence'
 ok 'products that nobody waits for' found no_product_wait 'kernel no_product_wait, .*before its products are there'

@@ -167,7 +167,7 @@ static void cut(struct tile_lists *l, const struct jrl_attention_rows *s, uint8_
     const int64_t n = s->n_rows * group, n_parts = splits_of(s), n_tiles = divide_up(n_parts, tile_parts);
 
     if (!is_narrow(s, group)) {
-        for (int64_t first = (n - 1) / GPU_WIDE_ROWS * GPU_WIDE_ROWS; first >= 0; first -= GPU_WIDE_ROWS) /* those with most positions first */
+        for (int64_t first = 0; first < n; first += GPU_WIDE_ROWS)
             l->wide[l->n_wide++] = tile_of(s, pages, group, first, smaller(first + GPU_WIDE_ROWS, n));
         return;
     }
@@ -182,6 +182,16 @@ static void cut(struct tile_lists *l, const struct jrl_attention_rows *s, uint8_
         memcpy(t->of_part, s->pages + t->first_page, (size_t)smaller(t->end_page - t->first_page, GPU_SPLIT_PAGES) * sizeof *t->of_part);
     }
     l->n_slots += n_tiles > 1 ? n_parts : 0;
+}
+
+/* A block takes every so many of the wide tiles (attention_wgmma.cu): sorted, each has the same work. */
+static int longer_tiles_first(const void *a, const void *b)
+{
+    const struct gpu_tile *x = static_cast<const struct gpu_tile *>(a), *y = static_cast<const struct gpu_tile *>(b);
+
+    if (x->end_page != y->end_page)
+        return x->end_page < y->end_page ? 1 : -1;
+    return x->row != y->row ? (x->row > y->row) - (x->row < y->row) : (x->first > y->first) - (x->first < y->first);
 }
 
 /* Keys have all later queries to do, queries all earlier keys. */
@@ -272,6 +282,7 @@ int jrl_cuda_attention_bind(struct jrl_device *dev, struct jrl_attention *p, str
         n_used += s->n_rows;
         b->n_positions = s->first_position + s->n_rows > b->n_positions ? s->first_position + s->n_rows : b->n_positions;
     }
+    qsort(l.wide, (size_t)l.n_wide, sizeof *l.wide, longer_tiles_first);
     memcpy(queries_back, keys_back, (size_t)n_back * sizeof *queries_back);
     qsort(keys_back, (size_t)n_back, sizeof *keys_back, longer_keys_first);
     qsort(queries_back, (size_t)n_back, sizeof *queries_back, longer_queries_first);

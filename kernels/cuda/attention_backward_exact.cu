@@ -58,9 +58,9 @@ template <class T> static __device__ void load_keys(const struct gpu_backward_ca
     const T *k = reinterpret_cast<const T *>(page + c.page_offset) + kv * BLOCK * c.dim, *v = k + c.n_kv_heads * BLOCK * c.dim;
 
     for (int64_t i = threadIdx.x; i < BLOCK * c.dim; i += THREADS) {
-        const int64_t t = i / c.dim, d = i % c.dim;
-        s.k[i] = to_f32(k[i]);
-        s.v[i] = to_f32(v[t / 2 * 2 * c.dim + 2 * d + t % 2]);
+        const int at = in_page<T>((int)(i / c.dim), (int)(i % c.dim), (int)c.dim);
+        s.k[i] = to_f32(k[at]);
+        s.v[i] = to_f32(v[at]);
     }
 }
 

@@ -84,31 +84,17 @@ template <int N> static __device__ __forceinline__ void load_of_rows(float (*to)
     }
 }
 
-/* A page's keys and values of one head. Values lie in pairs of positions; a thread brings eight pairs, which become two pieces of rows
- * in unpack_values once they are there, without another thread's doing. */
+/* A page's keys and values of one head. */
 template <int D> static __device__ __forceinline__ void load_page(jrl_bf16 (*k)[D + PAD], jrl_bf16 (*v)[D + PAD], const struct gpu_backward_call &c, const uint8_t *page,
                                                                   int64_t kv)
 {
     const jrl_bf16 *keys = reinterpret_cast<const jrl_bf16 *>(page + c.page_offset) + kv * STEP * D, *values = keys + c.n_kv_heads * STEP * D;
 
-    load_rows<D>(k, keys, D, STEP);
-    for (int i = threadIdx.x; i < STEP * D / 16; i += blockDim.x) {
-        const int pair = i / (D / 8), d = i % (D / 8) * 8;
-        copy_16(&v[2 * pair][d], values + 16 * i, true);
-        copy_16(&v[2 * pair + 1][d], values + 16 * i + 8, true);
-    }
-}
-static __device__ __forceinline__ uint32_t lower_halves(uint32_t a, uint32_t b) { return (a & 0xffff) | b << 16; }
-static __device__ __forceinline__ uint32_t upper_halves(uint32_t a, uint32_t b) { return a >> 16 | (b & 0xffff0000u); }
-template <int D> static __device__ __forceinline__ void unpack_values(jrl_bf16 (*v)[D + PAD])
-{
-    for (int i = threadIdx.x; i < STEP * D / 16; i += blockDim.x) {
-        const int pair = i / (D / 8), d = i % (D / 8) * 8;
-        uint4 *even = reinterpret_cast<uint4 *>(&v[2 * pair][d]), *odd = reinterpret_cast<uint4 *>(&v[2 * pair + 1][d]);
-        const uint4 a = *even, b = *odd;
-
-        *even = { lower_halves(a.x, a.y), lower_halves(a.z, a.w), lower_halves(b.x, b.y), lower_halves(b.z, b.w) };
-        *odd = { upper_halves(a.x, a.y), upper_halves(a.z, a.w), upper_halves(b.x, b.y), upper_halves(b.z, b.w) };
+#pragma unroll 1
+    for (int i = threadIdx.x; i < STEP * D / 8; i += blockDim.x) {
+        const int r = i / (D / 8), d = i % (D / 8) * 8, at = in_page<jrl_bf16>(r, d, D);
+        copy_16(&k[r][d], keys + at, true);
+        copy_16(&v[r][d], values + at, true);
     }
 }
 
@@ -222,9 +208,6 @@ template <int D> static __global__ void __launch_bounds__(KEYS_THREADS) attentio
         load_page<D>(&s.kv[KEYS][i * STEP], &s.kv[VALUES][i * STEP], c, tile.pages[tile_first / STEP + i], kv);
     load_step(s, 0);
     commit_copies();
-    wait_copies<0>();
-    for (int i = 0; i < SQUARES && tile_first + i * STEP < n; i++)
-        unpack_values<D>(&s.kv[VALUES][i * STEP]);
     for (int at = 0; at < n_steps; at++) {
         const int stage = at % STAGES, first = tile_first + at % n_head_steps * STEP, first_key = tile_first + mine;
         const bool used = first_key <= first; /* else every pair is masked */
@@ -285,7 +268,6 @@ template <int D> static __global__ void __launch_bounds__(QUERIES_THREADS) atten
         float square[2][4][4], probs[2][4][4];
 
         wait_copies<0>();
-        unpack_values<D>(s.kv[stage][VALUES]);
         __syncthreads(); /* this page is there for all, and the last has been used by all */
         if (page + 1 < n_pages)
             load_page<D>(s.kv[1 - stage][KEYS], s.kv[1 - stage][VALUES], c, tile.pages[page + 1], kv);

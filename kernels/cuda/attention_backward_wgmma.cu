@@ -6,6 +6,7 @@
  * Two groups of four warps have 64 keys each. Scores are kept with keys as rows: so P and dS enter the products for dV and dK from registers. */
 #include "kernels/cuda/attention_wgmma.cuh"
 
+#define THREADS 256 /* two groups of four warps */
 #define TILE GPU_BACK_ROWS
 #define STAGES 2 /* steps on their way */
 #define TURN_THREAD (THREADS / 2) /* looks whether it is the block's turn; thread 0 passes turns on: neither waits for the other's memory */
@@ -20,6 +21,36 @@ template <int D> struct room {
 };
 
 #if defined(WGMMA_EXISTS)
+
+/* The pages of ROWS positions, NULL where the sequence has none. */
+template <int ROWS> struct page_list {
+    const uint8_t *of[ROWS / JRL_PAGE_TOKENS];
+};
+template <int ROWS> static __device__ __forceinline__ struct page_list<ROWS> pages_from(uint8_t *const *pages, int first, int n_pages)
+{
+    struct page_list<ROWS> l;
+
+#pragma unroll
+    for (int i = 0; i < ROWS / JRL_PAGE_TOKENS; i++)
+        l.of[i] = first + i < n_pages ? pages[first + i] : NULL;
+    return l;
+}
+
+/* Keys, or values, of a head's pages, which lie OFFSET bytes from their beginning; zeros for those that are not there. A page's 64 columns are a piece a thread. */
+template <int ROWS, int D>
+static __device__ __forceinline__ void load_pages(struct operand<ROWS, D> &to, const struct page_list<ROWS> &pages, int64_t offset, const void *anywhere)
+{
+    const int BYTES = JRL_PAGE_TOKENS * 128;
+
+    static_assert(BYTES == 16 * THREADS, "a piece a thread");
+#pragma unroll
+    for (int i = 0; i < ROWS / JRL_PAGE_TOKENS; i++)
+#pragma unroll
+        for (int chunk = 0; chunk < D / 64; chunk++) {
+            const uint8_t *page = pages.of[i];
+            copy_16(to.of + chunk * to.CHUNK + i * BYTES + 16 * threadIdx.x, page ? page + offset + chunk * BYTES + 16 * threadIdx.x : anywhere, page);
+        }
+}
 
 /* A place among the steps of a block: queries from row FIRST of the sequence, of a head. */
 struct step {
@@ -235,12 +266,11 @@ static __global__ void __launch_bounds__(THREADS, 1) attention_back_tiles(struct
     struct step now = { last, kv * group }, before = now;
     float dk[D / 8][4] = {}, dv[D / 8][4] = {};
 
-    load_pages(s.keys, s.values, pages_from<TILE>(tile.pages, (int)tile.first / JRL_PAGE_TOKENS, (int)(tile.n + JRL_PAGE_TOKENS - 1) / JRL_PAGE_TOKENS),
-               c.page_offset + kv * (JRL_PAGE_TOKENS * D * 2), c.n_kv_heads * (JRL_PAGE_TOKENS * D * 2), c.q);
+    const struct page_list<TILE> pages = pages_from<TILE>(tile.pages, (int)tile.first / JRL_PAGE_TOKENS, (int)(tile.n + JRL_PAGE_TOKENS - 1) / JRL_PAGE_TOKENS);
+    load_pages(s.keys, pages, c.page_offset + kv * (JRL_PAGE_TOKENS * D * 2), c.q);
+    load_pages(s.values, pages, c.page_offset + (c.n_kv_heads + kv) * (JRL_PAGE_TOKENS * D * 2), c.q);
     load_step(s, 0, c, p, tile, now);
     commit_copies();
-    wait_copies<0>();
-    unpack_values(s.values);
     for (int at = 0; at < n_steps; at++) {
         const int stage = at % STAGES;
         const bool at_edge = now.first < (int)tile.first + TILE || now.first + s.ROWS > (int)tile.n;
@@ -250,9 +280,9 @@ static __global__ void __launch_bounds__(THREADS, 1) attention_back_tiles(struct
         wait_copies<0>();
         fence_operands();
         __syncthreads(); /* this step is there for all, and the last has been used by all */
-        multiply(probs, s.keys, s.q[stage]);
+        multiply(probs, s.keys, (int)threadIdx.x / 128 * 64, s.q[stage]);
         commit_products();
-        multiply(square, s.values, s.dout[stage]);
+        multiply(square, s.values, (int)threadIdx.x / 128 * 64, s.dout[stage]);
         commit_products();
         if (at + 1 < n_steps)
             load_step(s, 1 - stage, c, p, tile, after(now));

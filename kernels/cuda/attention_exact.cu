@@ -9,18 +9,18 @@ struct exact_row {
     float q[MAX_DIM], lanes[JRL_LANES], room[32];
 };
 
-/* a . b in the products' order. */
-template <class T> static __device__ float dot(const float *a, const T *b, int64_t n)
+/* a . b in the products' order; B: a head's keys in a page, of which it is that of SLOT. */
+template <class T> static __device__ float dot(const float *a, const T *b, int slot, int n)
 {
     float sum = 0;
 
-    for (int64_t block = 0; block < n; block += 32) {
-        const int64_t end = block + 32 < n ? block + 32 : n;
+    for (int block = 0; block < n; block += 32) {
+        const int end = block + 32 < n ? block + 32 : n;
         float even = 0, odd = 0;
 
-        for (int64_t i = block; i < end; i += 2) {
-            even = fmaf(a[i], to_f32(b[i]), even);
-            odd = fmaf(a[i + 1], to_f32(b[i + 1]), odd);
+        for (int i = block; i < end; i += 2) {
+            even = fmaf(a[i], to_f32(b[in_page<T>(slot, i, n)]), even);
+            odd = fmaf(a[i + 1], to_f32(b[in_page<T>(slot, i + 1, n)]), odd);
         }
         sum += even + odd;
     }
@@ -34,15 +34,15 @@ template <class T> static __device__ float weighted_value(const struct gpu_atten
     float sum = 0;
 
     for (int64_t page = 0; page < n_pages; page++) {
-        const T *v = reinterpret_cast<const T *>(row.pages[page] + c.page_offset) + (c.n_kv_heads + kv) * JRL_PAGE_TOKENS * c.dim + 2 * i;
+        const T *v = reinterpret_cast<const T *>(row.pages[page] + c.page_offset) + (c.n_kv_heads + kv) * JRL_PAGE_TOKENS * c.dim;
         float even = 0, odd = 0;
 
         for (int t = 0; t < JRL_PAGE_TOKENS; t += 2) {
             T p = zero;
             store(&p, e[page * JRL_PAGE_TOKENS + t]);
-            even = fmaf(to_f32(p), to_f32(v[t * c.dim]), even);
+            even = fmaf(to_f32(p), to_f32(v[in_page<T>(t, (int)i, (int)c.dim)]), even);
             store(&p, e[page * JRL_PAGE_TOKENS + t + 1]);
-            odd = fmaf(to_f32(p), to_f32(v[t * c.dim + 1]), odd);
+            odd = fmaf(to_f32(p), to_f32(v[in_page<T>(t + 1, (int)i, (int)c.dim)]), odd);
         }
         sum += even + odd;
     }
@@ -70,8 +70,8 @@ template <class T> static __device__ void attend(const struct gpu_attention_call
         s.q[i] = to_f32(q[i]);
     __syncthreads();
     for (int64_t t = threadIdx.x; t < n; t += THREADS) {
-        const T *k = reinterpret_cast<const T *>(row.pages[t / JRL_PAGE_TOKENS] + c.page_offset) + (kv * JRL_PAGE_TOKENS + t % JRL_PAGE_TOKENS) * c.dim;
-        scores[t] = dot(s.q, k, c.dim) * c.scale;
+        const T *k = reinterpret_cast<const T *>(row.pages[t / JRL_PAGE_TOKENS] + c.page_offset) + kv * JRL_PAGE_TOKENS * c.dim;
+        scores[t] = dot(s.q, k, (int)t % JRL_PAGE_TOKENS, (int)c.dim) * c.scale;
         max = larger(max, scores[t]);
     }
     max = block_max(max, s.room);

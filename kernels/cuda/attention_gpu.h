@@ -10,7 +10,21 @@ struct gpu_row {
     int64_t position, left;
 };
 
+/* ROWS rows of bf16 as an operand of Hopper's matrix instructions wants them (wgmma.cuh): 64 columns of all rows, then the next 64; of a row's eight pieces of
+ * 16 bytes piece p is at p ^ row % 8, so that neither these instructions nor ldmatrix meet a bank twice. Where element I of ROW is, in elements. */
+template <int ROWS> static __device__ __forceinline__ int in_rows(int row, int i)
+{
+    return (i / 64 * ROWS + row) * 64 + ((i >> 3 ^ row) & 7) * 8 + i % 8;
+}
+/* Where it is among a head's keys, or its values, in a page of the device, SLOT being the position's place there: what a page has of an operand is one
+ * piece of memory. f32, and heads that are no multiple of 64, lie row by row. */
+template <class T> static __device__ __forceinline__ int in_page(int slot, int i, int dim)
+{
+    return sizeof(T) != sizeof(jrl_bf16) || dim % 64 ? slot * dim + i : in_rows<JRL_PAGE_TOKENS>(slot, i);
+}
+
 #define GPU_SPLIT_PAGES 8 /* positions are cut into parts of 256, whatever the batch; parts are joined in order */
+#define GPU_HALF_PAGES 4  /* and the running maximum of a part follows with each half */
 #define GPU_TILE_ROWS 16  /* query rows times heads of a warp */
 #define GPU_WIDE_ROWS 128 /* and of a wide tile */
 

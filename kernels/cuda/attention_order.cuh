@@ -1,12 +1,75 @@
-/* attention_order.cuh - what attention_tensor.cu, attention_parts.cu and attention_wgmma.cu share, so that they give a row the same bits. For these only. */
+/* attention_order.cuh - the order of additions of attention forward, which attention_tensor.cu, attention_parts.cu and attention_wgmma.cu share: they give a row
+ * the same bits. For these only. */
 #ifndef JRL_KERNELS_CUDA_ATTENTION_ORDER_CUH
 #define JRL_KERNELS_CUDA_ATTENTION_ORDER_CUH
 
-#include "kernels/cuda/arrive.cuh"
 #include "kernels/cuda/attention_gpu.h"
 
-/* e^x of x <= 0 for scores relative to a maximum: both ways of going through positions take it, so its bits need not be the CPU's; P is rounded to bf16 next. */
-static __device__ __forceinline__ float attention_exp(float x) { return quick_exp2(x * 0x1.715476p0f); }
+#define HALF_POSITIONS (GPU_HALF_PAGES * JRL_PAGE_TOKENS)
+
+/* ---- half a part ----
+ * Its scores come first, of all its pages; their maximum, or that of the half before, is what P is relative to; then P V of its pages is added in order. A maximum
+ * is that of the scores times UNIT, so that P is a power of two: the bits need not be the CPU's, and P is rounded to bf16 next. Tiles of scores lie in a thread as
+ * mma_bf16 leaves them: of each 8 positions two of query g and two of query g + 8. */
+
+static __device__ __forceinline__ float score_unit(const struct gpu_attention_call &c) { return c.scale * 0x1.715476p0f; }
+
+/* -infinity where query I, the thread's first or second, at POSITION does not see; the first score is of position FIRST. */
+template <int N> static __device__ __forceinline__ void hide(float (*score)[4], int i, int first, int position)
+{
+#pragma unroll
+    for (int j = 0; j < N; j++)
+#pragma unroll
+        for (int e = 2 * i; e < 2 * i + 2; e++)
+            score[j][e] = first + 8 * j + 2 * (int)(threadIdx.x % 4) + e % 2 <= position ? score[j][e] : -INFINITY;
+}
+
+/* The largest score of query I over the four threads that share it. */
+template <int N> static __device__ __forceinline__ float largest(const float (*score)[4], int i)
+{
+    float max = -INFINITY;
+
+#pragma unroll
+    for (int j = 0; j < N; j++)
+        max = fmaxf(max, fmaxf(score[j][2 * i], score[j][2 * i + 1]));
+    max = fmaxf(max, __shfl_xor_sync(ALL_LANES, max, 1));
+    return fmaxf(max, __shfl_xor_sync(ALL_LANES, max, 2));
+}
+
+/* P of query I in place of its scores, relative to MAX. Gives the sum of the thread's own: of each page, then of the pages. */
+template <int N> static __device__ __forceinline__ float weigh(float (*score)[4], int i, float unit, float max)
+{
+    const int TILES = JRL_PAGE_TOKENS / 8;
+    const float base = max == -INFINITY ? 0.0f : max;
+    float sum = 0;
+
+#pragma unroll
+    for (int page = 0; page < N / TILES; page++) {
+        float of_page = 0;
+
+#pragma unroll
+        for (int j = page * TILES; j < (page + 1) * TILES; j++)
+#pragma unroll
+            for (int e = 2 * i; e < 2 * i + 2; e++) {
+                score[j][e] = quick_exp2(fmaf(score[j][e], unit, -base));
+                of_page += score[j][e];
+            }
+        sum += of_page;
+    }
+    return sum;
+}
+
+/* P as the first operand of P V. */
+template <int N> static __device__ __forceinline__ void to_weights(uint32_t (*p)[4], const float (*score)[4])
+{
+#pragma unroll
+    for (int k = 0; k < N / 2; k++)
+#pragma unroll
+        for (int e = 0; e < 4; e++)
+            p[k][e] = pair_of(score[2 * k + e / 2][e % 2 * 2], score[2 * k + e / 2][e % 2 * 2 + 1]);
+}
+
+/* ---- joining ---- */
 
 /* The factors that bring two sums relative to their own maxima to the larger; both 1 or 0 where a side is empty. */
 struct factors {
@@ -17,15 +80,42 @@ static __device__ __forceinline__ struct factors join_factors(float a, float b)
     struct factors f;
     f.max = larger(a, b);
     const float base = f.max == -INFINITY ? 0.0f : f.max;
-    f.of_a = attention_exp(a - base);
-    f.of_b = attention_exp(b - base);
+    f.of_a = quick_exp2(a - base);
+    f.of_b = quick_exp2(b - base);
     return f;
 }
 
 /* All so far and one more part: in this order. */
 static __device__ __forceinline__ float joined(float all, float part, const struct factors &f)
 {
-    return all * f.of_a + part * f.of_b;
+    return fmaf(part, f.of_b, all * f.of_a);
+}
+
+/* The scores of half a part: the maximum and the thread's part of the sum follow on. Gives the factors of what was there before. */
+struct half_factors {
+    float of[2];
+};
+static __device__ __forceinline__ struct half_factors weigh_half(uint32_t (*p)[4], float (*score)[4], float max[2], float sum[2], float unit)
+{
+    struct half_factors f;
+
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        const struct factors both = join_factors(max[i], largest<HALF_POSITIONS / 8>(score, i) * unit);
+
+        max[i] = both.max;
+        f.of[i] = both.of_a;
+        sum[i] = fmaf(sum[i], both.of_a, weigh<HALF_POSITIONS / 8>(score, i, unit, both.max));
+    }
+    to_weights<HALF_POSITIONS / 8>(p, score);
+    return f;
+}
+
+/* The sum of a part over the four threads that share a query. */
+static __device__ __forceinline__ float shared_sum(float sum)
+{
+    sum += __shfl_xor_sync(ALL_LANES, sum, 1);
+    return sum + __shfl_xor_sync(ALL_LANES, sum, 2);
 }
 
 /* Where a query's results go. */
@@ -53,25 +143,6 @@ static __device__ __forceinline__ void clear_row_of_nobody(const struct gpu_atte
         c.lse[row * c.n_heads + kv * group + i] = 0;
 }
 
-/* ---- parts that several tiles of a sequence work out, and joining them ---- */
-
-/* What a part gives a query, in its slot and where parts are joined; the factors are for the latter. */
-template <int D> struct part_row {
-    __align__(16) float out[D];
-    float max, sum, of_all, of_part;
-};
-template <int D>
-static __device__ __forceinline__ struct part_row<D> *slot_of(const struct gpu_attention_call &c, const struct gpu_tile &tile, int kv, int part)
-{
-    return static_cast<struct part_row<D> *>(c.slots) + ((tile.slot + part) * c.n_kv_heads + kv) * GPU_TILE_ROWS;
-}
-
-/* Whether all tiles of the sequence have left their parts now. */
-template <int THREADS> static __device__ __forceinline__ bool is_last_tile(int *last, const struct gpu_attention_call &c, const struct gpu_tile &tile, int kv)
-{
-    return is_last<THREADS>(last, c.arrived + tile.row * c.n_kv_heads + kv, tile.n_tiles);
-}
-
 /* Outputs of a query from COLUMN on: N, even. */
 static __device__ __forceinline__ void write_bf16(const struct gpu_attention_call &c, const struct query &q, int column, const float *x, int n)
 {
@@ -83,100 +154,61 @@ static __device__ __forceinline__ void write_bf16(const struct gpu_attention_cal
 static __device__ __forceinline__ void write_lse(const struct gpu_attention_call &c, const struct query &q, float max, float sum)
 {
     if (c.lse)
-        c.lse[q.row * c.n_heads + q.head] = max + jrl_logf_inline(sum);
+        c.lse[q.row * c.n_heads + q.head] = fmaf(max, (float)M_LN2, jrl_logf_inline(sum));
 }
 
-/* The factors of N parts of N_ROWS queries, for what is joined before each and for itself. */
-template <int D, int THREADS>
-static __device__ __forceinline__ void find_factors(const struct part_row<D> *all, struct part_row<D> *parts, int n_rows, int n)
+/* What a thread knows of queries g and g + 8 of its warp's 16: of a part, or of all so far. */
+template <int D> struct running {
+    float max[2], sum[2], out[D / 8][4];
+};
+template <int D> static __device__ __forceinline__ void start(struct running<D> &s)
 {
-    for (int i = threadIdx.x % THREADS; i < n * GPU_TILE_ROWS; i += THREADS) {
-        const int f = i % GPU_TILE_ROWS;
-        struct part_row<D> *part = parts + i / GPU_TILE_ROWS * n_rows + f;
-
-        if (f >= n_rows)
-            continue;
-        float before = all[f].max;
-        for (const struct part_row<D> *earlier = parts + f; earlier < part; earlier += n_rows)
-            before = larger(before, earlier->max);
-        const struct factors factors = join_factors(before, part->max);
-        part->of_all = factors.of_a;
-        part->of_part = factors.of_b;
-    }
+    s.max[0] = s.max[1] = -INFINITY;
+    s.sum[0] = s.sum[1] = 0;
+#pragma unroll
+    for (int i = 0; i < D / 2; i++)
+        s.out[i / 4][i % 4] = 0;
 }
-
-/* Adds N parts, in order, to what is joined so far. */
-template <int D, int THREADS>
-static __device__ __forceinline__ void add_parts(struct part_row<D> *all, const struct part_row<D> *parts, int n_rows, int n)
+template <int D> static __device__ __forceinline__ void scale_outputs(struct running<D> &part, const struct half_factors &f)
 {
-    const int thread = threadIdx.x % THREADS, of_sums = THREADS - 1 - thread; /* those that have the fewest columns */
-
-    for (int at = thread; at < n_rows * (D / 4); at += THREADS) {
-        const int f = at / (D / 4), column = at % (D / 4) * 4;
-        struct piece<4> sum = load_piece<4>(all[f].out + column);
-#pragma unroll 4
-        for (int p = 0; p < n; p++) {
-            const struct part_row<D> &part = parts[p * n_rows + f];
-            const struct factors factors = { 0, part.of_all, part.of_part };
-            const struct piece<4> x = load_piece<4>(part.out + column);
+#pragma unroll
+    for (int i = 0; i < D / 2; i++)
+        part.out[i / 4][i % 4] *= f.of[i % 4 / 2];
+}
+/* PART is there as a whole but for the sums, which are the thread's own. */
+template <int D> static __device__ __forceinline__ void join_part(struct running<D> &all, const struct running<D> &part)
+{
+    struct factors f[2];
 
 #pragma unroll
-            for (int e = 0; e < 4; e++)
-                sum.of[e] = joined(sum.of[e], x.of[e], factors);
-        }
-        store_piece<4>(all[f].out + column, sum);
+    for (int i = 0; i < 2; i++) {
+        f[i] = join_factors(all.max[i], part.max[i]);
+        all.max[i] = f[i].max;
+        all.sum[i] = joined(all.sum[i], shared_sum(part.sum[i]), f[i]);
     }
-    if (of_sums >= n_rows)
-        return;
-    for (const struct part_row<D> *part = parts + of_sums; part < parts + n * n_rows; part += n_rows) {
-        const struct factors factors = { 0, part->of_all, part->of_part };
-
-        all[of_sums].max = larger(all[of_sums].max, part->max);
-        all[of_sums].sum = joined(all[of_sums].sum, part->sum, factors);
-    }
+#pragma unroll
+    for (int i = 0; i < D / 2; i++)
+        all.out[i / 4][i % 4] = joined(all.out[i / 4][i % 4], part.out[i / 4][i % 4], f[i % 4 / 2]);
 }
-
-/* Joins the parts of a sequence in ascending order and writes the outputs. By THREADS threads with ROOM_ROWS rows of shared memory: what is joined so
- * far, and behind it as many parts at a time as fit, all on their way at once. */
-template <int D, int THREADS>
-static __device__ __forceinline__ void join_parts(const struct gpu_attention_call &c, const struct gpu_tile &tile, int kv, struct part_row<D> *all,
-                                                  int room_rows)
+/* Of queries F and F + 8 of a tile. */
+template <int D>
+static __device__ __forceinline__ void write_rows(const struct gpu_attention_call &c, const struct running<D> &s, int64_t row, int end, int f, int kv)
 {
-    const int thread = threadIdx.x % THREADS, n_rows = (int)tile.end, at_once = room_rows / n_rows - 1;
-    struct part_row<D> *parts = all + n_rows;
+    const int t = threadIdx.x % 4;
 
-    for (int i = thread; i < n_rows * (D + 4); i += THREADS)
-        reinterpret_cast<float *>(all)[i] = 0;
-    meet<THREADS>();
-    if (thread < n_rows)
-        all[thread].max = -INFINITY;
-    for (int first = 0; first < tile.n_parts; first += at_once) {
-        const int n = tile.n_parts - first < at_once ? tile.n_parts - first : at_once;
+    for (int i = 0; i < 2; i++) {
+        const struct query q = query_of(c, row, end, f + 8 * i, kv);
+        const float inverse = 1.0f / s.sum[i];
 
-        for (int p = 0; p < n; p++) {
-            const float *from = slot_of<D>(c, tile, kv, first + p)->out;
-            for (int i = thread; i < n_rows * (D + 4) / 4; i += THREADS)
-                copy_16(parts[p * n_rows].out + 4 * i, from + 4 * i, true);
+        if (!q.valid)
+            continue;
+#pragma unroll
+        for (int j = 0; j < D / 8; j++) {
+            const float x[2] = { s.out[j][2 * i] * inverse, s.out[j][2 * i + 1] * inverse };
+            write_bf16(c, q, 8 * j + 2 * t, x, 2);
         }
-        commit_copies();
-        wait_copies<0>();
-        meet<THREADS>();
-        find_factors<D, THREADS>(all, parts, n_rows, n);
-        meet<THREADS>();
-        add_parts<D, THREADS>(all, parts, n_rows, n);
-        meet<THREADS>();
-    }
-#pragma unroll 1
-    for (int at = thread; at < n_rows * (D / 4); at += THREADS) {
-        const int f = at / (D / 4), column = at % (D / 4) * 4;
-        const struct query q = query_of(c, tile.row, tile.end, f, kv);
-        struct piece<4> x = load_piece<4>(all[f].out + column);
-
-        for (int e = 0; e < 4; e++)
-            x.of[e] /= all[f].sum;
-        write_bf16(c, q, column, x.of, 4);
-        if (column == 0)
-            write_lse(c, q, all[f].max, all[f].sum);
+        if (t == 0)
+            write_lse(c, q, s.max[i], s.sum[i]);
     }
 }
 

@@ -1,5 +1,5 @@
-/* bulk.cuh - Hopper's copies of whole boxes of a matrix into shared memory (TMA), the barriers there that tell when they have arrived, and the
- * division of registers among warps; or their emulated twins. For kernels that only a GPU of 9.0 is given (struct gpu, wgmma). */
+/* bulk.cuh - Hopper's copies of whole boxes of a matrix, or of pieces of memory, into shared memory (TMA), the barriers there that tell when they have arrived,
+ * turns that groups of warps take, and the division of registers among them; or their emulated twins. For kernels that only a GPU of 9.0 is given (struct gpu, wgmma). */
 #ifndef JRL_KERNELS_CUDA_BULK_CUH
 #define JRL_KERNELS_CUDA_BULK_CUH
 
@@ -60,6 +60,15 @@ static __device__ __forceinline__ void copy_box(void *to, const box_map *map, in
 }
 /* So that the first box of MAP does not wait for it. */
 static __device__ __forceinline__ void fetch_map(const box_map *map) { asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory"); }
+/* N bytes, which 16 divides as it does both addresses. */
+static __device__ __forceinline__ void copy_bytes(void *to, const void *from, int n, arrivals *a)
+{
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(shared_address(to)), "l"(from), "r"(n), "r"(shared_address(a))
+                 : "memory");
+}
+/* Two teams of THREADS / 2 take turns. Turn ID, 1 to 15, begins when the other team has passed it on; only this team takes it. */
+template <int THREADS> static __device__ __forceinline__ void take_turn(int id) { asm volatile("bar.sync %0, %1;" ::"r"(id), "n"(THREADS) : "memory"); }
+template <int THREADS> static __device__ __forceinline__ void pass_turn(int id) { asm volatile("bar.arrive %0, %1;" ::"r"(id), "n"(THREADS) : "memory"); }
 /* Four warps together: N registers a thread from now on, fewer or more than at the start. */
 template <int n> static __device__ __forceinline__ void give_registers() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(n)); }
 template <int n> static __device__ __forceinline__ void take_registers() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(n)); }
@@ -83,6 +92,9 @@ static inline void copy_box(void *to, const box_map *map, int row, int column, a
     emulator::copy_box(to, *map, row, column, a, line);
 }
 static inline void fetch_map(const box_map *) {}
+static inline void copy_bytes(void *to, const void *from, int n, arrivals *a, int line = __builtin_LINE()) { emulator::copy_bytes(to, from, n, a, line); }
+template <int THREADS> static inline void take_turn(int id, int line = __builtin_LINE()) { emulator::turn(id, THREADS, true, line); }
+template <int THREADS> static inline void pass_turn(int id, int line = __builtin_LINE()) { emulator::turn(id, THREADS, false, line); }
 template <int n> static inline void give_registers() {}
 template <int n> static inline void take_registers() {}
 

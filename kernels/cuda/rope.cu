@@ -16,34 +16,17 @@ static __device__ __forceinline__ void place(const struct rope_call &c, T *q, T 
 {
     const int kv = h - c.n_heads;
 
-    if (kv < 0) {
-        store_piece<W>(q + h * c.dim + i, p);
-        return;
-    }
-    page += kv * JRL_PAGE_TOKENS * c.dim;
-    if (kv < c.n_kv_heads) {
-        store_piece<W>(page + slot * c.dim + i, p);
-        return;
-    }
-    page += slot / 2 * 2 * c.dim + 2 * i + slot % 2;
-#pragma unroll
-    for (int e = 0; e < W; e++)
-        store(page + 2 * e, p.of[e]);
+    store_piece<W>(kv < 0 ? q + h * c.dim + i : page + kv * JRL_PAGE_TOKENS * c.dim + in_page<T>(slot, i, c.dim), p);
 }
 
 /* The positions of the page behind the first LEFT, which this call writes. */
 template <class T, int W> static __device__ void clear_rest(const struct rope_call &c, T *page, int left)
 {
-    const int one = JRL_PAGE_TOKENS * c.dim;
+    const int rest = (JRL_PAGE_TOKENS - left) * c.dim;
 
-    for (int h = 0; h < 2 * c.n_kv_heads; h++, page += one) {
-        const bool pairs = h >= c.n_kv_heads && left % 2; /* of values: the last that is written has none beside it */
-
-        for (int i = (left + pairs) * c.dim + W * threadIdx.x; i < one; i += W * THREADS)
-            store_piece<W>(page + i, {});
-        for (int i = threadIdx.x; pairs && i < c.dim; i += THREADS)
-            page[(left - 1) * c.dim + 2 * i + 1] = 0;
-    }
+    for (int h = 0; h < 2 * c.n_kv_heads; h++, page += JRL_PAGE_TOKENS * c.dim)
+        for (int i = W * threadIdx.x; i < rest; i += W * THREADS)
+            store_piece<W>(page + in_page<T>(left + i / c.dim, i % c.dim, c.dim), {});
 }
 
 /* A block a row, a thread W elements of a head's first half and those of its second that they turn with. */

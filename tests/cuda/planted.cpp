@@ -127,6 +127,26 @@ static __global__ void too_few_bytes(float *out)
     out[threadIdx.x] = 0;
 }
 
+/* Nobody takes the turn that is passed on. */
+static __global__ void no_taker(float *out)
+{
+    pass_turn<64>(1);
+    out[threadIdx.x] = 0;
+}
+
+/* A piece of memory that is still on its way. */
+static __global__ void no_bytes_yet(float *out)
+{
+    SHARED(struct boxes, s);
+    if (threadIdx.x == 0) {
+        init_arrivals(&s.full, 1);
+        arrive_before_bytes(&s.full, 64);
+        copy_bytes(s.box, out, 64, &s.full);
+    }
+    __syncthreads();
+    out[threadIdx.x] = s.box[0][threadIdx.x % 32];
+}
+
 /* Copies are multiplied that were waited for, but not fenced. */
 static __global__ void no_fence(float *out)
 {
@@ -175,7 +195,8 @@ static const struct {
     size_t shared_bytes; /* 0: of struct room */
 } kernels[] = { { "none", none, 0 }, { "no_barrier", no_barrier, 0 }, { "barrier_of_some", barrier_of_some, 0 }, { "shuffle_of_some", shuffle_of_some, 0 },
                 { "no_wait", no_wait, 0 }, { "refilled", refilled, 0 }, { "odd_copy", odd_copy, 0 }, { "same_banks", same_banks, sizeof(struct rows) },
-                { "no_arrival", no_arrival, sizeof(struct boxes) }, { "too_few_bytes", too_few_bytes, sizeof(struct boxes) }, { "no_fence", no_fence, sizeof(struct boxes) },
+                { "no_arrival", no_arrival, sizeof(struct boxes) }, { "too_few_bytes", too_few_bytes, sizeof(struct boxes) }, { "no_taker", no_taker, 0 },
+                { "no_bytes_yet", no_bytes_yet, sizeof(struct boxes) }, { "no_fence", no_fence, sizeof(struct boxes) },
                 { "no_product_wait", no_product_wait, sizeof(struct boxes) }, { "beyond_shared", beyond_shared, 0 }, { "beyond_memory", beyond_memory, 0 }, { "host_pointer", uses, 0 },
                 { "host_access", uses, 0 } };
 

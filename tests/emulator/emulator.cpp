@@ -86,9 +86,15 @@ struct warp {
     unsigned char slots[2][32][32]; /* of alternating generations: a late lane still reads the last */
 };
 
+struct turn_state {
+    unsigned arrived, waiting, generation;
+    int n_threads;
+};
+
 static struct {
     const char *kernel;
     const std::function<void()> *body;
+    turn_state turns[16];
     std::vector<fibre> fibres;
     std::vector<warp> warps;
     std::vector<unsigned> order, place_in_order;
@@ -194,6 +200,26 @@ void barrier(int line)
     block.generation++;
 }
 
+/* A named barrier: bar.sync, or, where the thread does not wait, bar.arrive. */
+void turn(int id, int n_threads, bool waits, int line)
+{
+    struct turn_state &t = block.turns[id];
+
+    if (id < 1 || id > 15)
+        stop("a turn that is none of 1 to 15", line);
+    if (t.arrived && t.n_threads != n_threads)
+        stop("a turn of another number of threads than those that wait for it", line);
+    t.n_threads = n_threads;
+    t.waiting += waits;
+    if ((int)++t.arrived == n_threads) {
+        if (t.waiting == 0)
+            stop("a turn that is passed on while nobody waits for it", line);
+        t.arrived = t.waiting = 0;
+        t.generation++;
+    } else if (waits)
+        wait_for(&t.generation, line);
+}
+
 unsigned lane()
 {
     return block.current->number % 32;
@@ -254,10 +280,12 @@ void wait_copies(int groups_left)
 
 /* ---- barriers in shared memory, and the copies they count ---- */
 
-struct late_box {
+struct late_box { /* of a matrix, or N_BYTES from FROM */
     box_map map;
     char *to;
     int64_t row, column;
+    const void *from;
+    int n_bytes;
 };
 struct arrival_state {
     int count, left;
@@ -302,6 +330,12 @@ void arrive(uint64_t *a, int bytes, int line)
 
 static void bring(arrival_state &s, const late_box &b)
 {
+    if (b.from) {
+        memcpy(b.to, b.from, (size_t)b.n_bytes);
+        s.bytes -= b.n_bytes;
+        end_phase(s);
+        return;
+    }
     for (int64_t r = 0; r < b.map.box_rows; r++)
         for (int64_t c = 0; c < 64; c++) {
             const int64_t y = b.row + r, x = b.column + c, at = r * 128 + c * 2;
@@ -313,17 +347,30 @@ static void bring(arrival_state &s, const late_box &b)
     end_phase(s);
 }
 
+static void bring_later(arrival_state &s, const late_box &b)
+{
+    if (block.early_copies)
+        bring(s, b);
+    else
+        s.boxes.push_back(b);
+}
+
 void copy_box(void *to, const box_map &map, int row, int column, uint64_t *a, int line)
 {
     arrival_state &s = state_of(a, line);
 
     if ((static_cast<char *>(to) - static_cast<char *>(shared_memory())) % 1024 || (uintptr_t)map.matrix % 16 || map.ld % 8 || map.box_rows > 256)
         stop("a box that is not aligned as bulk copies want it", line);
-    s.boxes.push_back({ map, static_cast<char *>(to), row, column });
-    if (block.early_copies) {
-        bring(s, s.boxes.back());
-        s.boxes.pop_back();
-    }
+    bring_later(s, { map, static_cast<char *>(to), row, column, nullptr, 0 });
+}
+
+void copy_bytes(void *to, const void *from, int n_bytes, uint64_t *a, int line)
+{
+    arrival_state &s = state_of(a, line);
+
+    if (((uintptr_t)to | (uintptr_t)from | (uintptr_t)n_bytes) % 16)
+        stop("a bulk copy that is not aligned to 16 bytes", line);
+    bring_later(s, { {}, static_cast<char *>(to), 0, 0, from, n_bytes });
 }
 
 static bool bring_boxes()
@@ -450,6 +497,7 @@ static void run_block(unsigned n, size_t shared_bytes)
     const size_t padded = (shared_bytes + 127) / 128 * 128 + 128;
 
     arrival_states.clear();
+    memset(block.turns, 0, sizeof block.turns);
     block.alive = block.n = n;
     block.arrived = 0;
     block.warps.assign(n / 32, warp());
