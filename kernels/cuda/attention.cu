@@ -334,7 +334,7 @@ int64_t jrl_cuda_attention_memory(const struct jrl_device *dev, const struct jrl
     const int64_t bound = p->n_rows * ((int64_t)sizeof(struct gpu_row) + p->n_kv_heads * 4) + tiles * (int64_t)sizeof(struct gpu_tile) + n_pages * 8;
     const int64_t forth = tensor ? smaller(n_parts * p->n_kv_heads, gpu_most_slots(dev)) * gpu_slot_floats(p->head_dim) * (int64_t)sizeof(float)
                                  : gpu_attention_exact_bytes(dev, p->n_rows, p->n_heads, n_positions);
-    const int64_t back = !backward ? 0 : tensor ? gpu_attention_backward_tensor_bytes(p->n_rows, p->n_heads, p->head_dim)
+    const int64_t back = !backward ? 0 : tensor ? gpu_attention_backward_tensor_bytes(dev, p->n_rows, p->n_heads, p->head_dim)
                                                 : gpu_attention_backward_exact_bytes(p->n_rows, p->n_heads);
 
     return bound + (forth > back ? forth : back);

@@ -30,14 +30,14 @@ template <int D> static __global__ void attention_prepare(struct gpu_backward_ca
 {
     const int64_t i = first_index() / JRL_LANES;
     const int lane = threadIdx.x % JRL_LANES;
-    const bool valid = i < c.n_rows * c.n_heads;
+    const bool valid = i < c.n_rows * c.n_heads, exists = valid && c.rows[i / c.n_heads].pages; /* rows of nobody meet P of 0 */
     float sum = 0;
 
     if (first_index() < to.n_turns)
         to.turns[first_index()] = 0;
 #pragma unroll
     for (int d = lane; d < D && valid; d += JRL_LANES) {
-        const jrl_bf16 rounded = jrl_f32_to_bf16(c.dout[i * D + d]);
+        const jrl_bf16 rounded = jrl_f32_to_bf16(exists ? c.dout[i * D + d] : 0.0f);
 
         to.dout[i * D + d] = rounded;
         sum = fmaf(jrl_bf16_to_f32(rounded), jrl_bf16_to_f32(static_cast<const jrl_bf16 *>(c.out)[i * D + d]), sum);
@@ -309,21 +309,27 @@ static int64_t rows_of_head(int64_t n_rows) { return divide_up(n_rows, STEP) * S
 /* One for each head and page of rows, and one that counts blocks; there are more threads that set them to 0. */
 static int64_t turns_of(int64_t n_rows, int64_t n_heads) { return rows_of_head(n_rows) / STEP * n_heads + 1; }
 
-int64_t gpu_attention_backward_tensor_bytes(int64_t n_rows, int64_t n_heads, int64_t dim)
+static int64_t dq_bytes(const struct jrl_device *dev, int64_t n_rows, int64_t n_heads, int64_t dim)
 {
-    return rows_of_head(n_rows) * n_heads * (dim * (int64_t)sizeof(jrl_bf16) + 2 * (int64_t)sizeof(float)) + turns_of(n_rows, n_heads) * (int64_t)sizeof(int);
+    return gpu_of(dev)->wgmma ? rows_of_head(n_rows) * n_heads * dim * (int64_t)sizeof(float) : 0;
+}
+
+int64_t gpu_attention_backward_tensor_bytes(const struct jrl_device *dev, int64_t n_rows, int64_t n_heads, int64_t dim)
+{
+    return dq_bytes(dev, n_rows, n_heads, dim) + rows_of_head(n_rows) * n_heads * (dim * (int64_t)sizeof(jrl_bf16) + 2 * (int64_t)sizeof(float)) + turns_of(n_rows, n_heads) * (int64_t)sizeof(int);
 }
 
 int gpu_attention_backward_tensor(struct jrl_device *dev, const struct gpu_backward_call *c, struct jrl_error *err)
 {
     const int64_t rows = rows_of_head(c->n_rows);
     void *memory;
-    const int rc = gpu_scratch(dev, &memory, GPU_SCORES, (size_t)gpu_attention_backward_tensor_bytes(c->n_rows, c->n_heads, c->dim), err);
+    const int rc = gpu_scratch(dev, &memory, GPU_SCORES, (size_t)gpu_attention_backward_tensor_bytes(dev, c->n_rows, c->n_heads, c->dim), err);
     struct gpu_prepared p = {};
 
     if (rc < 0)
         return rc;
-    p.dout = static_cast<jrl_bf16 *>(memory);
+    p.dq = static_cast<float *>(memory);
+    p.dout = reinterpret_cast<jrl_bf16 *>(static_cast<char *>(memory) + dq_bytes(dev, c->n_rows, c->n_heads, c->dim));
     p.of_rows = reinterpret_cast<float *>(p.dout + rows * c->n_heads * c->dim);
     p.turns = reinterpret_cast<int *>(p.of_rows + 2 * rows * c->n_heads);
     p.n_rows = rows;

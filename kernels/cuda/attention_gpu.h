@@ -110,6 +110,7 @@ struct gpu_prepared {
     jrl_bf16 *dout;
     float *of_rows;
     int *turns; /* of attention_backward_wgmma.cu; zeros */
+    float *dq;  /* likewise: [heads][n_rows][dim] */
     int64_t n_rows, n_turns; /* rows rounded up to whole pages */
 };
 enum { GPU_LSE, GPU_DELTA };
@@ -117,6 +118,6 @@ int gpu_attention_backward_exact(struct jrl_device *dev, enum jrl_dtype dtype, s
 int gpu_attention_backward_tensor(struct jrl_device *dev, const struct gpu_backward_call *c, struct jrl_error *err) JRL_MUST_CHECK;
 int gpu_attention_backward_wgmma(struct jrl_device *dev, const struct gpu_backward_call *c, const struct gpu_prepared *p, struct jrl_error *err) JRL_MUST_CHECK;
 int64_t gpu_attention_backward_exact_bytes(int64_t n_rows, int64_t n_heads);
-int64_t gpu_attention_backward_tensor_bytes(int64_t n_rows, int64_t n_heads, int64_t dim);
+int64_t gpu_attention_backward_tensor_bytes(const struct jrl_device *dev, int64_t n_rows, int64_t n_heads, int64_t dim);
 
 #endif

@@ -66,6 +66,21 @@ static __device__ __forceinline__ void copy_bytes(void *to, const void *from, in
     asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(shared_address(to)), "l"(from), "r"(n), "r"(shared_address(a))
                  : "memory");
 }
+/* The other way, N bytes from shared memory, written before a fence (fence_operands): stored, or added as f32. Groups of them are waited for as those of copy_16. */
+static __device__ __forceinline__ void send_bytes(void *to, const void *from, int n)
+{
+    asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;" ::"l"(to), "r"(shared_address(from)), "r"(n) : "memory");
+}
+static __device__ __forceinline__ void send_to_add(float *to, const float *from, int n)
+{
+    asm volatile("cp.reduce.async.bulk.global.shared::cta.bulk_group.add.f32 [%0], [%1], %2;" ::"l"(to), "r"(shared_address(from)), "r"(n) : "memory");
+}
+static __device__ __forceinline__ void commit_sends() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
+/* Until what was sent has been read, so that its place is free; until it has arrived. */
+static __device__ __forceinline__ void wait_sends_read() { asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory"); }
+static __device__ __forceinline__ void wait_sends() { asm volatile("cp.async.bulk.wait_group 0;" ::: "memory"); }
+/* THREADS threads of the block meet, as __syncthreads has all of them meet; ID 1 to 15. */
+template <int THREADS> static __device__ __forceinline__ void meet_some(int id) { asm volatile("bar.sync %0, %1;" ::"r"(id), "n"(THREADS) : "memory"); }
 /* Two teams of THREADS / 2 take turns. Turn ID, 1 to 15, begins when the other team has passed it on; only this team takes it. */
 template <int THREADS> static __device__ __forceinline__ void take_turn(int id) { asm volatile("bar.sync %0, %1;" ::"r"(id), "n"(THREADS) : "memory"); }
 template <int THREADS> static __device__ __forceinline__ void pass_turn(int id) { asm volatile("bar.arrive %0, %1;" ::"r"(id), "n"(THREADS) : "memory"); }
@@ -93,6 +108,12 @@ static inline void copy_box(void *to, const box_map *map, int row, int column, a
 }
 static inline void fetch_map(const box_map *) {}
 static inline void copy_bytes(void *to, const void *from, int n, arrivals *a, int line = __builtin_LINE()) { emulator::copy_bytes(to, from, n, a, line); }
+static inline void send_bytes(void *to, const void *from, int n, int line = __builtin_LINE()) { emulator::send(to, from, n, false, line); }
+static inline void send_to_add(float *to, const float *from, int n, int line = __builtin_LINE()) { emulator::send(to, from, n, true, line); }
+static inline void commit_sends() {}
+static inline void wait_sends_read() { emulator::wait_sends(); }
+static inline void wait_sends() { emulator::wait_sends(); }
+template <int THREADS> static inline void meet_some(int id, int line = __builtin_LINE()) { emulator::turn(id, THREADS, true, line); }
 template <int THREADS> static inline void take_turn(int id, int line = __builtin_LINE()) { emulator::turn(id, THREADS, true, line); }
 template <int THREADS> static inline void pass_turn(int id, int line = __builtin_LINE()) { emulator::turn(id, THREADS, false, line); }
 template <int n> static inline void give_registers() {}

@@ -127,6 +127,8 @@ void arrive(uint64_t *a, int bytes, int line);
 void wait_arrivals(uint64_t *a, int parity, int line);
 void copy_box(void *to, const box_map &map, int row, int column, uint64_t *a, int line);
 void copy_bytes(void *to, const void *from, int n_bytes, uint64_t *a, int line);
+void send(void *to, const void *from, int n_bytes, bool add, int line);
+void wait_sends();
 void turn(int id, int n_threads, bool waits, int line);
 /* wgmma: WORK, of this thread alone, is done when the thread waits for it. */
 void multiply_later(std::function<void()> work, int line);

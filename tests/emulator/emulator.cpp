@@ -56,6 +56,13 @@ struct late_copy {
     int group;
 };
 
+struct late_send {
+    void *to;
+    const void *from;
+    int n_bytes;
+    bool add;
+};
+
 struct late_product {
     std::function<void()> work;
     int group;
@@ -73,6 +80,7 @@ struct fibre {
     std::vector<late_copy> copies;
     int groups; /* of copies, committed */
     bool unfenced;  /* copies have arrived since the last fence */
+    std::vector<late_send> sends;
     std::vector<late_product> products;
     int product_groups;
 #if defined(__SANITIZE_ADDRESS__)
@@ -218,6 +226,35 @@ void turn(int id, int n_threads, bool waits, int line)
         t.generation++;
     } else if (waits)
         wait_for(&t.generation, line);
+}
+
+static void arrive(const late_send &s)
+{
+    float *to = static_cast<float *>(s.to);
+    const float *from = static_cast<const float *>(s.from);
+
+    for (int i = 0; i < s.n_bytes / 4; i++)
+        to[i] = s.add ? to[i] + from[i] : from[i];
+}
+
+/* A bulk copy from shared memory. */
+void send(void *to, const void *from, int n_bytes, bool add, int line)
+{
+    const late_send s = { to, from, n_bytes, add };
+
+    if (((uintptr_t)to | (uintptr_t)from | (uintptr_t)n_bytes) % 16)
+        stop("a bulk copy that is not aligned to 16 bytes", line);
+    if (block.early_copies)
+        arrive(s);
+    else
+        block.current->sends.push_back(s);
+}
+
+void wait_sends()
+{
+    for (const late_send &s : block.current->sends)
+        arrive(s);
+    block.current->sends.clear();
 }
 
 unsigned lane()
@@ -442,6 +479,8 @@ static void fibre_main()
         stop("a thread ends where other lanes of its warp wait for it", 0);
     if (!me->copies.empty())
         stop("a thread ends before its asynchronous copies have arrived", 0);
+    if (!me->sends.empty())
+        stop("a thread ends before what it sent has left", 0);
     if (!me->products.empty())
         stop("a thread ends before its products are there", 0);
     me->done = true;
@@ -512,6 +551,7 @@ static void run_block(unsigned n, size_t shared_bytes)
         f.done = false;
         f.waits_for = nullptr;
         f.copies.clear();
+        f.sends.clear();
         f.products.clear();
         f.groups = f.product_groups = 0;
         f.unfenced = false;
