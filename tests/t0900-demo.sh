@@ -18,4 +18,6 @@ ok "two levels" test "$(jrl-view --fields extra demo/test.jrl | sort -u | wc -l)
 ok "an accuracy for each" test "$(grep -Ec '^[0-9] digits +[01]\.?[0-9]* +[01]\.?[0-9]*$' demo.txt)" = 2
 possible=$(awk 'BEGIN { print (90 * 90 + 900 * 900) * 12 / 13 }')
 ok "operands of two and three digits: $possible possible problems" test "$(problems train | grep -cE '"What is ([1-9][0-9] \+ [1-9][0-9]|[1-9][0-9]{2} \+ [1-9][0-9]{2})\?"')" = "$(problems train | wc -l)"
+tells_why() { exits 2 "$JRL_TOP/pipelines/demo" --steps 1 --batch-size 3 --example-steps 0 --test-problems 4 --out fails 2> fails.err && grep -- --mini-batch fails.err; }
+ok "a run that fails says why" tells_why
 done_testing
