@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Zero mismatch: jrl-sample, jrl-logprob and the forward pass of jrl-update give every one of 10^6 tokens the same logprob, bit
 # for bit, with SmolLM2-135M's shape in bf16 on the fastest path of this processor, or of a GPU.
-# Usage: zero-mismatch.sh [TOKENS [DEVICE [SHAPE]]]. By the rates of tests/bench/performance.md some 15 minutes with AMX, 80 on two
+# Usage: zero-mismatch.sh [TOKENS [DEVICE [SHAPE [BATCH]]]]. By the rates of tests/bench/performance.md some 15 minutes with AMX, 80 on two
 # cores with AVX-512; 20000 tokens show in two minutes that it works. DEVICE is as in --device: cuda is what tests/gpu.sh finds, the
 # emulated GPU if nothing names a real one.
 # shellcheck disable=SC2016 # dollars of jq
@@ -9,11 +9,11 @@
 . "$(dirname "${BASH_SOURCE[0]}")/../tap.sh"
 # shellcheck source=tests/gpu.sh
 . "$JRL_TOP/tests/gpu.sh"
-wanted=${1:-1000000} device=${2:-cpu} shape=${3:-smollm2-135m} samples=8 length=128 batch=96
+wanted=${1:-1000000} device=${2:-cpu} shape=${3:-smollm2-135m} samples=8 length=128 batch=${4:-96}
 if [ "$device" != cpu ]; then
     needs_plugin 'zero mismatch on a GPU'
     gpu_folder gpu bin/jrl-sample bin/jrl-logprob bin/jrl-update
-    PATH=$scratch/gpu/bin:$PATH length=512 batch=512 # a step takes a GPU nearly the same time for more sequences
+    PATH=$scratch/gpu/bin:$PATH length=512 batch=${4:-512} # a step takes a GPU nearly the same time for more sequences
 fi
 [ "$wanted" -ge 20000 ] || length=16
 groups=$((wanted / (samples * length)))
