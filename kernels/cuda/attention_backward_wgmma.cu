@@ -3,9 +3,9 @@
  * order of the tiles of keys: a block waits until the tile before it has been there. So every sum has one order, which depends on its sequence alone,
  * and nothing is worked out twice. Blocks take tiles in an order in which those that others wait for come first; where many start together, each is a
  * step behind the one before it, and then none waits.
- * A warp brings, and a thread sends dQ on, out of shared memory: who multiplies waits for neither. Two groups of four warps have 64 keys each. Scores are kept with keys as rows: so P and dS enter the products for dV and dK from registers. */
+ * A warp brings, and a thread sends dQ on, out of shared memory: who multiplies waits for neither. Two groups of four warps have 64 keys each. Scores are
+ * kept with keys as rows: so P and dS enter the products for dV and dK from registers. */
 #include "kernels/cuda/attention_wgmma.cuh"
-#include "kernels/cuda/bulk.cuh"
 
 #define GROUP 128 /* threads that multiply together; the first group of a block brings, and sends dQ */
 #define THREADS (3 * GROUP)
@@ -132,14 +132,6 @@ static __device__ __forceinline__ void send_all(struct room<D> &s, const struct 
         wait_sends();
         pass_on(turn_of(p, w.tile, step), mine + 1);
     }
-}
-
-/* A warp of those that multiply tells that it has read, or written for others, what a barrier stands for. */
-static __device__ __forceinline__ void tell(arrivals *a)
-{
-    __syncwarp();
-    if (threadIdx.x % 32 == 0)
-        arrive(a);
 }
 
 /* ---- products: group G of four warps has keys 64 G to 64 G + 63 ---- */

@@ -5,7 +5,6 @@
  * has its products in the matrix units, P V of a step and the scores of the next, be it the next tile's, while the other works out P. */
 #include "kernels/cuda/attention_order.cuh"
 #include "kernels/cuda/attention_wgmma.cuh"
-#include "kernels/cuda/bulk.cuh"
 
 #define PAGE JRL_PAGE_TOKENS
 #define STEP HALF_POSITIONS
@@ -102,14 +101,6 @@ template <int D> static __device__ __forceinline__ void bring_queries(struct seq
     }
 }
 
-/* A warp tells that it has read what a barrier stands for. */
-static __device__ __forceinline__ void has_read(arrivals *a)
-{
-    __syncwarp();
-    if (threadIdx.x % 32 == 0)
-        arrive(a);
-}
-
 /* P V of a step, which is under way then. FOLLOWS: on what the part has. */
 template <int D> static __device__ __forceinline__ void add_values(struct running<D> &part, uint32_t (&p)[STEP / 16][4], const struct operand<STEP, D> &values, bool follows)
 {
@@ -146,7 +137,7 @@ template <int D> static __device__ __forceinline__ void attend(struct sequence_r
     pass_turn<2 * GROUP>(2 - group);
     wait_products<0>();
     settle(score);
-    has_read(&s.keys_read[0]);
+    tell(&s.keys_read[0]);
     start(all);
     start(part);
     for (int at = 0;; at++) {
@@ -177,13 +168,13 @@ template <int D> static __device__ __forceinline__ void attend(struct sequence_r
         pass_turn<2 * GROUP>(2 - group);
         wait_products<1>();
         settle(part.out);
-        has_read(&s.values_read[stage]);
+        tell(&s.values_read[stage]);
         if (follows || ends)
             join_part(all, part);
         wait_products<0>();
         settle(score);
         if (!is_last)
-            has_read(&s.keys_read[next]);
+            tell(&s.keys_read[next]);
         step++;
         if (follows || ends) {
             part.max[0] = part.max[1] = -INFINITY;
@@ -192,7 +183,7 @@ template <int D> static __device__ __forceinline__ void attend(struct sequence_r
         if (!ends)
             continue;
         write_rows(c, all, tile.row, tile.end, tile.first + mine, tile.kv);
-        has_read(&s.queries_read[n % 2]);
+        tell(&s.queries_read[n % 2]);
         if (is_last)
             break;
         start(all);

@@ -3,6 +3,7 @@
 #define JRL_KERNELS_CUDA_ATTENTION_WGMMA_CUH
 
 #include "kernels/cuda/attention_gpu.h"
+#include "kernels/cuda/bulk.cuh"
 #include "kernels/cuda/wgmma.cuh"
 
 /* Operands: 64 columns of all rows, then the next 64 (wgmma.cuh). */
@@ -12,6 +13,14 @@ template <int ROWS, int D> struct operand {
 };
 
 #if defined(WGMMA_EXISTS)
+
+/* A warp tells that it has read, or written for others, what a barrier stands for. */
+static __device__ __forceinline__ void tell(arrivals *a)
+{
+    __syncwarp();
+    if (threadIdx.x % 32 == 0)
+        arrive(a);
+}
 
 /* square = 64 rows of X from ROW on by the rows of Y, contracted over the head. */
 template <int ROWS_OF_X, int ROWS, int D>
