@@ -40,7 +40,7 @@ ok 'the same policy' test "$(hash_of a)" = "$(hash_of g)"
 ok 'compare finds the differences' test "$(jrl-model compare -j a c | jq -s 'map(select(.max_abs > 0.01)) | length')" -gt 10
 ok 'compare prints a table' grep -Eq '^0 .* 0 of 16576 .* model.embed_tokens.weight$' <(jrl-model compare a b)
 
-ok 'an existing folder is not touched' fails_with 1 "cannot write the policy 'a': it exists" jrl-model make --shape "$sizes" -o a
+ok 'an existing folder is not touched' fails_with 2 "'--output a' exists already; a policy is never replaced" jrl-model make --shape "$sizes" -o a
 ok 'unknown verb' fails_with 2 "'grow' is not one of make, info" jrl-model grow a
 ok 'missing operand' fails_with 2 'info wants the operands DIR' jrl-model info
 ok 'make without output' fails_with 2 'make wants --output DIR' jrl-model make

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/json.h"
@@ -324,6 +325,8 @@ static const struct verb *choose_verb(const struct config *cfg, int n_args, char
     }
     if (verb->writes && (!cfg->output || !*cfg->output))
         jrl_cli_fail("%s wants --output DIR", verb->name);
+    if (verb->writes && access(cfg->output, F_OK) == 0)
+        jrl_cli_fail("'--output %s' exists already; a policy is never replaced", cfg->output);
     if (cfg->config && (jrl_cli_given("shape") || jrl_cli_given("arch")))
         jrl_cli_fail("--config and --%s exclude each other", jrl_cli_given("shape") ? "shape" : "arch");
     return verb;
