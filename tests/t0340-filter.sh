@@ -75,7 +75,7 @@ ok 'a uid that comes twice' fails_with 3 "'twice.txt': line 3: uid 1 comes twice
 ok 'a field that is missing' fails_with 3 "group of uid 1: field 'length' is missing" jrl-filter --keep 'mean > 0' --of length groups.jrl
 ok 'a field that is no number' fails_with 3 "field 'x' is a string, not a number or boolean" jrl-filter --keep 'mean > 0' --of x <(echo '{"uid":1,"sample":0,"samples":1,"x":"y"}' | jrl-pack)
 ok 'a group that is not whole' fails_with 3 'uid 1' jrl-filter --keep 'mean > 0' <(group 1 1 1 | head -n 1 | jrl-pack)
-ok 'problems have no groups' fails_with 3 "field 'sample" jrl-filter --keep 'mean > 0' problems.jrl
+ok 'problems have no groups' fails_with 3 "field 'sample' is missing; rollouts are expected" jrl-filter --keep 'mean > 0' problems.jrl
 ok 'records without a uid' fails_with 3 "field 'uid' is missing" jrl-filter --only list.txt <(echo '{"problem":"p"}' | jrl-pack --kind problem)
 ok 'no list is left by a failure' sh -c '! jrl-filter -q --keep "mean > 0" --of length --list left.txt -o left.jrl groups.jrl && test ! -e left.txt -a ! -e left.jrl'
 done_testing

@@ -51,7 +51,7 @@ ok 'an empty response has no logprobs' jq -e '.old_logprobs == {"$f32": []}' <(
 bad() { echo "$1" | jrl-pack | jrl-logprob --policy llama-bf16 --as old -o no.jrl; }
 ok 'no tokens' fails_with 3 "record 1: field 'tokens' is missing" bad '{"uid":1,"temperature":1.0,"prompt_tokens":{"$u32":[1]}}'
 ok 'no prompt' fails_with 3 "'prompt_tokens' is empty" bad '{"uid":1,"temperature":1.0,"prompt_tokens":{"$u32":[]},"tokens":{"$u32":[1]}}'
-ok 'no temperature' fails_with 3 "'temperature' is missing" bad '{"uid":1,"prompt_tokens":{"$u32":[1]},"tokens":{"$u32":[1]}}'
+ok 'no temperature' fails_with 3 "'temperature' is missing; rollouts are expected" bad '{"uid":1,"prompt_tokens":{"$u32":[1]},"tokens":{"$u32":[1]}}'
 ok 'a temperature of 0' fails_with 3 "'temperature' is not a positive" bad '{"uid":1,"temperature":0.0,"prompt_tokens":{"$u32":[1]},"tokens":{"$u32":[1]}}'
 ok 'a token without an embedding row' fails_with 3 "'tokens': token id 259 has no embedding row" bad '{"uid":1,"temperature":1.0,"prompt_tokens":{"$u32":[1]},"tokens":{"$u32":[1,259]}}'
 long() { printf '{"uid":1,"temperature":1.0,"prompt_tokens":{"$u32":[1]},"tokens":{"$u32":[1'; printf ',2%.0s' {1..600}; printf ']}}\n'; }

@@ -31,7 +31,7 @@ pick() { jq -c "$1" b1.json | jrl-pack > "$2"; }
 pick 'select(.jrl or .draw != 3 or .sample != 2)' group.jrl
 refused 'a group of the wrong size' 3 'group|uid 4' update group.jrl
 pick 'del(.advantage)' bare.jrl
-refused 'no advantage' 3 "record 1: field 'advantage' is missing" update bare.jrl
+refused 'no advantage' 3 "record 1: field 'advantage' is missing; jrl-advantage gives advantages" update bare.jrl
 pick 'if .draw == 2 then .advantage = {"$num": "NaN"} else . end' nan.jrl
 refused 'a NaN advantage' 3 "record 9: .*'advantage'.* not finite" update nan.jrl
 pick 'if .draw == 4 then .temperature = 0.5 else . end' mixed.jrl
@@ -67,7 +67,7 @@ for part in 200 2000 $(($(stat -c %s b1.jrl) - 1)); do
     refused "a stream cut after $part bytes" 3 'standard input' update < <(head -c "$part" b1.jrl)
 done
 problems 1 6 | jrl-pack --kind problem > problems.jrl
-refused 'problems instead of rollouts' 3 "record 1: field 'prompt_tokens' is missing" update problems.jrl
+refused 'problems instead of rollouts' 3 "record 1: field 'prompt_tokens' is missing; rollouts are expected" update problems.jrl
 
 # The command line
 refused 'no --out' 2 "'--out' is needed" jrl-update --policy p0 b1.jrl

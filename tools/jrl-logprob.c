@@ -83,8 +83,10 @@ static int read_tokens(struct scorer *s, const struct jrl_record *rec, uint32_t 
 
 static int read_temperature(struct scorer *s, const struct jrl_record *rec, double *temperature)
 {
-    if (jrl_record_f64(rec, "temperature", temperature, &s->io->err) < 0)
-        return jrl_io_fail_here(s->io);
+    struct jrl_error fault = { 0 };
+
+    if (jrl_record_f64(rec, "temperature", temperature, &fault) < 0)
+        return jrl_io_fail(s->io, JRL_ERR_INPUT, "%s; rollouts are expected, as jrl-sample writes them", fault.text);
     if (!(*temperature > 0 && *temperature < 1e30))
         return jrl_io_fail(s->io, JRL_ERR_INPUT, "field 'temperature' is not a positive number");
     return JRL_OK;

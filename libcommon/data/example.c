@@ -74,11 +74,12 @@ static int read_tokens(struct jrl_example *e, const struct jrl_record *rec, stru
 {
     const void *prompt = NULL, *response = NULL;
     size_t n_prompt = 0, n_response = 0;
+    struct jrl_error fault = { 0 };
     int rc;
 
-    if ((rc = jrl_record_array(rec, "prompt_tokens", JRL_ARRAY_U32, &prompt, &n_prompt, err)) < 0 ||
-        (rc = jrl_record_array(rec, "tokens", JRL_ARRAY_U32, &response, &n_response, err)) < 0)
-        return rc;
+    if ((rc = jrl_record_array(rec, "prompt_tokens", JRL_ARRAY_U32, &prompt, &n_prompt, &fault)) < 0 ||
+        (rc = jrl_record_array(rec, "tokens", JRL_ARRAY_U32, &response, &n_response, &fault)) < 0)
+        return jrl_fail(err, rc, "%s; rollouts are expected, as jrl-sample writes them", fault.text);
     if (n_prompt == 0 || n_response == 0)
         return jrl_fail(err, JRL_ERR_INPUT, "field '%s' holds no token", n_prompt ? "tokens" : "prompt_tokens");
     e->tokens = jrl_xmalloc((n_prompt + n_response) * sizeof(uint32_t));
@@ -109,13 +110,17 @@ static int read_logprobs(float **out, const struct jrl_example *e, const struct 
 int jrl_example_read_policy(struct jrl_example *e, const struct jrl_record *rec, unsigned wanted, struct jrl_error *err)
 {
     const char *old = !(wanted & JRL_EXAMPLE_SAMPLER) && jrl_record_find(rec, "old_logprobs") ? "old_logprobs" : "logprobs", *policy = NULL;
+    struct jrl_error fault = { 0 };
     size_t len = 0;
     int rc;
 
     if ((rc = read_facts(e, rec, err)) < 0 || (rc = read_tokens(e, rec, err)) < 0 ||
         (rc = jrl_record_str(rec, "policy", &policy, &len, err)) < 0 ||
-        (rc = jrl_record_f64(rec, "temperature", &e->temperature, err)) < 0 ||
-        (rc = jrl_record_f64(rec, "advantage", &e->advantage, err)) < 0 || (rc = must_be_finite(e->advantage, "advantage", err)) < 0)
+        (rc = jrl_record_f64(rec, "temperature", &e->temperature, err)) < 0)
+        return rc;
+    if ((rc = jrl_record_f64(rec, "advantage", &e->advantage, &fault)) < 0)
+        return jrl_fail(err, rc, "%s; jrl-advantage gives advantages", fault.text);
+    if ((rc = must_be_finite(e->advantage, "advantage", err)) < 0)
         return rc;
     if (!(e->temperature > 0 && isfinite(e->temperature)))
         return jrl_fail(err, JRL_ERR_INPUT, "field 'temperature' is %g, not a number above 0", e->temperature);

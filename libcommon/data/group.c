@@ -131,15 +131,17 @@ static int check_policy(struct jrl_group *g, const struct jrl_record *rec, struc
 
 int jrl_group_add(struct jrl_group *g, const struct jrl_record *rec, struct jrl_error *err)
 {
+    struct jrl_error fault = { 0 };
     struct jrl_group_key key;
     int64_t sample, samples;
     int rc;
 
     if (jrl_group_complete(g))
         jrl_group_clear(g);
-    if ((rc = jrl_group_key_read(&key, rec, err)) < 0 || (rc = jrl_record_i64(rec, "sample", &sample, err)) < 0 ||
-        (rc = jrl_record_i64(rec, "samples", &samples, err)) < 0)
+    if ((rc = jrl_group_key_read(&key, rec, err)) < 0)
         return rc;
+    if ((rc = jrl_record_i64(rec, "sample", &sample, &fault)) < 0 || (rc = jrl_record_i64(rec, "samples", &samples, &fault)) < 0)
+        return jrl_fail(err, rc, "%s; rollouts are expected, as jrl-sample writes them", fault.text);
     if (g->n > 0 && !jrl_group_key_same(&key, &g->key))
         return incomplete(g, err);
     if (g->n == 0 && (rc = begin(g, &key, samples, err)) < 0)

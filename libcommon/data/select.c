@@ -88,7 +88,7 @@ static int read_value(const struct jrl_record *rec, const char *field, double *x
     bool truth;
 
     if (!f)
-        return jrl_fail(err, JRL_ERR_INPUT, "field '%s' is missing", field);
+        return jrl_fail(err, JRL_ERR_INPUT, "field '%s' is missing%s", field, strcmp(field, "correct") ? "" : "; jrl-verify judges rollouts");
     if (jrl_value_bool(f->value, &truth))
         *x = truth;
     else if (!jrl_value_f64(f->value, x))
