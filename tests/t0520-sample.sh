@@ -135,7 +135,9 @@ ok 'a prompt that is too long' fails_with 4 "'long.jrl': record 1: the prompt ha
 ok 'no file is left' test ! -e no.jrl
 ok 'a limit on such problems' test "$(sample --max-prompt-tokens 150 --max-rejected 1 -q mixed.jrl | jrl-view | wc -l)" = 9
 ok 'lengths beyond the positions' fails_with 2 'do not fit into the 512 positions' jrl-sample --policy policy --max-tokens 400 --max-prompt-tokens 200 problems.jrl
+ok 'a response beyond the positions' fails_with 2 "max-tokens 5000 leaves no room for a prompt in the 512 positions of 'policy'" jrl-sample --policy policy --max-tokens 5000 problems.jrl
 ok 'rollouts are no problems' fails_with 3 'rollouts, which are answered already' sample all.jrl
+ok '... nor are they behind problems' fails_with 3 'record 10: .*rollouts, which are answered already' sample <(cat problems.jrl all.jrl)
 ok 'a problem without a prompt' fails_with 3 "record 1: field 'prompt' is missing" sample <(echo '{"uid":1}' | jrl-pack)
 ok 'a stop token the tokenizer has not' fails_with 2 "no token '<end>'" jrl-sample --policy policy --stop '<end>' problems.jrl
 ok 'greedy with a temperature' fails_with 2 'temperature has no effect with --greedy' sample --greedy --temperature 0.5 problems.jrl
@@ -144,6 +146,10 @@ ok 'a policy that is not there' fails_with 3 "nowhere/config.json" jrl-sample --
 cp -r policy bare && rm bare/tokenizer.json
 ok 'a policy without a tokenizer' fails_with 3 'bare/tokenizer.json' jrl-sample --policy bare problems.jrl
 cp -r "$JRL_TOP/tests/golden/model/llama-untied" foreign && cp policy/tokenizer*.json foreign
+cp -r policy plain && rm plain/tokenizer_config.json
+ok 'a policy without a chat template: a warning' eval 'jrl-sample --policy plain --max-tokens 2 problems.jrl 2> err > out &&
+    grep -q "warning: .plain. has no chat template: the model is asked the bare prompts; --template none" err'
+ok '... not when that is meant' eval 'jrl-sample --policy plain --template none --max-tokens 2 problems.jrl 2> err > out && [ ! -s err ]'
 ok 'a tokenizer with ids beyond the rows of the model' fails_with 3 "tokenizer of 'foreign' has ids up to 258, but the model has only 160 rows" jrl-sample --policy foreign problems.jrl
 cp -r policy broken
 printf '\xc0\x7f' | dd of=broken/model.safetensors conv=notrunc bs=1 seek=$(($(stat -c %s policy/model.safetensors) - 2)) 2> /dev/null

@@ -53,6 +53,8 @@ ok 'no room for one alone' fails_with 2 'no room for one sequence of full length
     --memory $((least_alone - 7)) problems.jrl
 ok '... which helps' help_fits "${sample[@]}" --batch 1 --memory $((least_alone - 7))
 ok 'no memory at all' fails_with 2 'even one short response does not fit' "${sample[@]}" --memory 100K problems.jrl
+ok 'a step of too many prompt tokens' fails_with 2 'it may use: --prefill-tokens [0-9]+ fits' "${sample[@]}" --prefill-tokens 1000000000 problems.jrl
+ok '... which helps' help_fits "${sample[@]}" --prefill-tokens 1000000000
 ok 'an update that does not fit' fails_with 2 '[0-9]+ more than the 20971520 it may use: --micro-tokens [0-9]+ fits' \
     jrl-update --policy policy --out new --memory 20M problems.jrl
 ok '... what is proposed does' help_fits jrl-update --policy policy --out new --memory 20M

@@ -127,6 +127,17 @@ static int add_problem(struct sampler *s, const struct jrl_record *rec, const st
     return jrl_asker_ask(&s->asker, item, key->uid, draw, &item->prompt, s->cfg->samples);
 }
 
+/* Also of the segment that is being read. */
+static int refuse_rollouts(struct sampler *s)
+{
+    const char *kind;
+    size_t len;
+
+    if (jrl_record_str(jrl_reader_header(s->io->in), "kind", &kind, &len, NULL) == JRL_OK && len == 7 && memcmp(kind, "rollout", 7) == 0)
+        return jrl_io_fail(s->io, JRL_ERR_INPUT, "the input holds rollouts, which are answered already; give problems");
+    return JRL_OK;
+}
+
 static int take_problem(void *ctx, const struct jrl_record *rec)
 {
     struct sampler *s = ctx;
@@ -136,6 +147,8 @@ static int take_problem(void *ctx, const struct jrl_record *rec)
     struct jrl_error err = { 0 };
     int rc;
 
+    if ((rc = refuse_rollouts(s)) < 0)
+        return rc;
     if ((rc = jrl_group_key_read(&key, rec, &err)) < 0)
         return jrl_io_fail(s->io, rc, "%s", err.text);
     if ((key.has_draw ? key.draw : s->place++) % s->cfg->shard.count != s->cfg->shard.index)
@@ -176,6 +189,8 @@ static int open_policy(struct sampler *s, struct config *cfg, struct jrl_trace *
     rc = jrl_asker_open(a, cfg->policy, cfg->template, DEFAULT_TOKENS, err);
     cfg->max_tokens = a->sampling.max_tokens; /* the header says what is used */
     cfg->max_prompt_tokens = a->limits.max_prompt_tokens;
+    if (rc == JRL_OK && !cfg->template && strcmp(a->policy.chat.format->name, "none") == 0)
+        jrl_log_warn("'%s' has no chat template: the model is asked the bare prompts; --template none says that this is meant", cfg->policy);
     for (int i = 0; rc == JRL_OK && i < cfg->stop.n; i++)
         if ((rc = jrl_chat_model_add_stop(&a->policy, cfg->stop.items[i], err)) < 0)
             return jrl_fail_prefix(err, "--stop");
@@ -212,15 +227,13 @@ static void close_all(struct sampler *s)
 static int sample(struct sampler *s, struct jrl_io *io, const char *operand, const struct jrl_tool *tool)
 {
     char *sampling = describe(s);
-    const char *kind;
-    size_t len;
     int rc;
 
     jrl_io_open_filter(io, tool, operand, "rollout");
     jrl_io_note(io, "policy", s->asker.policy.id);
     jrl_io_header_str(io, "sampling", sampling);
-    if (jrl_record_str(jrl_reader_header(io->in), "kind", &kind, &len, NULL) == JRL_OK && len == 7 && memcmp(kind, "rollout", 7) == 0)
-        rc = jrl_io_fail(io, JRL_ERR_INPUT, "the input holds rollouts, which are answered already; give problems");
+    if ((rc = refuse_rollouts(s)) < 0)
+        ;
     else if (s->cfg->resume && (rc = jrl_resume_open(&s->resume, s->cfg->resume, "sampling", sampling, &io->err)) < 0)
         rc = io->err.status;
     else {

@@ -220,7 +220,10 @@ static int resolve_lengths(struct jrl_asker *a, int64_t usual_tokens, struct jrl
         *tokens = (positions + 1) / 2;
     if (*prompt == 0 || (!jrl_cli_given("max-prompt-tokens") && positions - *tokens + 1 < *prompt))
         *prompt = positions - *tokens + 1;
-    if (*prompt < 1 || *prompt + *tokens - 1 > positions)
+    if (*prompt < 1)
+        return jrl_fail(err, JRL_ERR_USAGE, "--max-tokens %" PRId64 " leaves no room for a prompt in the %" PRId64 " positions of '%s'", *tokens,
+                        positions, jrl_policy_dir(a->policy.policy));
+    if (*prompt + *tokens - 1 > positions)
         return jrl_fail(err, JRL_ERR_USAGE, "--max-tokens %" PRId64 " and --max-prompt-tokens %" PRId64 " do not fit into the %" PRId64
                         " positions of '%s'", *tokens, *prompt, positions, jrl_policy_dir(a->policy.policy));
     return JRL_OK;

@@ -88,15 +88,26 @@ static int64_t most_tokens(const struct jrl_engine_plan *p, int64_t memory)
     return low;
 }
 
+static int64_t most_prefill(const struct jrl_engine_plan *p, int64_t memory)
+{
+    struct jrl_engine_plan smaller = *p;
+
+    while (smaller.limits.prefill_tokens > 0 && !fits(&smaller, p->limits.max_seqs, p->max_tokens, memory))
+        smaller.limits.prefill_tokens /= 2;
+    return smaller.limits.prefill_tokens;
+}
+
 int jrl_engine_plan_check(const struct jrl_memory_plan *plan, const struct jrl_engine_plan *p, int64_t memory, struct jrl_error *err)
 {
-    const int64_t seqs = most_seqs(p, memory), tokens = most_tokens(p, memory);
+    const int64_t seqs = most_seqs(p, memory), tokens = most_tokens(p, memory), prefill = most_prefill(p, memory);
     char help[200];
 
     if (seqs > 0)
         snprintf(help, sizeof help, "--batch %lld fits", (long long)seqs);
     else if (tokens > 0)
         snprintf(help, sizeof help, "the cache has no room for one sequence of full length; --max-tokens %lld fits", (long long)tokens);
+    else if (prefill > 0)
+        snprintf(help, sizeof help, "--prefill-tokens %lld fits", (long long)prefill);
     else
         snprintf(help, sizeof help, "even one short response does not fit; more --memory or a smaller policy is needed");
     return jrl_plan_check(plan, memory, help, err);
