@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # The demo learns: one seed, without the controls (all seeds and controls: make check-slow).
+# shellcheck disable=SC2016 # a text for eval
 . "$(dirname "$0")/tap.sh"
 
 "$JRL_TOP/pipelines/demo" --seed 0 --no-controls --out demo > demo.txt 2> demo.err
@@ -20,4 +21,10 @@ possible=$(awk 'BEGIN { print (90 * 90 + 900 * 900) * 12 / 13 }')
 ok "operands of two and three digits: $possible possible problems" test "$(problems train | grep -cE '"What is ([1-9][0-9] \+ [1-9][0-9]|[1-9][0-9]{2} \+ [1-9][0-9]{2})\?"')" = "$(problems train | wc -l)"
 tells_why() { exits 2 "$JRL_TOP/pipelines/demo" --steps 1 --batch-size 3 --example-steps 0 --test-problems 4 --out fails 2> fails.err && grep -- --mini-batch fails.err; }
 ok "a run that fails says why" tells_why
+mkdir theirs && echo mine > theirs/file
+ok "a folder of something else is left alone" fails_with 2 "'theirs' exists and holds no earlier demo" "$JRL_TOP/pipelines/demo" --out theirs
+ok "... as it was" test "$(cat theirs/file)" = mine
+ok "an earlier demo is replaced" eval '! "$JRL_TOP/pipelines/demo" --steps 1 --batch-size 3 --example-steps 0 --test-problems 5 --out fails 2> err && test "$(jrl-view fails/test.jrl | wc -l)" = 5'
+ok "an option without its value" fails_with 2 "unknown option '--seed', or it needs a value" "$JRL_TOP/pipelines/demo" --seed
+ok "a seed that is none" fails_with 2 "'x' is no whole number" "$JRL_TOP/pipelines/demo" --seed x
 done_testing
