@@ -20,12 +20,19 @@ need_programs() {
 given='' # names of the options of the command line
 set_option() { # --NAME VALUE
     local name=${1#--}
-    [ -n "${opt[$name]+known}" ] || fail 2 "unknown option '--$name'; try $program --help"
+    [[ $name == [a-z]* && -n ${opt[$name]+known} ]] || fail 2 "unknown option '--$name'; try $program --help"
     opt[$name]=$2
     given+=" $name "
 }
 option_names() { printf '%s\n' "${!opt[@]}" | sort; }
-whole_number() { [[ ${opt[$1]} =~ ^[0-9]+$ ]] || fail 2 "option '--$1' wants a whole number, not '${opt[$1]}'"; }
+# NAME [LEAST [DIGITS [OR]]]: no more digits than arithmetic takes, for which zeros in front would make it octal.
+whole_number() {
+    local value=${opt[$1]} digits=${3:-9}
+    if ! [[ $value =~ ^[0-9]+$ ]] || [ ${#value} -gt "$digits" ] || [ "$value" -lt "${2:-0}" ]; then
+        fail 2 "option '--$1' wants a whole number from ${2:-0}, of at most $digits digits${4:-}, not '$value'"
+    fi
+    opt[$1]=$((10#$value))
+}
 
 # What tools that run a model share.
 set_compute() {
@@ -45,14 +52,14 @@ digest() { sha256sum < "$1" | cut -d' ' -f1; }
 
 # ---- recipes: lines NAME VALUE that must not change under a folder of results -----------------------
 
-# Options of the recorded recipe stand for those not given now; the caller sees to names that are no options.
-load_recipe() { # FOLDER
+# Recorded options stand for those not given now; the caller sees to names that are no options.
+load_options() { # FILE
     local line name value
     while IFS= read -r line; do # values keep their blanks
         name=${line%% *} value=${line#"$name"}
         [[ $name != \#* && -n $name && -n ${opt[$name]+known} ]] || continue
         [[ $given == *" $name "* ]] || opt[$name]=${value# }
-    done < "$1/recipe"
+    done < "$1"
 }
 
 recipe_difference() { # FOLDER: prints it; false when there is one

@@ -8,22 +8,27 @@ part() { [ "$shards" = 1 ] && echo "$1" || echo "$1.$2-$shards"; }              
 verdict_file() { [ "$shards" = 1 ] && echo "$out/$1.jrl" || echo "$out/judged/$(part "$1" "$2").jrl"; }     # NAME SHARD
 of_shard() { [ "$shards" = 1 ] || echo " (shard $1/$shards)"; }
 
+# Options of jrl-sample and jrl-judge that are the same for every benchmark.
+set_tools() {
+    set_compute
+    sampling=(--temperature "${opt[temperature]}" --top-p "${opt[top-p]}" --top-k "${opt[top-k]}" --seed "${opt[seed]}"
+        --max-prompt-tokens "${opt[max-prompt-tokens]}" --max-tokens "${opt[max-tokens]}" --batch "${opt[batch]}"
+        ${opt[template]:+--template "${opt[template]}"} "${compute[@]}")
+    judging=(--prompt "${opt[judge-prompt]}" --max-tokens "${opt[judge-max-tokens]}" --too-long "${opt[too-long]}" --batch "${opt[batch]}" "${compute[@]}")
+    [ "${opt[empty-question]}" = no ] || judging+=(--empty-question)
+}
+
 sample_command() { # NAME SHARD
     local more=()
     [ "$shards" = 1 ] || more=(--shard "$2/$shards")
-    [ -z "${opt[template]}" ] || more+=(--template "${opt[template]}")
-    printf '%q ' jrl-sample --policy "${opt[policy]}" --samples "${count[$1]}" --temperature "${opt[temperature]}" --top-p "${opt[top-p]}" \
-        --top-k "${opt[top-k]}" --seed "${opt[seed]}" --max-prompt-tokens "${opt[max-prompt-tokens]}" --max-tokens "${opt[max-tokens]}" \
-        --batch "${opt[batch]}" "${more[@]}" "${compute[@]}"
+    printf '%q ' jrl-sample --policy "${opt[policy]}" --samples "${count[$1]}" "${more[@]}" "${sampling[@]}"
     printf '< %q' "$out/problems/$1.jrl"
 }
 verdict_command() { # NAME SHARD: reads the samples
     printf '%q ' jrl-verify --rule "${opt[rule]}" -- "$out/samples/$(part "$1" "$2").jrl"
     [ -n "${opt[judge]}" ] || return 0
     printf '| '
-    printf '%q ' jrl-judge --policy "${opt[judge]}" --prompt "${opt[judge-prompt]}" --max-tokens "${opt[judge-max-tokens]}" \
-        --too-long "${opt[too-long]}" --batch "${opt[batch]}" "${compute[@]}"
-    [ "${opt[empty-question]}" = no ] || printf '%s ' --empty-question
+    printf '%q ' jrl-judge --policy "${opt[judge]}" "${judging[@]}"
 }
 
 sample() { # NAME SHARD

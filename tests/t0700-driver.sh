@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # The step-by-step driver: a resumed run equals an unbroken one, options, locking, signals, branches.
+# shellcheck disable=SC2016 # texts for eval
 . "$(dirname "$0")/tap.sh"
 justrl=$JRL_TOP/pipelines/justrl
 
@@ -27,6 +28,8 @@ ok "and a third, with only the run's name and the steps given" quiet "$justrl" -
 ok "a resumed run has the weights of an unbroken one" same_weights whole parts 3
 ok "and its metrics have each step once" steps_are parts "1 2 3 "
 ok "a finished run has nothing to do" quiet "$justrl" --steps 3 parts
+ok "... nor when called as cron does, by its name alone" quiet "$justrl" parts
+ok "... it stays at its last step" test "$(readlink parts/policy/latest)" = 000003
 
 ok "two threads, small passes and few responses at a time" quiet "$justrl" "${new[@]}" --threads 2 --micro-tokens 64 --batch 3 --steps 3 small
 ok "end in the same weights" same_weights whole small 3
@@ -34,6 +37,7 @@ kept() { (cd "$1/batches" && echo ./*.jrl); }
 ok "the last two batches are kept" test "$(kept whole)" = './000002.jrl ./000003.jrl'
 ok "all batches" quiet "$justrl" "${new[@]}" --steps 2 --keep-batches all all
 ok "are kept" test "$(kept all)" = './000001.jrl ./000002.jrl'
+ok "... by later calls, too" eval 'quiet "$justrl" --steps 3 all && test "$(kept all)" = "./000001.jrl ./000002.jrl ./000003.jrl"'
 ok "no batches" quiet "$justrl" "${new[@]}" --steps 2 --keep-batches none none
 ok "are kept then" test "$(kept none)" = './*.jrl'
 ok "disk use is printed at the start" grep -q 'kept by the run, at most .* bytes' err
@@ -80,6 +84,11 @@ two_drivers() { # at once on one folder: one works, the other is sent away
 ok "two drivers on one folder" two_drivers
 ok "a collapsed run ends with 4" exits 4 "$justrl" "${new[@]}" --steps 9 --stop-if '.step == 2' collapsed
 ok "after its checkpoint" test -d collapsed/policy/000002
+ok "and does so when called again" eval 'exits 4 "$justrl" collapsed 2> err && grep -q "step 2: .* is true: the run ends here" err'
+ok "without another step" test ! -e collapsed/policy/000003
+ok "unless it is told to go on" quiet "$justrl" --stop-if '' --steps 3 collapsed
+ok "a condition that jq cannot compile" fails_with 2 "'step == 2' is no jq expression" "$justrl" "${new[@]}" --stop-if 'step == 2' wrong
+ok "one that fails on metrics" fails_with 2 "'.step.x' fails on the metrics of step 1" "$justrl" "${new[@]}" --steps 2 --stop-if .step.x collapsing
 
 stopped() { # a signal in the middle: 75, and the next call ends with the same weights
     "$justrl" "${new[@]}" --steps 3 "$1" 2> err &
@@ -156,6 +165,8 @@ ok "a benchmark that has changed under its name is refused" fails_with 2 'eval-d
 rm other.jrl
 ok "one that is gone" fails_with 3 "no benchmark '.*other.jrl'" "$justrl" --steps 1 exact
 ok "one that was never there, before a run begins" fails_with 3 "no benchmark '.*nowhere.jrl'" "$justrl" "${new[@]}" --eval none=nowhere.jrl --steps 1 none
+ok "one with the name of another" fails_with 2 "two benchmarks are called 'test'" "$justrl" "${new[@]}" --eval test=train.jrl --steps 1 none
+ok "one whose name is a path" fails_with 2 "NAME without '/'" "$justrl" "${new[@]}" --eval a/b=train.jrl --steps 1 none
 ok "one that is no stream" fails_with 3 'train.txt' "$justrl" "${new[@]}" --eval none=train.txt --steps 1 none
 
 late() { # the signal comes when the update of step 2 has its policy
@@ -186,6 +197,33 @@ ok "--memory goes to the tools that run a model" sh -c "'$justrl' --print --memo
 ok "--print shows the pipelines" sh -c "'$justrl' --print ${new[*]} x | grep -q 'jrl-batch.*jrl-sample'"
 ok "an unknown option" fails_with 2 "unknown option '--lrr'" "$justrl" --lrr 1 x
 ok "a number that is none" fails_with 2 'wants a whole number' "$justrl" --steps many x
+for words in '--save-every 0' '--eval-every 0' '--mini-batch 0' '--steps 99999999999999999999' '--keep-batches some'; do
+    # shellcheck disable=SC2086
+    ok "$words" fails_with 2 "option '${words% *}' wants a whole number" "$justrl" "${new[@]}" $words wrong
+done
+ok "zeros in front" quiet "$justrl" "${new[@]}" --save-every 08 --steps 00 zeros
+ok "are none of the value" grep -qx 'save-every 8' zeros/recipe
+for words in '-- 1' '--= 1' '--@ 1'; do
+    # shellcheck disable=SC2086
+    ok "no option: $words" fails_with 2 'unknown option' "$justrl" $words wrong
+done
+# Of every tool, before there is a folder, so that nothing is sampled for it and no recipe records it.
+for words in '--batch-size 2000000' '--top-p 3' '--rule nobody' '--reward 1' '--estimator none' '--lr nan' '--max-tokens 5000' \
+    '--eval-top-p 3' '--memory 1M'; do
+    # shellcheck disable=SC2086
+    ok "refused at once: $words" fails_with 2 'jrl-[a-z]*: error: ' "$justrl" "${new[@]}" $words wrong
+done
+ok "a policy that is not there" fails_with 3 "no policy folder 'nowhere'" "$justrl" "${new[@]}" --policy nowhere wrong
+ok "none of these leaves a folder" test ! -e wrong
+ok "with --change neither" fails_with 2 'jrl-update: error: ' "$justrl" --change --lr nan --steps 9 parts
+ok "... is it recorded" exits 1 grep -q '^lr nan' parts/recipe
+mv start away
+ok "the start policy is not needed after its step" quiet "$justrl" --steps 5 parts
+mv away start
+mv train.jrl away.jrl
+ok "the data are" fails_with 3 "no data file '.*/train.jrl'" "$justrl" --steps 6 parts
+mv away.jrl train.jrl
+ok "--print: a run's own options" sh -c "'$justrl' --print parts | grep -q -- '--max-tokens 12 '"
 ok "no run folder" fails_with 2 'no run folder' "$justrl"
 ok "a new run without a policy" fails_with 2 'needs --policy' "$justrl" x
 if command -v gnuplot > /dev/null; then
