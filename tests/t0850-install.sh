@@ -10,6 +10,8 @@ for program in "$JRL_BUILD"/bin/*; do
     ok "$name and its page" test -x "root/usr/bin/$name" -a -f "root/usr/share/man/man1/$name.1"
 done
 ok "the format's page" test -f root/usr/share/man/man5/jrl-stream.5
+ok "the driver finds the programs beside it, as cron calls it" sh -c "jrl-model make -q --shape dim=32,layers=1,heads=2,kv-heads=1,mlp=64,positions=4096 -o start &&
+    env -i PATH=/usr/bin:/bin root/usr/share/jrl/pipelines/justrl --plan --policy start --max-tokens 8 x | grep -q '^memory of jrl-update'"
 PATH="$scratch/root/usr/bin:/usr/bin:/bin"
 ok "jrl lists the family" sh -c 'jrl | grep -q jrl-sample'
 ok "jrl runs a member" sh -c 'jrl stat --version | grep -q "^jrl-stat "'
