@@ -176,7 +176,8 @@ static int64_t forward_plain_bytes(const struct jrl_attention_call *c)
 const struct jrl_attention_path jrl_attention_plain = {
     .rope_row = jrl_rope_row_plain, .prepare = prepare_plain, .attend = attend_plain, .forward_bytes = forward_plain_bytes,
     .backward_bytes = jrl_attention_backward_plain_bytes, .row_delta = jrl_attention_row_delta_plain,
-    .load_keys = jrl_attention_load_keys_plain, .add_pair = jrl_attention_add_pair_plain, .rotate_back = jrl_attention_rotate_back_plain,
+    .load_keys = jrl_attention_load_keys_plain, .load_queries = jrl_attention_load_queries_plain, .add_pair = jrl_attention_add_pair_plain,
+    .rotate_back = jrl_attention_rotate_back_plain,
 };
 
 const struct jrl_attention_path *jrl_attention_path_for(const struct jrl_device *dev, const struct jrl_attention *p)
@@ -204,7 +205,7 @@ int64_t jrl_cpu_attention_memory(const struct jrl_device *dev, const struct jrl_
     const int64_t there = path->forward_bytes(&c), back = backward ? path->backward_bytes(&c) : 0;
     const int64_t scratch = ((there > back ? there : back) + 63) / 64 * 64 * jrl_pool_size(dev->pool);
 
-    /* D; and for each block of a key-value head its progress, for each sequence's, which has a block at least, a task. */
+    /* D; and for each set of keys, a block at least, its progress, for each sequence's, which has a block at least, a task. */
     const int64_t with_rows = p->n_rows * p->n_heads * (int64_t)sizeof(float) +
                               (p->n_rows + JRL_PAGE_TOKENS - 1) / JRL_PAGE_TOKENS * p->n_kv_heads * 2 * JRL_ATTENTION_TASK_BYTES;
 

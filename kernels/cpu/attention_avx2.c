@@ -3,5 +3,5 @@
 
 const struct jrl_attention_path jrl_attention_avx2 = {
     .rope_row = rope_row, .prepare = prepare, .attend = attend, .forward_bytes = forward_bytes, .backward_bytes = backward_bytes,
-    .row_delta = row_delta, .load_keys = load_keys, .add_pair = add_pair, .rotate_back = rotate_back,
+    .row_delta = row_delta, .load_keys = load_keys, .load_queries = load_queries, .add_pair = add_pair, .rotate_back = rotate_back,
 };

@@ -22,6 +22,11 @@ static void load_keys_avx512(const struct jrl_attention_call *c, int64_t seq, in
     (takes_words(c) ? load_keys_words : load_keys)(c, seq, k_block, kv_head, scratch);
 }
 
+static void load_queries_avx512(const struct jrl_attention_call *c, int64_t seq, int64_t q_block, int64_t head, uint8_t *scratch)
+{
+    (takes_words(c) ? load_queries_words : load_queries)(c, seq, q_block, head, scratch);
+}
+
 static void add_pair_avx512(const struct jrl_attention_call *c, int64_t seq, int64_t q_block, int64_t k_block, int64_t head, uint8_t *scratch)
 {
     (takes_words(c) ? add_pair_words : add_pair)(c, seq, q_block, k_block, head, scratch);
@@ -34,6 +39,6 @@ static int64_t backward_avx512_bytes(const struct jrl_attention_call *c)
 
 const struct jrl_attention_path jrl_attention_avx512 = {
     .rope_row = rope_row, .prepare = prepare_avx512, .attend = attend_avx512, .forward_bytes = forward_bytes,
-    .backward_bytes = backward_avx512_bytes, .row_delta = row_delta, .load_keys = load_keys_avx512, .add_pair = add_pair_avx512,
-    .rotate_back = rotate_back,
+    .backward_bytes = backward_avx512_bytes, .row_delta = row_delta, .load_keys = load_keys_avx512, .load_queries = load_queries_avx512,
+    .add_pair = add_pair_avx512, .rotate_back = rotate_back,
 };

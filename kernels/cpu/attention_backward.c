@@ -18,7 +18,7 @@ static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 
 struct block_pair {
     float q[BLOCK][JRL_ATTENTION_MAX_DIM], dout[BLOCK][JRL_ATTENTION_MAX_DIM]; /* query rows, zero past the end */
-    float k[BLOCK][JRL_ATTENTION_MAX_DIM], v[BLOCK][JRL_ATTENTION_MAX_DIM];
+    float k[JRL_ATTENTION_KEY_SET][BLOCK][JRL_ATTENTION_MAX_DIM], v[JRL_ATTENTION_KEY_SET][BLOCK][JRL_ATTENTION_MAX_DIM];
     float probs[BLOCK][BLOCK], dscores[BLOCK][BLOCK]; /* [query][key], rounded to DTYPE */
 };
 
@@ -28,8 +28,9 @@ int64_t jrl_attention_backward_plain_bytes(const struct jrl_attention_call *c)
     return sizeof(struct block_pair);
 }
 
-static void load_queries(const struct jrl_attention_call *c, struct block_pair *b, int64_t seq, int64_t block, int64_t head)
+void jrl_attention_load_queries_plain(const struct jrl_attention_call *c, int64_t seq, int64_t block, int64_t head, uint8_t *scratch)
 {
+    struct block_pair *b = (struct block_pair *)scratch;
     const struct jrl_attention *p = c->p;
     int64_t n = p->seqs[seq].n_rows;
 
@@ -50,8 +51,8 @@ void jrl_attention_load_keys_plain(const struct jrl_attention_call *c, int64_t s
 
     for (int64_t t = 0; t < BLOCK; t++)
         for (int64_t i = 0; i < p->head_dim; i++) {
-            b->k[t][i] = jrl_load(k, p->dtype, t * p->head_dim + i);
-            b->v[t][i] = jrl_load(v, p->dtype, t / 2 * 2 * p->head_dim + 2 * i + t % 2);
+            b->k[k_block % JRL_ATTENTION_KEY_SET][t][i] = jrl_load(k, p->dtype, t * p->head_dim + i);
+            b->v[k_block % JRL_ATTENTION_KEY_SET][t][i] = jrl_load(v, p->dtype, t / 2 * 2 * p->head_dim + 2 * i + t % 2);
         }
 }
 
@@ -71,15 +72,15 @@ static void probabilities(const struct jrl_attention_call *c, struct block_pair 
                           int64_t k_block, int64_t head)
 {
     const struct jrl_attention *p = c->p;
-    int64_t dim = p->head_dim;
+    const int64_t dim = p->head_dim, place = k_block % JRL_ATTENTION_KEY_SET;
 
     for (int64_t j = 0; j < BLOCK; j++) {
         int64_t row = q_block * BLOCK + j, at = (p->seqs[seq].first_row + row) * p->n_heads + head;
         for (int64_t t = 0; t < BLOCK; t++) {
             float prob = 0.0f, dscore = 0.0f;
             if (row < p->seqs[seq].n_rows && k_block * BLOCK + t <= row) {
-                prob = jrl_expf(product(0.0f, b->q[j], 1, b->k[t], 1, dim) * c->scale - c->lse[at]);
-                dscore = prob * (product(0.0f, b->dout[j], 1, b->v[t], 1, dim) - c->delta[at]) * c->scale;
+                prob = jrl_expf(product(0.0f, b->q[j], 1, b->k[place][t], 1, dim) * c->scale - c->lse[at]);
+                dscore = prob * (product(0.0f, b->dout[j], 1, b->v[place][t], 1, dim) - c->delta[at]) * c->scale;
             }
             b->probs[j][t] = jrl_rounded(p->dtype, prob);
             b->dscores[j][t] = jrl_rounded(p->dtype, dscore);
@@ -105,7 +106,7 @@ static void add_products(const struct jrl_attention_call *c, const struct block_
     for (int64_t j = 0; j < min64(BLOCK, n - q_block * BLOCK); j++) {
         float *dq = base + (q_block * BLOCK + j) * c->qkv_width + head * dim;
         for (int64_t i = 0; i < dim; i++)
-            dq[i] = product(dq[i], b->dscores[j], 1, &b->k[0][i], width, BLOCK);
+            dq[i] = product(dq[i], b->dscores[j], 1, &b->k[k_block % JRL_ATTENTION_KEY_SET][0][i], width, BLOCK);
     }
 }
 
@@ -113,7 +114,6 @@ void jrl_attention_add_pair_plain(const struct jrl_attention_call *c, int64_t se
 {
     struct block_pair *b = (struct block_pair *)scratch;
 
-    load_queries(c, b, seq, q_block, head);
     probabilities(c, b, seq, q_block, k_block, head);
     add_products(c, b, seq, q_block, k_block, head);
 }
@@ -141,16 +141,17 @@ void jrl_attention_rotate_back_plain(const struct jrl_attention_call *c, int64_t
     }
 }
 
-/* How far the thread of one block of keys has come. A cache line each: one thread writes it while another looks. */
+/* How far the thread of one set of keys has come. A cache line each: one thread writes it while another looks. */
 struct progress {
     _Atomic int64_t n_done; /* pairs of a head and a block of queries, those in front of the diagonal counted as well */
 } __attribute__((aligned(64)));
 
-/* One key-value head of a sequence. Threads take its blocks of keys in ascending order, and dk and dv belong to whom has the
- * block. dq takes blocks of keys in ascending order, so each thread keeps behind the one that has the block before. */
+/* One key-value head of a sequence. Threads take its sets of blocks of keys in ascending order, and dk and dv belong to whom has the
+ * set. dq takes blocks of keys in ascending order, so each thread keeps behind the one that has the set before. A set is more than a
+ * block since bringing in a block of queries takes a third of the time of a pair. */
 struct head_task {
-    int64_t seq, kv_head, n_blocks; /* of keys, to be taken; 1 where the path does the whole */
-    struct progress *progress;      /* [n_blocks] */
+    int64_t seq, kv_head, n_sets; /* of keys, to be taken; 1 where the path does the whole */
+    struct progress *progress;    /* [n_sets] */
     _Atomic int64_t n_taken, n_workers;
 } __attribute__((aligned(64)));
 
@@ -163,11 +164,22 @@ struct backward_job {
     _Atomic int64_t n_begun;
 };
 
-/* Returns when the thread of a block has done that many pairs; what it wrote is seen then. */
+/* Returns when the thread of a set has done that many pairs; what it wrote is seen then. */
 static void await(const struct progress *progress, int64_t n_done)
 {
     for (int64_t turn = 0; atomic_load_explicit(&progress->n_done, memory_order_acquire) < n_done; turn++)
         jrl_pool_wait_turn(turn);
+}
+
+static int64_t blocks_of(const struct jrl_attention_call *c, int64_t seq)
+{
+    return (c->p->seqs[seq].n_rows + BLOCK - 1) / BLOCK;
+}
+
+/* Of keys; 1 where the path takes a head as a whole. */
+static int64_t sets_of(const struct jrl_attention_call *c, int64_t seq)
+{
+    return c->path->backward ? 1 : (blocks_of(c, seq) + JRL_ATTENTION_KEY_SET - 1) / JRL_ATTENTION_KEY_SET;
 }
 
 static int64_t block_end(const struct jrl_attention_call *c, int64_t seq, int64_t block)
@@ -195,33 +207,45 @@ static void begin_queries(const struct jrl_attention_call *c, int64_t seq, int64
         c->delta[(c->p->seqs[seq].first_row + row) * c->p->n_heads + head] = c->path->row_delta(c, seq, row, head);
 }
 
-/* Block K of keys with all queries that see it. The first block finds a block of queries new, and that of its own rows is the last. */
-static void do_keys(const struct jrl_attention_call *c, const struct head_task *t, int64_t k, uint8_t *scratch)
+/* The pairs of one block of queries with the blocks of keys from FIRST to END that it sees. */
+static void do_queries(const struct jrl_attention_call *c, int64_t seq, int64_t q, int64_t head, int64_t first, int64_t end, uint8_t *scratch)
 {
-    const int64_t first = t->kv_head * c->group, k_head = c->p->n_heads + t->kv_head, v_head = k_head + c->p->n_kv_heads;
+    c->path->load_queries(c, seq, q, head, scratch);
+    for (int64_t k = first; k < end && k <= q; k++)
+        c->path->add_pair(c, seq, q, k, head, scratch);
+    if (q < end)
+        rotate_block(c, seq, q, head);
+}
 
-    clear_block(c, t->seq, k, k_head);
-    clear_block(c, t->seq, k, v_head);
-    c->path->load_keys(c, t->seq, k, t->kv_head, scratch);
+/* A set of keys with all queries that see it. The first set finds a block of queries new, and that of its own rows is the last. */
+static void do_keys(const struct jrl_attention_call *c, const struct head_task *t, int64_t set, uint8_t *scratch)
+{
+    const int64_t first_head = t->kv_head * c->group, k_head = c->p->n_heads + t->kv_head, v_head = k_head + c->p->n_kv_heads;
+    const int64_t n_blocks = blocks_of(c, t->seq), first = set * JRL_ATTENTION_KEY_SET, end = min64(n_blocks, first + JRL_ATTENTION_KEY_SET);
+
+    for (int64_t k = first; k < end; k++) {
+        clear_block(c, t->seq, k, k_head);
+        clear_block(c, t->seq, k, v_head);
+        c->path->load_keys(c, t->seq, k, t->kv_head, scratch);
+    }
     for (int64_t head = 0; head < c->group; head++)
-        for (int64_t q = k; q < t->n_blocks; q++) {
-            const int64_t n_done = head * t->n_blocks + q + 1;
-            if (k == 0)
-                begin_queries(c, t->seq, q, first + head);
+        for (int64_t q = first; q < n_blocks; q++) {
+            const int64_t n_done = head * n_blocks + q + 1;
+            if (set == 0)
+                begin_queries(c, t->seq, q, first_head + head);
             else
-                await(&t->progress[k - 1], n_done);
-            c->path->add_pair(c, t->seq, q, k, first + head, scratch);
-            atomic_store_explicit(&t->progress[k].n_done, n_done, memory_order_release);
-            if (q == k)
-                rotate_block(c, t->seq, k, first + head);
+                await(&t->progress[set - 1], n_done);
+            do_queries(c, t->seq, q, first_head + head, first, end, scratch);
+            atomic_store_explicit(&t->progress[set].n_done, n_done, memory_order_release);
         }
-    rotate_block(c, t->seq, k, k_head);
+    for (int64_t k = first; k < end; k++)
+        rotate_block(c, t->seq, k, k_head);
 }
 
 static void work_on(const struct jrl_attention_call *c, struct head_task *t, uint8_t *scratch)
 {
     atomic_fetch_add(&t->n_workers, 1);
-    for (int64_t k; (k = atomic_fetch_add(&t->n_taken, 1)) < t->n_blocks;)
+    for (int64_t k; (k = atomic_fetch_add(&t->n_taken, 1)) < t->n_sets;)
         if (c->path->backward)
             c->path->backward(c, t->seq, t->kv_head, scratch);
         else
@@ -229,14 +253,14 @@ static void work_on(const struct jrl_attention_call *c, struct head_task *t, uin
     atomic_fetch_sub(&t->n_workers, 1);
 }
 
-/* The task with most blocks left for each thread that works on it; NULL if none has any. */
+/* The task with most sets left for each thread that works on it; NULL if none has any. */
 static struct head_task *most_left(struct backward_job *job)
 {
     struct head_task *most = NULL;
     int64_t left = 0, workers = 1;
 
     for (int64_t i = 0; i < job->n_tasks; i++) {
-        const int64_t its_left = job->tasks[i].n_blocks - job->tasks[i].n_taken, its_workers = job->tasks[i].n_workers + 1;
+        const int64_t its_left = job->tasks[i].n_sets - job->tasks[i].n_taken, its_workers = job->tasks[i].n_workers + 1;
         if (its_left * workers > left * its_workers) {
             most = &job->tasks[i];
             left = its_left;
@@ -273,14 +297,14 @@ static int make_tasks(struct backward_job *job, struct jrl_error *err)
     const struct jrl_attention_call *c = job->c;
     const int64_t n_kv_heads = c->p->n_kv_heads;
     struct progress *progress;
-    int64_t n_blocks = 0;
+    int64_t n_sets = 0;
     void *memory = NULL;
     int rc;
 
     job->n_tasks = c->n_tiles * n_kv_heads;
     for (int64_t i = 0; i < c->n_tiles; i++)
-        n_blocks += (c->tiles[i].n + BLOCK - 1) / BLOCK;
-    if ((rc = jrl_try_alloc(&memory, (size_t)(job->n_tasks + n_blocks * n_kv_heads), JRL_ATTENTION_TASK_BYTES, "attention tasks", err)) < 0)
+        n_sets += sets_of(c, c->tiles[i].seq);
+    if ((rc = jrl_try_alloc(&memory, (size_t)(job->n_tasks + n_sets * n_kv_heads), JRL_ATTENTION_TASK_BYTES, "attention tasks", err)) < 0)
         return rc;
     qsort(c->tiles, (size_t)c->n_tiles, sizeof *c->tiles, longer_first);
     job->tasks = memory;
@@ -289,9 +313,9 @@ static int make_tasks(struct backward_job *job, struct jrl_error *err)
         struct head_task *t = &job->tasks[i];
         t->seq = c->tiles[i / n_kv_heads].seq;
         t->kv_head = i % n_kv_heads;
-        t->n_blocks = c->path->backward ? 1 : (c->tiles[i / n_kv_heads].n + BLOCK - 1) / BLOCK;
+        t->n_sets = sets_of(c, t->seq);
         t->progress = progress;
-        progress += t->n_blocks;
+        progress += t->n_sets;
     }
     return JRL_OK;
 }

@@ -7,31 +7,29 @@
 #include "kernels/cpu/attention_vec.h"
 #include "kernels/cpu/words.h"
 
-/* One block of keys and one of queries. Words are [tile][16 words][16 outputs]; packed rows are [row][32 elements a piece]. */
+/* One block of queries and one of the set of keys. Words are [tile][16 words][16 outputs]; packed rows are [row][32 elements a piece]. */
 struct pair_scratch {
-    words_packed *keys, *values;                /* 32 rows of dim */
     words_packed *probs, *dscores, *dscores_t;  /* 32 rows of 32: by key, by key, by query */
-    __m512i *key_columns;                       /* outputs are columns; elements, keys */
     __m512i *queries, *douts;                   /* outputs are queries; [half][dim / 32] tiles */
     __m512i *query_columns, *dout_columns;      /* outputs are columns; elements, queries */
     jrl_bf16 *q, *dout;                         /* [32][dim], zero behind the sequence */
     jrl_bf16 *dscore_rows;                      /* [key][query] */
     float *scores, *dprobs;                     /* [key][query] */
     float *lse, *delta;                         /* of 32 queries */
+    words_packed *keys, *values;                /* 32 rows of dim */
+    __m512i *key_columns;                       /* outputs are columns; elements, keys */
 };
 
-static int64_t lay_out_pair(struct pair_scratch *s, int64_t dim, uint8_t *memory)
+struct part {
+    void *place; /* of a pointer */
+    int64_t bytes;
+};
+
+static int64_t lay_out_parts(const struct part *parts, int64_t n, uint8_t *memory)
 {
-    const int64_t rows = BLOCK * dim / 32 * WORDS_PACKED_ROW * 4, pieces = BLOCK * WORDS_PACKED_ROW * 4, words = BLOCK * dim * 2;
-    const struct { void *place; int64_t bytes; } parts[] = {
-        { &s->keys, rows }, { &s->values, rows }, { &s->probs, pieces }, { &s->dscores, pieces }, { &s->dscores_t, pieces },
-        { &s->key_columns, words }, { &s->queries, words }, { &s->douts, words }, { &s->query_columns, words }, { &s->dout_columns, words },
-        { &s->q, words }, { &s->dout, words }, { &s->dscore_rows, BLOCK * BLOCK * 2 },
-        { &s->scores, BLOCK * BLOCK * 4 }, { &s->dprobs, BLOCK * BLOCK * 4 }, { &s->lse, BLOCK * 4 }, { &s->delta, BLOCK * 4 },
-    };
     int64_t used = 0;
 
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+    for (int64_t i = 0; i < n; i++) {
         uint8_t *at = memory ? memory + used : NULL;
         memcpy(parts[i].place, &at, sizeof at);
         used += parts[i].bytes;
@@ -39,10 +37,26 @@ static int64_t lay_out_pair(struct pair_scratch *s, int64_t dim, uint8_t *memory
     return used;
 }
 
+/* With the place of a block of keys; the bytes of the whole set. */
+static int64_t lay_out_pair(struct pair_scratch *s, int64_t dim, int64_t k_block, uint8_t *memory)
+{
+    const int64_t rows = BLOCK * dim / 32 * WORDS_PACKED_ROW * 4, pieces = BLOCK * WORDS_PACKED_ROW * 4, words = BLOCK * dim * 2;
+    const struct part keys[] = { { &s->keys, rows }, { &s->values, rows }, { &s->key_columns, words } };
+    const struct part parts[] = {
+        { &s->probs, pieces }, { &s->dscores, pieces }, { &s->dscores_t, pieces }, { &s->queries, words }, { &s->douts, words },
+        { &s->query_columns, words }, { &s->dout_columns, words }, { &s->q, words }, { &s->dout, words }, { &s->dscore_rows, BLOCK * BLOCK * 2 },
+        { &s->scores, BLOCK * BLOCK * 4 }, { &s->dprobs, BLOCK * BLOCK * 4 }, { &s->lse, BLOCK * 4 }, { &s->delta, BLOCK * 4 },
+    };
+    const int64_t used = lay_out_parts(parts, sizeof parts / sizeof *parts, memory), of_keys = 2 * rows + words;
+
+    (void)lay_out_parts(keys, 3, memory ? memory + used + k_block % JRL_ATTENTION_KEY_SET * of_keys : NULL);
+    return used + JRL_ATTENTION_KEY_SET * of_keys;
+}
+
 static int64_t backward_words_bytes(const struct jrl_attention_call *c)
 {
     struct pair_scratch s;
-    return lay_out_pair(&s, c->p->head_dim, NULL);
+    return lay_out_pair(&s, c->p->head_dim, 0, NULL);
 }
 
 WORDS_FN void store_words(__m512i *to, const __m512i words[16])
@@ -92,7 +106,7 @@ static void load_keys_words(const struct jrl_attention_call *c, int64_t seq, int
     const jrl_bf16 *k = (const jrl_bf16 *)jrl_page_k(c->p, seq, k_block, kv_head), *v = (const jrl_bf16 *)jrl_page_v(c->p, seq, k_block, kv_head);
     struct pair_scratch s;
 
-    (void)lay_out_pair(&s, dim, scratch);
+    (void)lay_out_pair(&s, dim, k_block, scratch);
     columns_of(s.key_columns, k, dim);
     for (int64_t t = 0; t < BLOCK; t++)
         for (int64_t d = 0; d < dim; d += 32)
@@ -106,26 +120,28 @@ static void load_keys_words(const struct jrl_attention_call *c, int64_t seq, int
         }
 }
 
-static void load_query_block(const struct jrl_attention_call *c, const struct pair_scratch *s, int64_t seq, int64_t block, int64_t head)
+static void load_queries_words(const struct jrl_attention_call *c, int64_t seq, int64_t block, int64_t head, uint8_t *scratch)
 {
     const struct jrl_attention *p = c->p;
     const int64_t dim = p->head_dim, n = p->seqs[seq].n_rows - block * BLOCK;
+    struct pair_scratch s;
 
+    (void)lay_out_pair(&s, dim, 0, scratch);
     for (int64_t j = 0; j < BLOCK; j++) {
         const int64_t row = p->seqs[seq].first_row + block * BLOCK + j, at = row * c->q_width + head * dim;
-        s->lse[j] = j < n ? c->lse[row * p->n_heads + head] : 0.0f;
-        s->delta[j] = j < n ? c->delta[row * p->n_heads + head] : 0.0f;
+        s.lse[j] = j < n ? c->lse[row * p->n_heads + head] : 0.0f;
+        s.delta[j] = j < n ? c->delta[row * p->n_heads + head] : 0.0f;
         for (int64_t d = 0; d < dim; d += 32) {
             const __m512i q = j < n ? _mm512_loadu_si512((const jrl_bf16 *)c->q + at + d) : _mm512_setzero_si512();
-            _mm512_store_si512(s->q + j * dim + d, q);
+            _mm512_store_si512(s.q + j * dim + d, q);
         }
         for (int64_t d = 0; d < dim; d += 16)
-            vec_store_bf16(s->dout + j * dim + d, j < n ? vec_load(c->dout + at + d) : vec_zero());
+            vec_store_bf16(s.dout + j * dim + d, j < n ? vec_load(c->dout + at + d) : vec_zero());
     }
-    rows_of(s->queries, s->q, dim);
-    rows_of(s->douts, s->dout, dim);
-    columns_of(s->query_columns, s->q, dim);
-    columns_of(s->dout_columns, s->dout, dim);
+    rows_of(s.queries, s.q, dim);
+    rows_of(s.douts, s.dout, dim);
+    columns_of(s.query_columns, s.q, dim);
+    columns_of(s.dout_columns, s.dout, dim);
 }
 
 /* P and dS of a pair of blocks, of which the first N queries exist. */
@@ -178,8 +194,7 @@ static void add_pair_words(const struct jrl_attention_call *c, int64_t seq, int6
 {
     struct pair_scratch s;
 
-    (void)lay_out_pair(&s, c->p->head_dim, scratch);
-    load_query_block(c, &s, seq, q_block, head);
+    (void)lay_out_pair(&s, c->p->head_dim, k_block, scratch);
     gradients_of_scores(c, &s, q_block == k_block, c->p->seqs[seq].n_rows - q_block * BLOCK);
     add_products_words(c, &s, seq, q_block, k_block, head);
 }

@@ -11,7 +11,8 @@ struct jrl_attention_path;
 
 #define JRL_ATTENTION_MAX_DIM 256
 #define JRL_ATTENTION_TILE_ROWS 64 /* query rows of one part of the forward pass */
-#define JRL_ATTENTION_TASK_BYTES 64 /* backward: what is noted of a key-value head, and of each of its blocks */
+#define JRL_ATTENTION_TASK_BYTES 64 /* backward: what is noted of a key-value head, and of each of its sets of keys */
+#define JRL_ATTENTION_KEY_SET 8 /* backward: blocks of keys that one block of queries, once loaded, meets */
 
 /* Query rows first .. first + n - 1 of sequence SEQ. */
 struct jrl_attention_tile {
@@ -113,9 +114,10 @@ struct jrl_attention_path {
     void (*backward)(const struct jrl_attention_call *c, int64_t seq, int64_t kv_head, uint8_t *scratch);
     /* D of one row and head. */
     float (*row_delta)(const struct jrl_attention_call *c, int64_t seq, int64_t row, int64_t head);
-    /* Brings a block of keys and values into scratch. */
+    /* Brings a block of keys and values into scratch, in place k_block % JRL_ATTENTION_KEY_SET; a block of queries of HEAD. */
     void (*load_keys)(const struct jrl_attention_call *c, int64_t seq, int64_t k_block, int64_t kv_head, uint8_t *scratch);
-    /* Adds to dq, dk and dv what a block of queries of HEAD and the block of keys in scratch give. */
+    void (*load_queries)(const struct jrl_attention_call *c, int64_t seq, int64_t q_block, int64_t head, uint8_t *scratch);
+    /* Adds to dq, dk and dv what both give. */
     void (*add_pair)(const struct jrl_attention_call *c, int64_t seq, int64_t q_block, int64_t k_block, int64_t head, uint8_t *scratch);
     /* The inverse rotation of one head of dqkv in one row. */
     void (*rotate_back)(const struct jrl_attention_call *c, int64_t seq, int64_t row, int64_t head);
@@ -131,6 +133,7 @@ void jrl_rope_row_plain(const struct jrl_attention_call *c, int64_t seq, int64_t
 int64_t jrl_attention_backward_plain_bytes(const struct jrl_attention_call *c);
 float jrl_attention_row_delta_plain(const struct jrl_attention_call *c, int64_t seq, int64_t row, int64_t head);
 void jrl_attention_load_keys_plain(const struct jrl_attention_call *c, int64_t seq, int64_t k_block, int64_t kv_head, uint8_t *scratch);
+void jrl_attention_load_queries_plain(const struct jrl_attention_call *c, int64_t seq, int64_t q_block, int64_t head, uint8_t *scratch);
 void jrl_attention_add_pair_plain(const struct jrl_attention_call *c, int64_t seq, int64_t q_block, int64_t k_block, int64_t head, uint8_t *scratch);
 void jrl_attention_rotate_back_plain(const struct jrl_attention_call *c, int64_t seq, int64_t row, int64_t head);
 

@@ -162,30 +162,31 @@ static void attend(const struct jrl_attention_call *c, const struct jrl_attentio
 
 /* One pair of blocks backward; see attention_backward.c for the formulas. */
 struct backward_scratch {
-    float *keys_t, *values_t, *keys, *values; /* [dim, BLOCK] twice, [BLOCK, dim] twice */
     float *q, *dout;                          /* [BLOCK, dim], zero behind the sequence */
+    float *keys_t, *values_t, *keys, *values; /* of one block of the set: [dim, BLOCK] twice, [BLOCK, dim] twice */
     float *probs, *dscores;                   /* [query][key] */
 };
 
 static int64_t backward_bytes(const struct jrl_attention_call *c)
 {
-    return (6 * BLOCK * c->p->head_dim + 2 * BLOCK * BLOCK) * (int64_t)sizeof(float);
+    return ((2 + 4 * JRL_ATTENTION_KEY_SET) * BLOCK * c->p->head_dim + 2 * BLOCK * BLOCK) * (int64_t)sizeof(float);
 }
 
-static struct backward_scratch lay_out_backward(const struct jrl_attention_call *c, uint8_t *memory)
+static struct backward_scratch lay_out_backward(const struct jrl_attention_call *c, int64_t k_block, uint8_t *memory)
 {
-    struct backward_scratch s = { 0 };
-    float **parts[] = { &s.keys_t, &s.values_t, &s.keys, &s.values, &s.q, &s.dout };
-    for (int i = 0; i < 6; i++)
-        *parts[i] = (float *)memory + i * BLOCK * c->p->head_dim;
-    s.probs = s.dout + BLOCK * c->p->head_dim;
-    s.dscores = s.probs + BLOCK * BLOCK;
+    const int64_t block = BLOCK * c->p->head_dim;
+    struct backward_scratch s = { .probs = (float *)memory, .dscores = (float *)memory + BLOCK * BLOCK, .q = (float *)memory + 2 * BLOCK * BLOCK };
+    s.dout = s.q + block;
+    s.keys_t = s.dout + block + k_block % JRL_ATTENTION_KEY_SET * 4 * block;
+    s.values_t = s.keys_t + block;
+    s.keys = s.values_t + block;
+    s.values = s.keys + block;
     return s;
 }
 
 static void load_keys(const struct jrl_attention_call *c, int64_t seq, int64_t k_block, int64_t kv_head, uint8_t *scratch)
 {
-    const struct backward_scratch s = lay_out_backward(c, scratch);
+    const struct backward_scratch s = lay_out_backward(c, k_block, scratch);
     const struct jrl_attention *p = c->p;
     const uint8_t *k = jrl_page_k(p, seq, k_block, kv_head);
 
@@ -196,8 +197,9 @@ static void load_keys(const struct jrl_attention_call *c, int64_t seq, int64_t k
     transpose_block(s.values_t, s.values, JRL_F32, p->head_dim);
 }
 
-static void load_queries(const struct jrl_attention_call *c, struct backward_scratch *s, int64_t seq, int64_t block, int64_t head)
+static void load_queries(const struct jrl_attention_call *c, int64_t seq, int64_t block, int64_t head, uint8_t *scratch)
 {
+    const struct backward_scratch s = lay_out_backward(c, 0, scratch);
     const struct jrl_attention *p = c->p;
     int64_t dim = p->head_dim;
 
@@ -205,8 +207,8 @@ static void load_queries(const struct jrl_attention_call *c, struct backward_scr
         int64_t row = block * BLOCK + j, at = (p->seqs[seq].first_row + row) * c->q_width + head * dim;
         for (int64_t d = 0; d < dim; d += 16) {
             bool exists = row < p->seqs[seq].n_rows;
-            vec_store(s->q + j * dim + d, exists ? load_element(c->q, p->dtype, at + d) : vec_zero());
-            vec_store(s->dout + j * dim + d, exists ? rounded(vec_load(c->dout + at + d), p->dtype) : vec_zero());
+            vec_store(s.q + j * dim + d, exists ? load_element(c->q, p->dtype, at + d) : vec_zero());
+            vec_store(s.dout + j * dim + d, exists ? rounded(vec_load(c->dout + at + d), p->dtype) : vec_zero());
         }
     }
 }
@@ -252,9 +254,8 @@ static void add_products(const struct jrl_attention_call *c, const struct backwa
 
 static void add_pair(const struct jrl_attention_call *c, int64_t seq, int64_t q_block, int64_t k_block, int64_t head, uint8_t *scratch)
 {
-    struct backward_scratch s = lay_out_backward(c, scratch);
+    struct backward_scratch s = lay_out_backward(c, k_block, scratch);
 
-    load_queries(c, &s, seq, q_block, head);
     probabilities(c, &s, seq, q_block, k_block, head);
     add_products(c, &s, seq, q_block, k_block, head);
 }
