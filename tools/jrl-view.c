@@ -90,7 +90,7 @@ int main(int argc, char **argv)
         JRL_OPT_INT('n', "records", &cfg.max_records, 0, 1e18, "N", "stop after N printed records"),
         JRL_OPT_INT(0, "record", &cfg.record, 1, 1e18, "K", "print record K of the file only, from 1"),
         JRL_OPT_FLAG(0, "header", &cfg.header, "print headers and boundaries, too, so that jrl-pack gives the same stream"),
-        JRL_OPT_FLAG(0, "plain", &cfg.plain, "number arrays as plain lists and nothing tagged, for jq; not for the way back"),
+        JRL_OPT_FLAG(0, "plain", &cfg.plain, "number arrays as plain lists, numbers and text untagged, for jq; not for the way back"),
         JRL_OPT_TEXT,
         JRL_OPT_END
     };
