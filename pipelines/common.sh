@@ -24,6 +24,7 @@ given='' # names of the options of the command line
 set_option() { # --NAME VALUE
     local name=${1#--}
     [[ $name == [a-z]* && -n ${opt[$name]+known} ]] || fail 2 "unknown option '--$name'; try $program --help"
+    [[ $2 != *$'\n'* ]] || fail 2 "option '--$name' wants a value without line breaks, since a recipe has one line for each"
     opt[$name]=$2
     given+=" $name "
 }

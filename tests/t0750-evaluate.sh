@@ -221,7 +221,8 @@ ok 'an unknown option' fails_with 2 "unknown option '--lr'" "$evaluate" --lr 1 x
 ok 'an unknown benchmark' fails_with 2 "there is no benchmark 'AIME26'" "$evaluate" --benchmarks AIME26 x
 ok 'responses that are no number' fails_with 2 '--samples wants N' "$evaluate" --samples AIME24=many x
 ok 'a number with too many digits' fails_with 2 "'--max-tokens' wants a whole number" "$evaluate" --max-tokens 99999999999999999999 x
-for words in '--temperature 5000' '--top-p 3' '--too-long never --judge other --judge-prompt judge.txt'; do
+ok 'a value of two lines' fails_with 2 "'--name' wants a value without line breaks" "$evaluate" --name $'a\nb' x
+for words in '--temperature 5000' '--samples 99999' '--top-p 3' '--too-long never --judge other --judge-prompt judge.txt'; do
     # shellcheck disable=SC2016,SC2086 # a text for eval
     ok "refused before a recipe records it: $words" eval 'exits 2 "$evaluate" "${few[@]}" $words refused 2> err && grep -q "jrl-[a-z]*: error: option" err && test ! -e refused/recipe'
 done

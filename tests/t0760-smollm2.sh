@@ -78,6 +78,8 @@ ok 'too few to hold any out' fails_with 3 'of 1 candidates [01] are solved somet
 ok 'no policy' fails_with 2 'needs --policy' "$smollm2" x
 ok 'no problems' fails_with 3 "no file '.*/none'" "$smollm2" --policy policy --train none x
 ok 'a list that is missing' fails_with 3 "has no 'held-out.txt'" sh -c "mkdir half && cp lists/train.txt half && '$smollm2' --policy policy --train gsm8k-train.jsonl --lists half --max-prompt-tokens 64 y"
-ok 'an option that justrl does not know' exits 2 "$smollm2" "${new[@]}" --lists lists --lrr 1 z
-ok 'is named' grep -q "justrl: error: unknown option '--lrr'" z/train.log
+ok 'an option that justrl does not know' fails_with 2 "justrl: error: unknown option '--lrr'" "$smollm2" "${new[@]}" --lists lists --lrr 1 z
+ok 'one that a tool refuses' fails_with 2 "jrl-update: error: option '--lr': 'nan'" "$smollm2" "${new[@]}" --lr nan z
+ok 'another' fails_with 2 "jrl-sample: error: option '--temperature': 'x'" "$smollm2" "${new[@]}" --temperature x z
+ok 'neither is recorded, and nothing was sampled for them' test ! -e z/recipe -a ! -e z/problems.jrl
 done_testing
