@@ -102,6 +102,8 @@ ok 'an output on a full disk' bash -c 'jrl-update --policy p0 --out full2 b1.jrl
 if mkdir small && mount -t tmpfs -o size=300k tmpfs small 2> /dev/null; then
     ok 'a policy on a full disk' fails_with 1 'small' jrl-update --policy p0 --out small/p1 b1.jrl
     ok 'leaves nothing there' test -z "$(ls -A small)"
+    mount -o remount,ro small
+    ok 'a read-only folder, before anything is read' fails_with 1 "cannot make 'small/a/p1': folder 'small': Read-only" jrl-update --policy p0 --out small/a/p1 < /dev/null
     umount small
 else
     skip 'a policy on a full disk' 'cannot mount a tmpfs here'

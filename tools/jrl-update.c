@@ -342,6 +342,8 @@ int main(int argc, char **argv)
 
     n_args = jrl_cli_parse(&tool, argc, argv, &args);
     resolve(&cfg);
+    if (!jrl_common.plan && jrl_can_make(cfg.out, &err) < 0)
+        jrl_die(&err);
     if (cfg.metrics && !jrl_common.plan && (metrics_fd = open(cfg.metrics, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666)) < 0) {
         (void)jrl_fail_errno(&err, JRL_ERR_RUN, "cannot open '%s'", cfg.metrics);
         jrl_die(&err);

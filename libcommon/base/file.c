@@ -255,6 +255,28 @@ int jrl_make_folder(const char *path, struct jrl_error *err)
     return rc;
 }
 
+int jrl_can_make(const char *path, struct jrl_error *err)
+{
+    char *folder = jrl_xstrdup(path), *slash;
+    const char *where = NULL;
+    int rc = JRL_OK;
+
+    while (!where) {
+        slash = strrchr(folder, '/');
+        if (!slash || slash == folder)
+            where = slash ? "/" : ".";
+        else {
+            *slash = '\0';
+            if (access(folder, F_OK) == 0 || errno != ENOENT)
+                where = folder;
+        }
+    }
+    if (access(where, W_OK | X_OK) < 0)
+        rc = jrl_fail_errno(err, JRL_ERR_RUN, "cannot make '%s': folder '%s'", path, where);
+    free(folder);
+    return rc;
+}
+
 int jrl_remove_tree(const char *path, struct jrl_error *err)
 {
     char *start[2] = { (char *)path, NULL };

@@ -44,6 +44,8 @@ int jrl_file_write(const char *path, const void *data, size_t len_bytes, struct 
 
 int jrl_fsync_folder(const char *path, struct jrl_error *err) JRL_MUST_CHECK;
 int jrl_make_folder(const char *path, struct jrl_error *err) JRL_MUST_CHECK; /* with its parents; existing is fine */
+/* Whether PATH could be made now, so that hours of work do not end where nothing can be written: the nearest folder that is there. */
+int jrl_can_make(const char *path, struct jrl_error *err) JRL_MUST_CHECK;
 /* Remove a folder and what is in it; a missing one is fine. Does not follow links. */
 int jrl_remove_tree(const char *path, struct jrl_error *err) JRL_MUST_CHECK;
 
