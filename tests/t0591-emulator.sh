@@ -30,6 +30,10 @@ ok 'a piece of memory that is not waited for' found no_bytes_yet 'element [0-9]+
 ok 'a turn that nobody takes' found no_taker 'kernel no_taker, line [0-9]+, .*nobody waits for it'
 ok 'bytes that never come' found too_few_bytes 'kernel too_few_bytes, line [0-9]+, .*for ever'
 ok 'copies that are multiplied without a fence' found no_fence 'kernel no_fence, line [0-9]+, .*without a fence'
+ok 'products without a fence for their sums' found no_sums_fence 'kernel no_sums_fence, line [0-9]+, .*without a fence for its registers'
+ok 'a bulk copy that nobody waits for before the block ends' found copy_outlives 'kernel copy_outlives, .*before its bulk copies have arrived'
+ok 'a turn that only half of its threads come to' found turn_left 'kernel turn_left, line [0-9]+, .*a turn that nobody took'
+ok 'more registers than there are' found too_many_registers 'kernel too_many_registers, .*more registers than others give'
 ok 'products that nobody waits for' found no_product_wait 'kernel no_product_wait, .*before its products are there'
 export JRL_EMULATOR_COPIES=early
 ok 'a copy that overwrites what others still read' found refilled 'element [0-9]+ is 1'

@@ -116,8 +116,8 @@ static inline void wait_sends() { emulator::wait_sends(); }
 template <int THREADS> static inline void meet_some(int id, int line = __builtin_LINE()) { emulator::turn(id, THREADS, true, line); }
 template <int THREADS> static inline void take_turn(int id, int line = __builtin_LINE()) { emulator::turn(id, THREADS, true, line); }
 template <int THREADS> static inline void pass_turn(int id, int line = __builtin_LINE()) { emulator::turn(id, THREADS, false, line); }
-template <int n> static inline void give_registers() {}
-template <int n> static inline void take_registers() {}
+template <int n> static inline void give_registers(int line = __builtin_LINE()) { emulator::set_registers(n, false, line); }
+template <int n> static inline void take_registers(int line = __builtin_LINE()) { emulator::set_registers(n, true, line); }
 
 #endif
 

@@ -134,7 +134,7 @@ WGMMA_64_OF_REGISTERS(128, SUMS_OF(SUMS_32(c, 0), SUMS_32(c, 8)), NAMES_64, 64, 
 #define WGMMA_EXISTS 1
 
 static inline void fence_operands() { emulator::fence_copies(); }
-static inline void fence_sums() {}
+static inline void fence_sums() { emulator::fence_sums(); }
 static inline void commit_products() { emulator::commit_products(); }
 template <int n> static inline void wait_products() { emulator::wait_products(n); }
 template <bool a_transposed, bool b_transposed> static inline void wgmma_64_256(float (&c)[32][4], uint64_t a, uint64_t b, int line = __builtin_LINE())

@@ -112,6 +112,7 @@ static __global__ void no_arrival(float *out)
     }
     __syncthreads();
     out[threadIdx.x] = s.box[0][threadIdx.x];
+    wait_arrivals(&s.full, 0);
 }
 
 /* More bytes are said to come than do. */
@@ -145,6 +146,7 @@ static __global__ void no_bytes_yet(float *out)
     }
     __syncthreads();
     out[threadIdx.x] = s.box[0][threadIdx.x % 32];
+    wait_arrivals(&s.full, 0);
 }
 
 /* Copies are multiplied that were waited for, but not fenced. */
@@ -156,9 +158,53 @@ static __global__ void no_fence(float *out)
     commit_copies();
     wait_copies<0>();
     __syncthreads();
+    fence_sums();
     wgmma_64<false, false>(sums, operand_at(shared_address(s.box), 0), operand_at(shared_address(s.box), 0), true);
     commit_products();
     wait_products<0>();
+    out[threadIdx.x] = 0;
+}
+
+/* Products begin while their sums may still be on the way to registers. */
+static __global__ void no_sums_fence(float *out)
+{
+    SHARED(struct boxes, s);
+    float sums[4][4] = {};
+    for (int i = 0; i < 2; i++) {
+        if (i == 0)
+            fence_sums();
+        wgmma_64<false, false>(sums, operand_at(shared_address(s.box), 0), operand_at(shared_address(s.box), 0), true);
+        commit_products();
+        wait_products<0>();
+        sums[0][0] = 0;
+    }
+    out[threadIdx.x] = 0;
+}
+
+/* The block ends, and a copy to its shared memory arrives. */
+static __global__ void copy_outlives(float *out)
+{
+    SHARED(struct boxes, s);
+    if (threadIdx.x == 0) {
+        init_arrivals(&s.full, 1);
+        arrive_before_bytes(&s.full, 64);
+        copy_bytes(s.box, out, 64, &s.full);
+    }
+    out[threadIdx.x] = 0;
+}
+
+/* Half of the threads of a turn, and the block ends. */
+static __global__ void turn_left(float *out)
+{
+    if (threadIdx.x < 32)
+        pass_turn<64>(1);
+    out[threadIdx.x] = 0;
+}
+
+/* Nobody has given the registers that are asked for. */
+static __global__ void too_many_registers(float *out)
+{
+    take_registers<256>();
     out[threadIdx.x] = 0;
 }
 
@@ -167,6 +213,7 @@ static __global__ void no_product_wait(float *out)
 {
     SHARED(struct boxes, s);
     float sums[4][4] = {};
+    fence_sums();
     wgmma_64<false, false>(sums, operand_at(shared_address(s.box), 0), operand_at(shared_address(s.box), 0), true);
     commit_products();
     out[threadIdx.x] = sums[0][0];
@@ -197,7 +244,8 @@ static const struct {
                 { "no_wait", no_wait, 0 }, { "refilled", refilled, 0 }, { "odd_copy", odd_copy, 0 }, { "same_banks", same_banks, sizeof(struct rows) },
                 { "no_arrival", no_arrival, sizeof(struct boxes) }, { "too_few_bytes", too_few_bytes, sizeof(struct boxes) }, { "no_taker", no_taker, 0 },
                 { "no_bytes_yet", no_bytes_yet, sizeof(struct boxes) }, { "no_fence", no_fence, sizeof(struct boxes) },
-                { "no_product_wait", no_product_wait, sizeof(struct boxes) }, { "beyond_shared", beyond_shared, 0 }, { "beyond_memory", beyond_memory, 0 }, { "host_pointer", uses, 0 },
+                { "no_product_wait", no_product_wait, sizeof(struct boxes) }, { "no_sums_fence", no_sums_fence, sizeof(struct boxes) },
+                { "copy_outlives", copy_outlives, sizeof(struct boxes) }, { "turn_left", turn_left, 0 }, { "too_many_registers", too_many_registers, 0 }, { "beyond_shared", beyond_shared, 0 }, { "beyond_memory", beyond_memory, 0 }, { "host_pointer", uses, 0 },
                 { "host_access", uses, 0 } };
 
 /* Waiting while kernels are recorded: refused, and the recording is of no use. */

@@ -130,8 +130,11 @@ void copy_bytes(void *to, const void *from, int n_bytes, uint64_t *a, int line);
 void send(void *to, const void *from, int n_bytes, bool add, int line);
 void wait_sends();
 void turn(int id, int n_threads, bool waits, int line);
-/* wgmma: WORK, of this thread alone, is done when the thread waits for it. */
+/* setmaxnreg: N registers, MORE or fewer than at the start. */
+void set_registers(int n, bool more, int line);
+/* wgmma: WORK, of this thread alone, is done when the thread waits for it. Each group of such begins with a fence for its registers. */
 void multiply_later(std::function<void()> work, int line);
+void fence_sums();
 void commit_products();
 void wait_products(int groups_left);
 

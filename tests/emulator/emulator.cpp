@@ -83,6 +83,8 @@ struct fibre {
     std::vector<late_send> sends;
     std::vector<late_product> products;
     int product_groups;
+    bool sums_fenced; /* since the last group of products was closed */
+    int registers;    /* asked for; 0: none */
 #if defined(__SANITIZE_ADDRESS__)
     void *fake_stack;
 #endif
@@ -96,7 +98,7 @@ struct warp {
 
 struct turn_state {
     unsigned arrived, waiting, generation;
-    int n_threads;
+    int n_threads, line;
 };
 
 static struct {
@@ -218,6 +220,7 @@ void turn(int id, int n_threads, bool waits, int line)
     if (t.arrived && t.n_threads != n_threads)
         stop("a turn of another number of threads than those that wait for it", line);
     t.n_threads = n_threads;
+    t.line = line;
     t.waiting += waits;
     if ((int)++t.arrived == n_threads) {
         if (t.waiting == 0)
@@ -442,12 +445,20 @@ void multiply_later(std::function<void()> work, int line)
 {
     if (block.current->unfenced)
         stop("copies that were waited for are multiplied without a fence", line);
+    if (!block.current->sums_fenced)
+        stop("a group of products begins without a fence for its registers", line);
     block.current->products.push_back({ work, block.current->product_groups });
+}
+
+void fence_sums()
+{
+    block.current->sums_fenced = true;
 }
 
 void commit_products()
 {
     block.current->product_groups++;
+    block.current->sums_fenced = false;
 }
 
 void wait_products(int groups_left)
@@ -460,9 +471,51 @@ void wait_products(int groups_left)
     me->products.erase(me->products.begin(), me->products.begin() + (long)n);
 }
 
+/* ---- registers: as ptxas gives them to a kernel of which a processor has one block ---- */
+
+static unsigned registers_at_start()
+{
+    return std::min(65536 / block.n, 255u) / 8 * 8;
+}
+
+void set_registers(int n, bool more, int line)
+{
+    if (n < 24 || n > 256 || n % 8 || (more ? n < (int)registers_at_start() : n > (int)registers_at_start()))
+        stop("a number of registers that is none, or no more or no fewer than at the start", line);
+    if (block.current->registers)
+        stop("a thread asks for registers twice", line);
+    block.current->registers = n;
+}
+
+/* Warps that ask for more than others give wait for ever. */
+static void check_registers()
+{
+    unsigned sum = 0;
+
+    for (unsigned i = 0; i < block.n; i++) {
+        if (block.fibres[i].registers != block.fibres[i / 128 * 128].registers)
+            stop("four warps that do not ask for the same number of registers", 0);
+        sum += block.fibres[i].registers ? (unsigned)block.fibres[i].registers : registers_at_start();
+    }
+    if (sum > block.n * registers_at_start())
+        stop("warps ask for more registers than others give", 0);
+}
+
 void *shared_memory()
 {
     return block.shared;
+}
+
+/* After its last thread. */
+static void end_block()
+{
+    for (const auto &[a, s] : arrival_states)
+        if (!s.boxes.empty())
+            stop("a block ends before its bulk copies have arrived", 0);
+    for (const turn_state &t : block.turns)
+        if (t.arrived)
+            stop("a block ends with a turn that nobody took", t.line);
+    check_registers();
 }
 
 static void fibre_main()
@@ -489,6 +542,8 @@ static void fibre_main()
         block.arrived = 0;
         block.generation++;
     }
+    if (block.alive == 0)
+        end_block();
     next = block.alive ? next_fibre() : nullptr;
     if (block.alive && !next && bring_boxes())
         next = next_fibre();
@@ -554,7 +609,8 @@ static void run_block(unsigned n, size_t shared_bytes)
         f.sends.clear();
         f.products.clear();
         f.groups = f.product_groups = 0;
-        f.unfenced = false;
+        f.unfenced = f.sums_fenced = false;
+        f.registers = 0;
         *--top = nullptr;
         *--top = reinterpret_cast<void *>(fibre_main);
         for (int k = 0; k < 6; k++)
