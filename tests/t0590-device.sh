@@ -41,7 +41,7 @@ unset JRL_EMULATOR_DRIVER
 ok 'no GPU' fails_with 1 'no NVIDIA GPU' env JRL_EMULATOR_DEVICES=0 alone/bin/jrl-sample --policy policy --device cuda problems.jrl
 ok 'fewer GPUs' fails_with 2 "no device 'cuda:2': this machine has 2, number 0 to 1" env JRL_EMULATOR_DEVICES=2 alone/bin/jrl-sample --policy policy --device cuda:2 problems.jrl
 ok 'a GPU that is too old' fails_with 1 'GPU 0 is too old: compute capability 7.5, at least 8.0' env JRL_EMULATOR_CAPABILITY=75 alone/bin/jrl-sample --policy policy --device cuda problems.jrl
-ok 'a GPU that is too small' fails_with 1 'GPU 0 is too small: 99 KiB of shared memory a block, at least 136' env JRL_EMULATOR_SHARED=101376 alone/bin/jrl-sample --policy policy --device cuda problems.jrl
+ok 'a GPU that is too small' fails_with 1 'GPU 0 is too small: 99 KiB of shared memory a block, at least 145' env JRL_EMULATOR_SHARED=101376 alone/bin/jrl-sample --policy policy --device cuda problems.jrl
 ok 'memory that is not enough' fails_with 2 'memory|fit' env JRL_EMULATOR_MEMORY=500000 alone/bin/jrl-sample --policy policy --device cuda --max-tokens 3 problems.jrl
 ok 'memory that ends early' fails_with 1 'GPU 0: no memory for .*: [0-9]+ bytes, [0-9]+ are free' \
     env JRL_EMULATOR_MEMORY=500000 alone/bin/jrl-sample --policy policy --device cuda --max-tokens 3 --memory 1G problems.jrl

@@ -28,6 +28,7 @@ template <int D, int WARPS_TOGETHER> struct tile_room {
     jrl_bf16 q[WARPS_TOGETHER][GPU_TILE_ROWS * D];
     int last;
 };
+static_assert(WARPS * sizeof(struct tile_room<128, 1>) <= GPU_LEAST_SHARED, "a GPU that was opened can decode");
 #define ROOM_ROWS(room, D) ((int)(offsetof(room, last) / sizeof(struct part_row<D>))) /* for joins in the same place */
 
 /* WARPS_TOGETHER warps bring a unit to shared memory. */

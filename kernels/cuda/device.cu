@@ -5,7 +5,6 @@
 
 #define STAGING_BYTES ((size_t)4 << 20)
 #define OLDEST_CAPABILITY 80 /* cp.async and bf16 on tensor cores */
-#define LEAST_SHARED (136 << 10) /* bytes a block: attention_tiles<128, 1>. GPUs without a data centre have 99 KiB */
 
 int gpu_check(const struct jrl_device *dev, cudaError_t error, const char *what, struct jrl_error *err)
 {
@@ -284,9 +283,9 @@ static enum jrl_plugin_result look(struct jrl_plugin_request *request, int *n_pr
                  OLDEST_CAPABILITY / 10, OLDEST_CAPABILITY % 10);
         return JRL_PLUGIN_BROKEN;
     }
-    if (*most_shared < LEAST_SHARED) {
+    if (*most_shared < GPU_LEAST_SHARED) {
         snprintf(request->text, sizeof request->text, "GPU %d is too small: %d KiB of shared memory a block, at least %d are needed", request->index,
-                 *most_shared >> 10, LEAST_SHARED >> 10);
+                 *most_shared >> 10, GPU_LEAST_SHARED >> 10);
         return JRL_PLUGIN_BROKEN;
     }
     *hopper = major == 9 && minor == 0;

@@ -7,6 +7,7 @@
 
 /* Scratch memory, as on the CPU: a slot belongs to one kernel family. */
 enum gpu_slot { GPU_BOUND, GPU_SCORES, GPU_GATED, GPU_LOGITS, GPU_SORT, GPU_ROWS, GPU_PARTS, GPU_ARRIVED, GPU_LIBRARY, GPU_SLOTS };
+#define GPU_LEAST_SHARED (145 << 10) /* bytes a block, as attention_tensor.cu needs them for decoding; GPUs without a data centre have 99 KiB */
 #define GPU_STAGING 4 /* pinned buffers through which uploads go, in turn */
 
 #define GPU_FETCHES 2
