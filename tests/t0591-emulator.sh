@@ -34,6 +34,7 @@ ok 'products without a fence for their sums' found no_sums_fence 'kernel no_sums
 ok 'a bulk copy that nobody waits for before the block ends' found copy_outlives 'kernel copy_outlives, .*before its bulk copies have arrived'
 ok 'a turn that only half of its threads come to' found turn_left 'kernel turn_left, line [0-9]+, .*a turn that nobody took'
 ok 'more registers than there are' found too_many_registers 'kernel too_many_registers, .*more registers than others give'
+ok 'a kernel that may begin early and does not wait' found begins_early 'kernel begins_early, .*does not wait for the one before it'
 ok 'products that nobody waits for' found no_product_wait 'kernel no_product_wait, .*before its products are there'
 export JRL_EMULATOR_COPIES=early
 ok 'a copy that overwrites what others still read' found refilled 'element [0-9]+ is 1'

@@ -140,7 +140,7 @@ static inline float fresh(const float *p) { return *p; }
 static inline unsigned count_arrival(unsigned *arrived) { return atomicAdd(arrived, 1u); }
 static inline void commit_copies() { emulator::commit_copies(); }
 template <int n> static inline void wait_copies() { emulator::wait_copies(n); }
-static inline void wait_for_kernel_before() {}
+static inline void wait_for_kernel_before() { emulator::wait_for_kernel_before(); }
 static inline void add_pair(float *c, float a, float b)
 {
     c[0] += a;

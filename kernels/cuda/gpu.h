@@ -85,9 +85,8 @@ static int gpu_launch_when(struct jrl_device *dev, struct jrl_error *err, bool e
         (void)cudaGetLastError();
     }
 #else
-    (void)early;
     (emulator::check_argument(name, &arguments, sizeof arguments), ...);
-    error = emulator::launch(name, grid, block, shared_bytes, [=] { kernel(arguments...); });
+    error = emulator::launch(name, grid, block, shared_bytes, [=] { kernel(arguments...); }, early);
     if (error == cudaSuccess)
         error = cudaGetLastError();
 #endif

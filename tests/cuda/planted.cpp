@@ -245,8 +245,8 @@ static const struct {
                 { "no_arrival", no_arrival, sizeof(struct boxes) }, { "too_few_bytes", too_few_bytes, sizeof(struct boxes) }, { "no_taker", no_taker, 0 },
                 { "no_bytes_yet", no_bytes_yet, sizeof(struct boxes) }, { "no_fence", no_fence, sizeof(struct boxes) },
                 { "no_product_wait", no_product_wait, sizeof(struct boxes) }, { "no_sums_fence", no_sums_fence, sizeof(struct boxes) },
-                { "copy_outlives", copy_outlives, sizeof(struct boxes) }, { "turn_left", turn_left, 0 }, { "too_many_registers", too_many_registers, 0 }, { "beyond_shared", beyond_shared, 0 }, { "beyond_memory", beyond_memory, 0 }, { "host_pointer", uses, 0 },
-                { "host_access", uses, 0 } };
+                { "copy_outlives", copy_outlives, sizeof(struct boxes) }, { "turn_left", turn_left, 0 }, { "too_many_registers", too_many_registers, 0 },
+                { "begins_early", uses, 0 }, { "beyond_shared", beyond_shared, 0 }, { "beyond_memory", beyond_memory, 0 }, { "host_pointer", uses, 0 }, { "host_access", uses, 0 } };
 
 /* Waiting while kernels are recorded: refused, and the recording is of no use. */
 static int wait_recorded()
@@ -276,7 +276,8 @@ int main(int argc, char **argv)
         there = static_cast<float *>(memory);
         argument = strcmp(k.name, "host_pointer") == 0 ? out : there;
         emulator::check_argument(k.name, &argument, sizeof argument);
-        (void)emulator::launch(k.name, 1, 64, k.shared_bytes ? k.shared_bytes : sizeof(struct room), [&] { k.kernel(argument); });
+        const bool early = strcmp(k.name, "begins_early") == 0;
+        (void)emulator::launch(k.name, 1, 64, k.shared_bytes ? k.shared_bytes : sizeof(struct room), [&] { k.kernel(argument); }, early);
         if (strcmp(k.name, "host_access") == 0)
             return there[0] != 0;
         (void)cudaMemcpyAsync(out, memory, sizeof out, cudaMemcpyDeviceToHost, NULL);

@@ -100,8 +100,9 @@ struct place { /* of the running thread */
 extern place here;
 extern bool strict_banks; /* JRL_EMULATOR_BANKS=strict */
 
-/* Puts a grid into the stream: BODY is the kernel with its arguments. */
-cudaError_t launch(const char *name, dim3 grid, dim3 block, size_t shared_bytes, std::function<void()> body);
+/* Puts a grid into the stream: BODY is the kernel with its arguments. EARLY: it may begin before the one before it has ended, so each block waits for that. */
+cudaError_t launch(const char *name, dim3 grid, dim3 block, size_t shared_bytes, std::function<void()> body, bool early = false);
+void wait_for_kernel_before();
 /* A device would not find what it points to in an argument: the program ends when some word of it is an address of the host. */
 void check_argument(const char *kernel, const void *argument, size_t n_bytes);
 void *shared_memory();

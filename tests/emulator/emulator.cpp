@@ -5,7 +5,8 @@
  * Shared memory is NaN when a block starts; asynchronous copies arrive as late as they may, so that a missing wait is seen, or with
  * JRL_EMULATOR_COPIES=early at once, so that it is seen when they overwrite what others still read. Threads that wait for each other
  * for ever, barriers and warp operations that only some threads reach, and addresses of the host in a kernel end the program
- * with the kernel and the line.
+ * with the kernel and the line, as do products without their fences, more registers than there are, a block that ends with copies on
+ * their way or a turn half taken, and a kernel that may begin early and does not wait for the one before it.
  * What a stream is asked for happens when somebody waits for it, as late as it may: results that are read too early, and memory
  * that is sent and changed before it has left, are found. A graph holds kernels with the arguments they were recorded with.
  * Other variables: JRL_EMULATOR_DEVICES (number of GPUs, 1), JRL_EMULATOR_CAPABILITY (90),
@@ -111,6 +112,7 @@ static struct {
     unsigned n, alive, arrived, generation;
     int barrier_line;
     bool greedy, early_copies;
+    bool early, waited; /* the kernel may begin before the one before it has ended; a thread has waited for that */
     fibre *current;
     void *main_stack_pointer;
     char *shared;
@@ -506,6 +508,11 @@ void *shared_memory()
     return block.shared;
 }
 
+void wait_for_kernel_before()
+{
+    block.waited = true;
+}
+
 /* After its last thread. */
 static void end_block()
 {
@@ -515,6 +522,8 @@ static void end_block()
     for (const turn_state &t : block.turns)
         if (t.arrived)
             stop("a block ends with a turn that nobody took", t.line);
+    if (block.early && !block.waited)
+        stop("a kernel that may begin early does not wait for the one before it", 0);
     check_registers();
 }
 
@@ -593,6 +602,7 @@ static void run_block(unsigned n, size_t shared_bytes)
     arrival_states.clear();
     memset(block.turns, 0, sizeof block.turns);
     block.alive = block.n = n;
+    block.waited = false;
     block.arrived = 0;
     block.warps.assign(n / 32, warp());
     block.shared = static_cast<char *>(memalign(1024, padded));
@@ -697,13 +707,14 @@ static bool fails(const std::string &kernel, long launch, bool *late)
 }
 
 /* Runs a grid. */
-static void run(const char *name, dim3 grid, dim3 block_size, size_t shared_bytes, const std::function<void()> &body)
+static void run(const char *name, dim3 grid, dim3 block_size, size_t shared_bytes, const std::function<void()> &body, bool early)
 {
     const unsigned n = block_size.x * block_size.y * block_size.z, mode = _mm_getcsr();
     const char *banks = getenv("JRL_EMULATOR_BANKS"), *copies = getenv("JRL_EMULATOR_COPIES");
 
     block.kernel = name;
     block.body = &body;
+    block.early = early;
     block.early_copies = copies && !strcmp(copies, "early");
     strict_banks = banks && !strcmp(banks, "strict");
     here.block_size = block_size;
@@ -785,7 +796,7 @@ static void ask_or_record(std::function<void()> work, long *count)
     ask(std::move(work));
 }
 
-cudaError_t launch(const char *name, dim3 grid, dim3 block_size, size_t shared_bytes, std::function<void()> body)
+cudaError_t launch(const char *name, dim3 grid, dim3 block_size, size_t shared_bytes, std::function<void()> body, bool early)
 {
     const unsigned n = block_size.x * block_size.y * block_size.z;
     const std::string base = std::string(name).substr(name[0] == '(', std::string(name).find('<') - (name[0] == '('));
@@ -805,7 +816,7 @@ cudaError_t launch(const char *name, dim3 grid, dim3 block_size, size_t shared_b
         ask_or_record([] { memory.for_ever = cudaErrorLaunchFailure; }, &stream.counts.kernels); /* not even cudaGetLastError knows yet */
         return cudaSuccess;
     }
-    ask_or_record([=] { run(name, grid, block_size, shared_bytes, body); }, &stream.counts.kernels);
+    ask_or_record([=] { run(name, grid, block_size, shared_bytes, body, early); }, &stream.counts.kernels);
     return cudaSuccess;
 }
 
