@@ -60,6 +60,10 @@ ok "and accepted with --change" quiet "$justrl" --lr 2e-3 --change --steps 4 par
 ok "which is on record" grep -q '^#   < lr 1e-3' parts/recipe
 ok "a branch starts from a kept step" quiet "$justrl" --from whole@2 "${sizes[@]}" --eval test=test.jrl --steps 3 branch
 ok "and gets the same weights" same_weights whole branch 3
+ok "... without giving the options again" quiet "$justrl" --from whole@2 heir
+ok "... too" same_weights whole heir 3
+ok "another branch, with one other option" quiet "$justrl" --from whole@2 --lr 2e-3 --steps 2 other-rate
+ok "... has that and no other" test "$(diff heir/recipe other-rate/recipe | grep '^>')" = '> lr 2e-3'
 ok "a step that is not kept is named" fails_with 3 'keeps no policy of step 1' "$justrl" --from whole@1 --steps 2 nowhere
 
 locked() {
