@@ -35,6 +35,12 @@ ok 'a bulk copy that nobody waits for before the block ends' found copy_outlives
 ok 'a turn that only half of its threads come to' found turn_left 'kernel turn_left, line [0-9]+, .*a turn that nobody took'
 ok 'more registers than there are' found too_many_registers 'kernel too_many_registers, .*more registers than others give'
 ok 'a kernel that may begin early and does not wait' found begins_early 'kernel begins_early, .*does not wait for the one before it'
+ok 'stores that are multiplied without a fence' found no_fence_of_stores 'kernel no_fence_of_stores, line [0-9]+, .*without a fence'
+ok 'stores behind the fence, that are sent' found sent_unfenced 'kernel sent_unfenced, line [0-9]+, .*without a fence'
+ok 'a turn that is passed on before the data' found told_too_early 'kernel told_too_early, line [0-9]+, .*before what was sent has arrived'
+ok 'a bulk copy behind a turn, unfenced' found no_fence_of_turn 'kernel no_fence_of_turn, line [0-9]+, .*behind a turn'
+ok "another's turn" found wrong_turn "kernel wrong_turn, line [0-9]+, .*another's"
+ok 'a turn that never comes' found no_turn 'kernel no_turn, line [0-9]+, .*nobody passes on'
 ok 'products that nobody waits for' found no_product_wait 'kernel no_product_wait, .*before its products are there'
 export JRL_EMULATOR_COPIES=early
 ok 'a copy that overwrites what others still read' found refilled 'element [0-9]+ is 1'

@@ -122,6 +122,7 @@ static __device__ __forceinline__ void send_all(struct room<D> &s, const struct 
         wait_arrivals(&s.dq_there, at & 1);
         while (seen(turn_of(p, w.tile, step)) < mine)
             ;
+        fence_sends();
         if (mine == 0)
             send_bytes(to, s.dq, n);
         else

@@ -79,6 +79,16 @@ static __device__ __forceinline__ void commit_sends() { asm volatile("cp.async.b
 /* Until what was sent has been read, so that its place is free; until it has arrived. */
 static __device__ __forceinline__ void wait_sends_read() { asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory"); }
 static __device__ __forceinline__ void wait_sends() { asm volatile("cp.async.bulk.wait_group 0;" ::: "memory"); }
+/* What blocks tell each other, each a thread that sends: who sees N, and has passed the fence behind it, sends behind all that was sent by who passed N on, and
+ * waited until it had arrived. (A copy that is waited for has passed a fence between its proxy and the generic one; the next is begun on the other side.) */
+static __device__ __forceinline__ int seen(const int *turn)
+{
+    int n;
+    asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(n) : "l"(turn) : "memory");
+    return n;
+}
+static __device__ __forceinline__ void fence_sends() { asm volatile("fence.proxy.async.global;" ::: "memory"); }
+static __device__ __forceinline__ void pass_on(int *turn, int n) { asm volatile("st.release.gpu.global.s32 [%0], %1;" ::"l"(turn), "r"(n) : "memory"); }
 /* THREADS threads of the block meet, as __syncthreads has all of them meet; ID 1 to 15. */
 template <int THREADS> static __device__ __forceinline__ void meet_some(int id) { asm volatile("bar.sync %0, %1;" ::"r"(id), "n"(THREADS) : "memory"); }
 /* Two teams of THREADS / 2 take turns. Turn ID, 1 to 15, begins when the other team has passed it on; only this team takes it. */
@@ -110,9 +120,12 @@ static inline void fetch_map(const box_map *) {}
 static inline void copy_bytes(void *to, const void *from, int n, arrivals *a, int line = __builtin_LINE()) { emulator::copy_bytes(to, from, n, a, line); }
 static inline void send_bytes(void *to, const void *from, int n, int line = __builtin_LINE()) { emulator::send(to, from, n, false, line); }
 static inline void send_to_add(float *to, const float *from, int n, int line = __builtin_LINE()) { emulator::send(to, from, n, true, line); }
-static inline void commit_sends() {}
-static inline void wait_sends_read() { emulator::wait_sends(); }
+static inline void commit_sends() { emulator::commit_sends(); }
+static inline void wait_sends_read() { emulator::wait_sends_read(); }
 static inline void wait_sends() { emulator::wait_sends(); }
+static inline int seen(const int *turn, int line = __builtin_LINE()) { return emulator::seen(turn, line); }
+static inline void fence_sends() { emulator::fence_sends(); }
+static inline void pass_on(int *turn, int n, int line = __builtin_LINE()) { emulator::pass_on(turn, n, line); }
 template <int THREADS> static inline void meet_some(int id, int line = __builtin_LINE()) { emulator::turn(id, THREADS, true, line); }
 template <int THREADS> static inline void take_turn(int id, int line = __builtin_LINE()) { emulator::turn(id, THREADS, true, line); }
 template <int THREADS> static inline void pass_turn(int id, int line = __builtin_LINE()) { emulator::turn(id, THREADS, false, line); }

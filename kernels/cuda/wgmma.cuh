@@ -73,20 +73,6 @@ template <int n> static __device__ __forceinline__ void settle(uint32_t (&a)[n][
         asm volatile("" : "+r"(a[i][0]), "+r"(a[i][1]), "+r"(a[i][2]), "+r"(a[i][3])::"memory");
 }
 
-/* Four sums in global memory at once, at an address that 16 divides. */
-static __device__ __forceinline__ void add_to_memory(float *to, float a, float b, float c, float d)
-{
-    asm volatile("red.relaxed.gpu.global.add.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(to), "f"(a), "f"(b), "f"(c), "f"(d) : "memory");
-}
-/* What blocks tell each other: who sees N sees all that the block of the one who passed it on had done before its last barrier. */
-static __device__ __forceinline__ int seen(const int *turn)
-{
-    int n;
-    asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(n) : "l"(turn) : "memory");
-    return n;
-}
-static __device__ __forceinline__ void pass_on(int *turn, int n) { asm volatile("st.release.gpu.global.s32 [%0], %1;" ::"l"(turn), "r"(n) : "memory"); }
-
 #define SUMS_4(c, j) "+f"(c[j][0]), "+f"(c[j][1]), "+f"(c[j][2]), "+f"(c[j][3])
 #define SUMS_8(c, j) SUMS_4(c, j), SUMS_4(c, (j) + 1)
 #define SUMS_16(c, j) SUMS_8(c, j), SUMS_8(c, (j) + 2)
@@ -142,15 +128,6 @@ template <bool a_transposed, bool b_transposed> static inline void wgmma_64_256(
     emulator::wgmma(&c[0][0], 256, a, a_transposed, b, b_transposed, true, line);
 }
 template <class T> static inline void settle(T &) {}
-static inline void add_to_memory(float *to, float a, float b, float c, float d)
-{
-    to[0] += a;
-    to[1] += b;
-    to[2] += c;
-    to[3] += d;
-}
-static inline int seen(const int *turn) { return *turn; } /* blocks run one after the other */
-static inline void pass_on(int *turn, int n) { *turn = n; }
 template <bool a_transposed, bool b_transposed, int n> static inline void wgmma_64(float (&c)[n][4], uint64_t a, uint64_t b, bool add, int line = __builtin_LINE())
 {
     emulator::wgmma(&c[0][0], 8 * n, a, a_transposed, b, b_transposed, add, line);

@@ -208,6 +208,68 @@ static __global__ void too_many_registers(float *out)
     out[threadIdx.x] = 0;
 }
 
+/* Stores are multiplied that were not fenced. */
+static __global__ void no_fence_of_stores(float *out)
+{
+    SHARED(struct boxes, s);
+    float sums[4][4] = {};
+    s.box[threadIdx.x][0] = 0;
+    __syncthreads();
+    fence_sums();
+    wgmma_64<false, false>(sums, operand_at(shared_address(s.box), 0), operand_at(shared_address(s.box), 0), true);
+    commit_products();
+    wait_products<0>();
+    out[threadIdx.x] = 0;
+}
+
+/* The fence comes too early. */
+static __global__ void sent_unfenced(float *out)
+{
+    SHARED(struct room, s);
+    fence_operands();
+    if (threadIdx.x >= 60)
+        s.copied[threadIdx.x - 60] = 0;
+    __syncthreads();
+    if (threadIdx.x == 32) {
+        send_bytes(out, s.copied, 16);
+        commit_sends();
+        wait_sends();
+    }
+}
+
+/* Another block is told before what was sent has arrived. */
+static __global__ void told_too_early(float *out)
+{
+    SHARED(struct room, s);
+    if (threadIdx.x == 0) {
+        send_bytes(out + 4, s.copied, 16);
+        commit_sends();
+        wait_sends_read();
+        pass_on(reinterpret_cast<int *>(out), 1);
+        wait_sends();
+    }
+}
+
+/* It is sent behind a turn, without a fence between. */
+static __global__ void no_fence_of_turn(float *out)
+{
+    SHARED(struct room, s);
+    if (threadIdx.x == 0 && seen(reinterpret_cast<int *>(out)) == 0)
+        send_bytes(out + 4, s.copied, 16);
+}
+
+/* The turn of another, and one that never comes. */
+static __global__ void wrong_turn(float *out)
+{
+    if (threadIdx.x == 0)
+        pass_on(reinterpret_cast<int *>(out), 2);
+}
+static __global__ void no_turn(float *out)
+{
+    while (seen(reinterpret_cast<int *>(out)) < 1)
+        ;
+}
+
 /* Nobody waits for a product. */
 static __global__ void no_product_wait(float *out)
 {
@@ -244,6 +306,8 @@ static const struct {
                 { "no_wait", no_wait, 0 }, { "refilled", refilled, 0 }, { "odd_copy", odd_copy, 0 }, { "same_banks", same_banks, sizeof(struct rows) },
                 { "no_arrival", no_arrival, sizeof(struct boxes) }, { "too_few_bytes", too_few_bytes, sizeof(struct boxes) }, { "no_taker", no_taker, 0 },
                 { "no_bytes_yet", no_bytes_yet, sizeof(struct boxes) }, { "no_fence", no_fence, sizeof(struct boxes) },
+                { "no_fence_of_stores", no_fence_of_stores, sizeof(struct boxes) }, { "sent_unfenced", sent_unfenced, 0 }, { "told_too_early", told_too_early, 0 },
+                { "no_fence_of_turn", no_fence_of_turn, 0 }, { "wrong_turn", wrong_turn, 0 }, { "no_turn", no_turn, 0 },
                 { "no_product_wait", no_product_wait, sizeof(struct boxes) }, { "no_sums_fence", no_sums_fence, sizeof(struct boxes) },
                 { "copy_outlives", copy_outlives, sizeof(struct boxes) }, { "turn_left", turn_left, 0 }, { "too_many_registers", too_many_registers, 0 },
                 { "begins_early", uses, 0 }, { "beyond_shared", beyond_shared, 0 }, { "beyond_memory", beyond_memory, 0 }, { "host_pointer", uses, 0 }, { "host_access", uses, 0 } };

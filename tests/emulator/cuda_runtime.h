@@ -129,13 +129,19 @@ void wait_arrivals(uint64_t *a, int parity, int line);
 void copy_box(void *to, const box_map &map, int row, int column, uint64_t *a, int line);
 void copy_bytes(void *to, const void *from, int n_bytes, uint64_t *a, int line);
 void send(void *to, const void *from, int n_bytes, bool add, int line);
+void commit_sends();
+void wait_sends_read();
 void wait_sends();
+int seen(const int *turn, int line);
+void fence_sends();
+void pass_on(int *turn, int n, int line);
 void turn(int id, int n_threads, bool waits, int line);
 /* setmaxnreg: N registers, MORE or fewer than at the start. */
 void set_registers(int n, bool more, int line);
 /* wgmma: WORK, of this thread alone, is done when the thread waits for it. Each group of such begins with a fence for its registers. */
 void multiply_later(std::function<void()> work, int line);
 void fence_sums();
+void reads_operand(size_t first, size_t n_bytes, int line);
 void commit_products();
 void wait_products(int groups_left);
 

@@ -2,6 +2,7 @@
  * streams and copies. What a GPU does at the same time happens here in an order that JRL_EMULATOR_SCHEDULE names:
  *   greedy (default), greedy-reverse: a warp runs until it waits for the block, so that a missing barrier is seen;
  *   forward, reverse, random: the threads take turns at every point where one waits.
+ *   With the first two, shared memory that wgmma or a bulk copy reads must have been fenced by the warps that wrote it.
  * Shared memory is NaN when a block starts; asynchronous copies arrive as late as they may, so that a missing wait is seen, or with
  * JRL_EMULATOR_COPIES=early at once, so that it is seen when they overwrite what others still read. Threads that wait for each other
  * for ever, barriers and warp operations that only some threads reach, and addresses of the host in a kernel end the program
@@ -18,6 +19,7 @@
  * the end: kernels, graphs, copies up, down and inside, and waits that found something to do), JRL_EMULATOR_CUBLASLT=broken (the
  * library cannot be started). */
 #include "emulator.h"
+#include "proxies.h"
 
 #include <malloc.h>
 #include <dlfcn.h>
@@ -58,10 +60,11 @@ struct late_copy {
 };
 
 struct late_send {
-    void *to;
-    const void *from;
-    int n_bytes;
-    bool add;
+    float *to;
+    const float *from;
+    int n_floats;
+    bool add, committed, has_arrived;
+    std::vector<float> read; /* when it has been */
 };
 
 struct late_product {
@@ -82,6 +85,7 @@ struct fibre {
     int groups; /* of copies, committed */
     bool unfenced;  /* copies have arrived since the last fence */
     std::vector<late_send> sends;
+    int looks; /* at turns, since the last fence_sends */
     std::vector<late_product> products;
     int product_groups;
     bool sums_fenced; /* since the last group of products was closed */
@@ -117,6 +121,7 @@ static struct {
     void *main_stack_pointer;
     char *shared;
     std::map<std::string, long> launches;
+    proxies unfenced;
 #if defined(__SANITIZE_ADDRESS__)
     void *main_fake_stack;
     const void *main_stack;
@@ -143,6 +148,8 @@ void stop(const char *what, int line)
 static void switch_to(fibre *to)
 {
     fibre *from = block.current;
+    if (!to || to->number / 32 != from->number / 32)
+        block.unfenced.note(from->number);
     block.current = to;
     if (to)
         here.thread = to->thread;
@@ -233,33 +240,82 @@ void turn(int id, int n_threads, bool waits, int line)
         wait_for(&t.generation, line);
 }
 
-static void arrive(const late_send &s)
+static void arrive(late_send &s)
 {
-    float *to = static_cast<float *>(s.to);
-    const float *from = static_cast<const float *>(s.from);
+    for (int i = 0; i < s.n_floats && !s.has_arrived; i++)
+        s.to[i] = s.add ? s.to[i] + s.read[(size_t)i] : s.read[(size_t)i];
+    s.has_arrived = true;
+}
 
-    for (int i = 0; i < s.n_bytes / 4; i++)
-        to[i] = s.add ? to[i] + from[i] : from[i];
+/* wgmma or a bulk copy reads what shared memory has at an offset. note() was called. */
+void reads_operand(size_t first, size_t n_bytes, int line)
+{
+    if (block.unfenced.unfenced(first, n_bytes))
+        stop("shared memory is multiplied or sent that a warp has written without a fence", line);
 }
 
 /* A bulk copy from shared memory. */
 void send(void *to, const void *from, int n_bytes, bool add, int line)
 {
-    const late_send s = { to, from, n_bytes, add };
+    late_send s = { static_cast<float *>(to), static_cast<const float *>(from), n_bytes / 4, add, false, false, {} };
 
     if (((uintptr_t)to | (uintptr_t)from | (uintptr_t)n_bytes) % 16)
         stop("a bulk copy that is not aligned to 16 bytes", line);
-    if (block.early_copies)
+    if (block.current->looks)
+        stop("a bulk copy behind a turn, without a fence between", line);
+    block.unfenced.note(block.current->number);
+    reads_operand((size_t)(static_cast<const char *>(from) - block.shared), (size_t)n_bytes, line);
+    if (block.early_copies) {
+        s.read.assign(s.from, s.from + s.n_floats);
         arrive(s);
-    else
-        block.current->sends.push_back(s);
+    }
+    block.current->sends.push_back(std::move(s));
+}
+
+void commit_sends()
+{
+    for (late_send &s : block.current->sends)
+        s.committed = true;
+}
+
+void wait_sends_read()
+{
+    for (late_send &s : block.current->sends)
+        if (s.committed && s.read.empty())
+            s.read.assign(s.from, s.from + s.n_floats);
 }
 
 void wait_sends()
 {
-    for (const late_send &s : block.current->sends)
-        arrive(s);
-    block.current->sends.clear();
+    std::vector<late_send> &sends = block.current->sends;
+
+    wait_sends_read();
+    for (late_send &s : sends)
+        if (s.committed)
+            arrive(s);
+    sends.erase(std::remove_if(sends.begin(), sends.end(), [](const late_send &s) { return s.committed; }), sends.end());
+}
+
+/* Blocks run one after the other, in the order of their turns: what is not there now never comes. */
+int seen(const int *turn, int line)
+{
+    if (++block.current->looks > 1000)
+        stop("a turn that nobody passes on", line);
+    return *turn;
+}
+
+void fence_sends()
+{
+    block.current->looks = 0;
+}
+
+void pass_on(int *turn, int n, int line)
+{
+    if (!block.current->sends.empty())
+        stop("a turn is passed on before what was sent has arrived", line);
+    if (*turn != n - 1)
+        stop("a turn is passed on that is another's", line);
+    *turn = n;
 }
 
 unsigned lane()
@@ -372,8 +428,10 @@ void arrive(uint64_t *a, int bytes, int line)
 
 static void bring(arrival_state &s, const late_box &b)
 {
+    block.unfenced.note(block.current->number);
     if (b.from) {
         memcpy(b.to, b.from, (size_t)b.n_bytes);
+        block.unfenced.arrived(b.to, (size_t)b.n_bytes);
         s.bytes -= b.n_bytes;
         end_phase(s);
         return;
@@ -385,6 +443,7 @@ static void bring(arrival_state &s, const late_box &b)
             const uint16_t value = inside ? static_cast<const uint16_t *>(b.map.matrix)[y * b.map.ld + x] : 0;
             memcpy(b.to + (at ^ (at >> 7 & 7) << 4), &value, sizeof value);
         }
+    block.unfenced.arrived(b.to, (size_t)(128 * b.map.box_rows));
     s.bytes -= 128 * b.map.box_rows;
     end_phase(s);
 }
@@ -441,6 +500,7 @@ void wait_arrivals(uint64_t *a, int parity, int line)
 void fence_copies()
 {
     block.current->unfenced = false;
+    block.unfenced.fence(block.current->number);
 }
 
 void multiply_later(std::function<void()> work, int line)
@@ -449,6 +509,8 @@ void multiply_later(std::function<void()> work, int line)
         stop("copies that were waited for are multiplied without a fence", line);
     if (!block.current->sums_fenced)
         stop("a group of products begins without a fence for its registers", line);
+    if (lane() == 0)
+        block.unfenced.note(block.current->number);
     block.current->products.push_back({ work, block.current->product_groups });
 }
 
@@ -608,6 +670,7 @@ static void run_block(unsigned n, size_t shared_bytes)
     block.shared = static_cast<char *>(memalign(1024, padded));
     memset(block.shared, 0xff, padded);
     ASAN_POISON_MEMORY_REGION(block.shared + shared_bytes, padded - shared_bytes);
+    block.unfenced.start(block.shared, block.greedy ? shared_bytes : 0, n);
     for (unsigned i = 0; i < n; i++) {
         fibre &f = block.fibres[i];
         ASAN_UNPOISON_MEMORY_REGION(f.stack, stack_bytes); /* its last thread never returned */
@@ -617,6 +680,7 @@ static void run_block(unsigned n, size_t shared_bytes)
         f.waits_for = nullptr;
         f.copies.clear();
         f.sends.clear();
+        f.looks = 0;
         f.products.clear();
         f.groups = f.product_groups = 0;
         f.unfenced = f.sums_fenced = false;

@@ -79,14 +79,27 @@ static inline bool operand_of_another_swizzle(uint64_t operand) { return operand
 
 /* Element I of step index K of wgmma's operand: swizzled rows of 128 bytes, in groups of eight (the descriptor of PTX ISA, "Asynchronous warpgroup
  * level matrix instructions"). Transposed, rows are of the contracted index. */
-static inline uint16_t wgmma_element(uint64_t operand, bool transposed, unsigned i, unsigned k)
+static inline unsigned wgmma_place(uint64_t operand, bool transposed, unsigned i, unsigned k)
 {
     const unsigned start = (operand & 0x3fff) << 4, chunk = (operand >> 16 & 0x3fff) << 4, group = (operand >> 32 & 0x3fff) << 4;
     const unsigned at = transposed ? start + i / 64 * chunk + k / 8 * group + k % 8 * 128 + i % 64 * 2 : start + i / 8 * group + i % 8 * 128 + k * 2;
+
+    return at ^ (at >> 7 & 7) << 4;
+}
+static inline uint16_t wgmma_element(uint64_t operand, bool transposed, unsigned i, unsigned k)
+{
     uint16_t bits;
 
-    memcpy(&bits, static_cast<const unsigned char *>(shared_memory()) + (at ^ (at >> 7 & 7) << 4), sizeof bits);
+    memcpy(&bits, static_cast<const unsigned char *>(shared_memory()) + wgmma_place(operand, transposed, i, k), sizeof bits);
     return bits;
+}
+/* N of its own index are read, in pieces of 16 bytes. */
+static inline void reads_operand(uint64_t operand, bool transposed, unsigned n, int line)
+{
+    if (lane() == 0)
+        for (unsigned i = 0; i < n; i += transposed ? 8 : 1)
+            for (unsigned k = 0; k < 16; k += transposed ? 1 : 8)
+                reads_operand(wgmma_place(operand, transposed, i, k), 16, line);
 }
 
 /* wgmma.mma_async.m64nNk16 of bf16: a warp has 16 rows, and its threads the tiles of 16 x 8 of mma_bf16. ROWS_OF_A(of_a): the thread's two, when the
@@ -109,6 +122,7 @@ template <class F> static inline void wgmma_rows(float *c, unsigned n, F rows_of
             }
         }
     }, line);
+    reads_operand(b, b_transposed, n, line);
 }
 static inline void wgmma(float *c, unsigned n, uint64_t a, bool a_transposed, uint64_t b, bool b_transposed, bool add, int line)
 {
@@ -120,6 +134,7 @@ static inline void wgmma(float *c, unsigned n, uint64_t a, bool a_transposed, ui
         for (unsigned k = 0; k < 32; k++)
             of_a[k / 16][k % 16] = wgmma_element(a, a_transposed, row + k / 16 * 8, k % 16);
     }, b, b_transposed, add, line);
+    reads_operand(a, a_transposed, 64, line);
 }
 /* A lies in registers as mma_bf16's. */
 static inline void wgmma_of_registers(float *c, unsigned n, const uint32_t a[4], uint64_t b, bool b_transposed, bool add, int line)
