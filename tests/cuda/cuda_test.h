@@ -18,6 +18,7 @@ JRL_FORWARD_KERNELS(DECLARE_CASE)
 JRL_TRAINING_KERNELS(DECLARE_CASE)
 #undef DECLARE_CASE
 void check_tensor_steps(struct fixture *f); /* tensor_steps.c */
+void check_long_packs(struct fixture *f);   /* cases_attention.c */
 
 /* How often a kernel ran in the emulator; -1 on a real GPU. */
 long launches_of(const char *name);

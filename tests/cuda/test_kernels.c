@@ -380,6 +380,16 @@ static void test_attention_rows(void **state)
     unsetenv("JRL_EMULATOR_OPEN");
 }
 
+static void test_backward_turns(void **state)
+{
+    (void)state;
+    setenv("JRL_EMULATOR_SCHEDULE", "greedy", 1);
+    setenv("JRL_EMULATOR_OPEN", "1", 1);
+    fixture.gpu = fixture.tensor;
+    check_long_packs(&fixture);
+    unsetenv("JRL_EMULATOR_OPEN");
+}
+
 static void test_tensor_steps(void **state)
 {
     (void)state;
@@ -439,7 +449,7 @@ static void print_names(const struct CMUnitTest *tests, size_t n)
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest others[] = { cmocka_unit_test(test_tensor_steps), cmocka_unit_test(test_product_rows), cmocka_unit_test(test_attention_rows),
-                                                cmocka_unit_test(test_every_kernel_ran) };
+                                                cmocka_unit_test(test_backward_turns), cmocka_unit_test(test_every_kernel_ran) };
     enum { N_TESTS = N_CASES + sizeof others / sizeof *others };
     const char *option = argc > 1 && strncmp(argv[1], "--", 2) == 0 ? argv[1] : "";
     struct CMUnitTest tests[N_TESTS];
