@@ -1,6 +1,6 @@
 /* cuda_runtime.h - stands before CUDA's header of this name where kernels are compiled by g++ for the CPU: the words of
  * the language, the part of the run-time library that the project uses, and what a thread of a block can see and call.
- * The threads of a block are fibres of one thread (emulator.cpp); device memory is memory that the host cannot touch. */
+ * The threads of a block are fibres of one thread (fibres.cpp); device memory is memory that the host cannot touch. */
 #ifndef JRL_EMULATOR_CUDA_RUNTIME_H
 #define JRL_EMULATOR_CUDA_RUNTIME_H
 
