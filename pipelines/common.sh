@@ -1,14 +1,9 @@
-# common.sh - what the drivers share: finding the programs, messages, options with defaults, recipes, signals.
+# common.sh - what the drivers share: messages, options with defaults, recipes, signals.
 # Sourced by a script that has set `program`, its name in messages, and declares `opt` with its options' defaults
 # before it parses; a driver that keeps a recipe defines recipe_text.
 # shellcheck shell=bash disable=SC2034,SC2154 # what is set here is used there, and the other way round
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# Programs of the installation that we are part of, since cron's PATH is short; of a build tree beside us; else those on PATH.
-case $here in
-*/share/jrl/pipelines) bin=$here/../../../bin ;;
-*) bin=$here/../${JRL_BUILD:-build/release}/bin ;;
-esac
-[ ! -d "$bin" ] || PATH=$(cd "$bin" && pwd):$PATH
+# shellcheck source=pipelines/programs.sh
+. "$(dirname "${BASH_SOURCE[0]}")/programs.sh"
 
 fail() { explained=1; echo "$program: error: $2" >&2; exit "$1"; }
 note() { echo "$program: $*" >&2; }

@@ -232,11 +232,10 @@ static int sample(struct sampler *s, struct jrl_io *io, const char *operand, con
     jrl_io_open_filter(io, tool, operand, "rollout");
     jrl_io_note(io, "policy", s->asker.policy.id);
     jrl_io_header_str(io, "sampling", sampling);
-    if ((rc = refuse_rollouts(s)) < 0)
-        ;
-    else if (s->cfg->resume && (rc = jrl_resume_open(&s->resume, s->cfg->resume, "sampling", sampling, &io->err)) < 0)
+    rc = refuse_rollouts(s); /* also where no problem comes */
+    if (rc >= 0 && s->cfg->resume && jrl_resume_open(&s->resume, s->cfg->resume, "sampling", sampling, &io->err) < 0)
         rc = io->err.status;
-    else {
+    if (rc >= 0) {
         if ((rc = jrl_asker_run(&s->asker)) >= 0)
             rc = jrl_resume_end(&s->resume, &io->err);
         jrl_asker_report(&s->asker);

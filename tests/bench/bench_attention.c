@@ -239,8 +239,10 @@ int main(int argc, char **argv)
     printf("# path %s, %d threads\n", jrl_device_path(dev), jrl_pool_size(jrl_device_pool(dev)));
     whole_sequences(dev, JRL_BF16, 8, 512);
     whole_sequences(dev, JRL_BF16, 4, 1024);
-    if (!quick)
+    if (!quick) {
         whole_sequences(dev, JRL_BF16, 1, 4096);
+        whole_sequences(dev, JRL_BF16, 1, 8192);
+    }
     whole_sequences(dev, JRL_F32, 4, 512);
     decode(dev, JRL_BF16, 1, 1024, 1);
     decode(dev, JRL_BF16, 32, 512, 1);

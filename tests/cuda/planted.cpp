@@ -149,20 +149,26 @@ static __global__ void no_bytes_yet(float *out)
     wait_arrivals(&s.full, 0);
 }
 
-/* Copies are multiplied that were waited for, but not fenced. */
-static __global__ void no_fence(float *out)
+/* As it should be done, but for what was written to the box. */
+static __device__ void multiply_box(struct boxes &s, float *out)
 {
-    SHARED(struct boxes, s);
     float sums[4][4] = {};
-    copy_16(s.box[threadIdx.x], out, true);
-    commit_copies();
-    wait_copies<0>();
-    __syncthreads();
     fence_sums();
     wgmma_64<false, false>(sums, operand_at(shared_address(s.box), 0), operand_at(shared_address(s.box), 0), true);
     commit_products();
     wait_products<0>();
-    out[threadIdx.x] = 0;
+    out[threadIdx.x] = sums[0][0];
+}
+
+/* Copies are multiplied that were waited for, but not fenced. */
+static __global__ void no_fence(float *out)
+{
+    SHARED(struct boxes, s);
+    copy_16(s.box[threadIdx.x], out, true);
+    commit_copies();
+    wait_copies<0>();
+    __syncthreads();
+    multiply_box(s, out);
 }
 
 /* Products begin while their sums may still be on the way to registers. */
@@ -212,14 +218,9 @@ static __global__ void too_many_registers(float *out)
 static __global__ void no_fence_of_stores(float *out)
 {
     SHARED(struct boxes, s);
-    float sums[4][4] = {};
     s.box[threadIdx.x][0] = 0;
     __syncthreads();
-    fence_sums();
-    wgmma_64<false, false>(sums, operand_at(shared_address(s.box), 0), operand_at(shared_address(s.box), 0), true);
-    commit_products();
-    wait_products<0>();
-    out[threadIdx.x] = 0;
+    multiply_box(s, out);
 }
 
 /* The fence comes too early. */
