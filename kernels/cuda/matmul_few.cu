@@ -290,7 +290,7 @@ template <class C, bool gated> static int run_few(struct jrl_device *dev, struct
     return rc < 0 ? rc : gpu_launch_early(dev, err, name, few_product<C, gated>, dim3((unsigned)tiles, (unsigned)(parts ? parts : 1)), C::THREADS, sizeof(few_tiles<C>), *call);
 }
 
-/* As measured on an H200 among 30 (NOTES.md). */
+/* As measured on an H200 among 30 classes. */
 #define SIXTEEN few_class<1, 2, 1, 128, 8>
 #define SIXTEEN_WIDE few_class<1, 4, 2, 64, 4>
 #define THIRTY few_class<2, 2, 1, 128, 6>

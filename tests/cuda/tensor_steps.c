@@ -1,5 +1,5 @@
 /* tensor_steps.c - whether products on tensor cores are what the emulator says of them: the real kernels, over one, two and three steps of 16 of the contracted
- * index, against a step's definition in whole numbers (NOTES.md, bf16 on tensor cores). Emulated, this shows that a kernel takes these steps and no
+ * index, against a step's definition in whole numbers (kernels/cuda/NOTES.md, Numbers). Emulated, this shows that a kernel takes these steps and no
  * other; on a GPU, that its steps are these. What was never measured on one is counted and printed there. */
 #include "cuda_test.h"
 
