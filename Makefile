@@ -22,7 +22,9 @@ export PKG_CONFIG_PATH := $(DEPS)/lib/pkgconfig:$(DEPS)/lib64/pkgconfig:$(DEPS)/
 # make before 4.4 exports to recipes, but not to $(shell)
 pkg_config := PKG_CONFIG_PATH='$(PKG_CONFIG_PATH)' $(PKG_CONFIG)
 endif
-libraries := msgpack libzstd jansson libpcre2-8 libutf8proc libxxhash mpfr gmp
+# msgpack-c calls itself so since its version 6
+msgpack := $(firstword $(foreach l,msgpack-c msgpack,$(shell $(pkg_config) --exists $l && echo $l)) msgpack)
+libraries := $(msgpack) libzstd jansson libpcre2-8 libutf8proc libxxhash mpfr gmp
 test_libraries := cmocka
 
 goals := $(or $(MAKECMDGOALS),all)

@@ -22,7 +22,7 @@ gmp libgmp-dev gmp-devel gmp
 END
 
 mkdir -p prefix/lib/pkgconfig
-printf 'Name: msgpack\nDescription: here\nVersion: 9\nCflags: -I%s/prefix/include\nLibs: -L%s/prefix/lib -lmsgpack-here\n' "$PWD" "$PWD" > prefix/lib/pkgconfig/msgpack.pc
+printf 'Name: msgpack-c\nDescription: here\nVersion: 9\nCflags: -I%s/prefix/include\nLibs: -L%s/prefix/lib -lmsgpack-here\n' "$PWD" "$PWD" > prefix/lib/pkgconfig/msgpack-c.pc
 make -n -s -C "$JRL_TOP" BUILD=none DEPS="$PWD/prefix" all > deps.txt 2>&1
 ok 'DEPS: its headers are used' grep -q -- "-I$PWD/prefix/include .*tools/jrl-cat.c" deps.txt
 ok 'DEPS: its libraries are linked and found at run time' grep -q -- "-o build/none/bin/jrl-cat .*-lmsgpack-here.*-Wl,-rpath,$PWD/prefix/lib" deps.txt
