@@ -48,10 +48,19 @@ ok 'the records are the same without' cmp <(jrl-view traced.jrl) <("${sample[@]}
 ok 'a trace on a full disk' fails_with 1 "cannot write '/dev/full'" "${sample[@]}" --trace /dev/full -o no.jrl problems.jrl
 ok '... leaves no output' test ! -e no.jrl
 ok 'a trace that cannot be opened' fails_with 1 "cannot open 'nowhere/trace.json'" "${sample[@]}" --trace nowhere/trace.json -o no.jrl problems.jrl
+emptied_nothing() { # COMMAND...: refused for its -o, and the trace of an earlier run is as it was
+    echo earlier > earlier.json && touch there && fails_with 2 "'there' exists; --force replaces it" "$@" --trace earlier.json -o there && [ "$(cat earlier.json)" = earlier ]
+}
+printf '{question} {answer} {response}' > prompt.txt
+ok 'an output that exists is refused before a trace is begun' emptied_nothing "${sample[@]}" problems.jrl
+ok '... by jrl-judge' emptied_nothing jrl-judge --policy policy --prompt prompt.txt traced.jrl
+ok '... and before a policy is opened' fails_with 2 "'there' exists" jrl-logprob --policy nowhere --as old -o there traced.jrl
+ok '... but --plan writes nothing and refuses nothing' "${sample[@]}" --plan -o there problems.jrl
 
 # jrl-update
 small_policy p0 --shape dim=64,layers=4,heads=4,kv-heads=2,mlp=256,positions=256 && batch p0 1 --max-tokens 200 > b.jrl
 update=(jrl-update --lr 1e-3 --warmup 0 --mini-batch 2 --policy p0)
+ok 'an output that exists is refused before a trace is begun' emptied_nothing "${update[@]}" --out no b.jrl
 ok 'jrl-update --trace' timed "${update[@]}" --recompute-old --micro-tokens 300 --out traced --trace update.json -o m.jsonl b.jrl
 ok 'phases' test "$(names update.json 1)" = 'check end optimiser read start train write'
 ok 'parts' test "$(names update.json 2)" = 'backward forward head'

@@ -332,6 +332,7 @@ int main(int argc, char **argv)
     int n_args = jrl_cli_parse(&tool, argc, argv, &args), rc;
 
     check_options(&cfg);
+    jrl_io_check_output(true);
     if ((cfg.trace && !jrl_common.plan && jrl_trace_open(&trace, cfg.trace, tool.name, &err) < 0) || open_judge(&j, &cfg, trace, &err) < 0)
         jrl_die(&err);
     jrl_io_open_filter(&io, &tool, n_args ? args[0] : NULL, NULL);

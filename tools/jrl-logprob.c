@@ -316,6 +316,7 @@ int main(int argc, char **argv)
     int n_args = jrl_cli_parse(&tool, argc, argv, &args), rc;
 
     check_options(&cfg);
+    jrl_io_check_output(true);
     if (open_policy(&s, &err) < 0)
         jrl_die(&err);
     s.io = &io;

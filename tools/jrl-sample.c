@@ -295,6 +295,7 @@ int main(int argc, char **argv)
     struct jrl_error err = { 0 };
 
     check_options(&cfg);
+    jrl_io_check_output(true);
     if ((cfg.trace && !jrl_common.plan && jrl_trace_open(&trace, cfg.trace, tool.name, &err) < 0) || open_policy(&s, &cfg, trace, &err) < 0)
         jrl_die(&err);
     rc = sample(&s, &io, n_args ? args[0] : NULL, &tool);

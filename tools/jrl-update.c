@@ -342,6 +342,7 @@ int main(int argc, char **argv)
 
     n_args = jrl_cli_parse(&tool, argc, argv, &args);
     resolve(&cfg);
+    jrl_io_check_output(false);
     if (!jrl_common.plan && jrl_can_make(cfg.out, &err) < 0)
         jrl_die(&err);
     if (cfg.metrics && !jrl_common.plan && (metrics_fd = open(cfg.metrics, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666)) < 0) {

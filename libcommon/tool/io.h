@@ -39,6 +39,10 @@ void jrl_io_open_source(struct jrl_io *io, const struct jrl_tool *tool, const ch
 /* Open as a sink: a stream is read; the tool writes text or files itself. */
 void jrl_io_open_sink(struct jrl_io *io, const struct jrl_tool *tool, const char *operand);
 
+/* Exit 2 for an output that the open functions would refuse, an existing file or (BINARY) a terminal: for tools that do long work or
+ * write other files before. Nothing with --plan, which writes nothing. */
+void jrl_io_check_output(bool binary);
+
 /* Open nothing: only io->err, jrl_io_open_input and jrl_io_finish are of use (jrl-check). */
 void jrl_io_open_nothing(struct jrl_io *io, const struct jrl_tool *tool);
 

@@ -12,6 +12,8 @@ void jrl_io_check_output(bool binary)
     const char *path = jrl_common.output;
     struct stat st;
 
+    if (jrl_common.plan)
+        return;
     if (!path) {
         if (binary && isatty(STDOUT_FILENO) && !jrl_common.force)
             jrl_cli_fail("standard output is a terminal, which cannot show records; pipe them to jrl-view or name a file with -o");

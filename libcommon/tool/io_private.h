@@ -35,8 +35,6 @@ _Noreturn void jrl_io_stop(struct jrl_io *io);
 int jrl_io_write_header(struct jrl_io *io) JRL_MUST_CHECK;
 
 /* io_files.c: */
-/* Everything that can be refused before a file is opened; BINARY: not onto a terminal. */
-void jrl_io_check_output(bool binary);
 void jrl_io_open_output(struct jrl_io *io);
 /* Write all that is still to be written and make it final. */
 int jrl_io_close_output(struct jrl_io *io) JRL_MUST_CHECK;
