@@ -50,7 +50,8 @@ ok 'problems' same_text "$(jrl-filter --only mine.txt problems.jrl | uids)" "1 $
 ok 'which stay problems' same_text "$(jrl-filter --only mine.txt problems.jrl | jrl-view --header | jq -r 'select(.jrl == "header").kind')" problem
 echo 77 > strange.txt
 ok 'a uid that is not there is said' sh -c 'jrl-filter --only strange.txt problems.jrl 2>&1 > none.jrl | grep -q "warning: 1 uids of .strange.txt. were not in the input"'
-ok 'an empty list keeps nothing' same_text "$(: > empty.txt && jrl-filter --only empty.txt problems.jrl | uids)" ''
+ok 'an empty list keeps nothing, which is said' sh -c ': > empty.txt && jrl-filter --only empty.txt problems.jrl 2>&1 > none.jrl | grep -q "warning: .empty.txt. lists no uid: nothing was kept"'
+ok '... and done' same_text "$(: > empty.txt && jrl-filter -q --only empty.txt problems.jrl | uids)" ''
 
 # ---- batches ----
 for i in 0 1 2 3; do echo "{\"uid\":$i,\"problem\":\"$i\",\"answer\":\"a\"}"; done | jrl-pack --kind problem | jrl-batch --batch-size 2 --steps 2 > batches.jrl

@@ -134,6 +134,8 @@ static void report(const struct filter *f)
 
     if (cfg->keep)
         jrl_log_report("%" PRId64 " of %" PRId64 " groups kept", f->n_kept, f->n_groups);
+    if (cfg->only_name && cfg->only.uids.n == 0)
+        jrl_log_warn("'%s' lists no uid: nothing was kept", cfg->only_name);
     if (cfg->only_name && (n = jrl_uid_list_n_unseen(&cfg->only)) > 0)
         jrl_log_warn("%" PRId64 " uids of '%s' were not in the input", n, cfg->only_name);
     if (cfg->except_name && (n = jrl_uid_list_n_unseen(&cfg->except)) > 0)
