@@ -85,6 +85,16 @@ broken && cp a/tokenizer.json broken/model.safetensors
 ok 'a foreign file' fails_with 3 'not a safetensors file' jrl-model info broken
 broken && printf 'x' >> broken/model.safetensors
 ok 'bytes behind the end' fails_with 3 '1 bytes at the end belong to no tensor' jrl-model info broken
+# What would be waited for, for ever, or is no file at all.
+not_a_file() { # FILE
+    broken && rm -f "broken/$1" && mkfifo "broken/$1" && refused "$1" || return
+    broken && rm -f "broken/$1" && mkdir "broken/$1" && refused "$1"
+}
+refused() { fails_with 3 "^jrl-sample: error: 'broken/$1' is not a regular file" timeout 20 jrl-sample --policy broken; }
+for file in config.json generation_config.json tokenizer.json tokenizer_config.json model.safetensors; do ok "no file: $file" not_a_file "$file"; done
+not_a_shard() { broken && mv broken/model.safetensors broken/1.safetensors && mkfifo "broken/$1"; }
+ok 'an index that is no file' eval 'not_a_shard model.safetensors.index.json && refused model.safetensors.index.json'
+ok 'a config.json that a command writes' jrl-model make --config <(cat config.json) -o piped
 broken && cp a/state.json broken/ && cp -p a/model.safetensors broken/ && cp -p a/config.json a/tokenizer.json broken/ &&
     printf '\001\002' | dd of=broken/model.safetensors bs=1 seek=20000 conv=notrunc status=none && touch -r a/model.safetensors broken/model.safetensors
 ok 'damage that state.json does not know of' fails_with 3 'they are damaged or were changed' jrl-model hash broken

@@ -117,7 +117,7 @@ static int run_make(struct run *run, char **args)
     (void)args;
     if ((rc = look_at_tokenizer(run, &n_ids, &companions.eos)) < 0)
         return rc;
-    rc = cfg->config ? jrl_file_read(&text, cfg->config, (size_t)4 << 20, &run->err) : make_config(run, n_ids, companions.eos, &text);
+    rc = cfg->config ? jrl_file_or_pipe_read(&text, cfg->config, (size_t)4 << 20, &run->err) : make_config(run, n_ids, companions.eos, &text);
     if (rc == JRL_OK)
         rc = jrl_config_parse(&parsed, (const char *)text.data, text.len, where, &run->err);
     if (rc == JRL_OK)

@@ -29,7 +29,7 @@ int jrl_judge_prompt_read(struct jrl_judge_prompt *p, const char *path, struct j
     const struct jrl_judge_case letters = { { "Q", 1 }, { "G", 1 }, { "R", 1 } };
     struct jrl_buffer text = { 0 };
     char digest[JRL_SHA256_SIZE];
-    int rc = jrl_file_read(&text, path, MAX_PROMPT_BYTES, err);
+    int rc = jrl_file_or_pipe_read(&text, path, MAX_PROMPT_BYTES, err);
 
     if (rc == JRL_OK && jrl_utf8_valid_len(text.data, text.len) < text.len)
         rc = jrl_fail(err, JRL_ERR_USAGE, "'%s' is not UTF-8", path);

@@ -15,56 +15,67 @@
 
 #include "base/signals.h"
 
-int jrl_file_read(struct jrl_buffer *out, const char *path, size_t max_bytes, struct jrl_error *err)
+/* Of a regular file alone. It is looked at before it is opened: a FIFO would be waited for, for ever. */
+static int open_regular(const char *path, struct jrl_error *err)
+{
+    struct stat st;
+    int fd;
+
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+        return jrl_fail(err, JRL_ERR_INPUT, "'%s' is not a regular file", path);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    return fd < 0 ? jrl_fail_errno(err, JRL_ERR_INPUT, "cannot open '%s'", path) : fd;
+}
+
+/* Append what FD holds, and close it. */
+static int read_whole(struct jrl_buffer *out, int fd, const char *path, size_t max_bytes, struct jrl_error *err)
 {
     size_t start = out->len;
-    int fd = open(path, O_RDONLY | O_CLOEXEC), rc = JRL_ERR_RUN;
+    int rc = JRL_OK;
     struct stat st;
+    ssize_t n;
 
-    if (fd < 0)
-        return jrl_fail_errno(err, JRL_ERR_INPUT, "cannot open '%s'", path);
     if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 && (uint64_t)st.st_size <= max_bytes)
         jrl_buffer_reserve(out, (size_t)st.st_size + 1);
-    for (;;) {
-        ssize_t n;
-
+    do {
         jrl_buffer_reserve(out, 4096);
         n = read(fd, out->data + out->len, out->cap - out->len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0) {
+        if (n > 0)
+            out->len += (size_t)n;
+        if (n < 0 && errno != EINTR)
             rc = jrl_fail_errno(err, JRL_ERR_INPUT, "cannot read '%s'", path);
-            goto out;
-        }
-        if (n == 0)
-            break;
-        out->len += (size_t)n;
-        if (out->len - start > max_bytes) {
+        else if (out->len - start > max_bytes)
             rc = jrl_fail(err, JRL_ERR_INPUT, "'%s' is longer than %zu bytes", path, max_bytes);
-            goto out;
-        }
-    }
-    rc = JRL_OK;
-out:
+    } while (rc == JRL_OK && n != 0);
     close(fd);
     return rc;
 }
 
+int jrl_file_read(struct jrl_buffer *out, const char *path, size_t max_bytes, struct jrl_error *err)
+{
+    int fd = open_regular(path, err);
+
+    return fd < 0 ? fd : read_whole(out, fd, path, max_bytes, err);
+}
+
+int jrl_file_or_pipe_read(struct jrl_buffer *out, const char *path, size_t max_bytes, struct jrl_error *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    return fd < 0 ? jrl_fail_errno(err, JRL_ERR_INPUT, "cannot open '%s'", path) : read_whole(out, fd, path, max_bytes, err);
+}
+
 int jrl_map_open(struct jrl_map *map, const char *path, struct jrl_error *err)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC), rc = JRL_ERR_RUN;
+    int fd = open_regular(path, err), rc = JRL_ERR_RUN;
     struct stat st;
     void *data;
 
     *map = (struct jrl_map){ 0 };
     if (fd < 0)
-        return jrl_fail_errno(err, JRL_ERR_INPUT, "cannot open '%s'", path);
+        return fd;
     if (fstat(fd, &st) < 0) {
         rc = jrl_fail_errno(err, JRL_ERR_INPUT, "cannot read '%s'", path);
-        goto out;
-    }
-    if (!S_ISREG(st.st_mode)) {
-        rc = jrl_fail(err, JRL_ERR_INPUT, "'%s' is not a regular file", path);
         goto out;
     }
     if (st.st_size > 0) {

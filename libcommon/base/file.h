@@ -10,10 +10,12 @@
 #include "base/error.h"
 #include "base/memory.h"
 
-/* Append the whole of PATH to *out; JRL_ERR_INPUT when longer than max_bytes or unreadable. */
+/* Append the whole of PATH to *out; JRL_ERR_INPUT when it is longer than max_bytes, unreadable or no regular file. */
 int jrl_file_read(struct jrl_buffer *out, const char *path, size_t max_bytes, struct jrl_error *err) JRL_MUST_CHECK;
+/* The same for a PATH that a person named, which may be a pipe, such as bash's <(COMMAND). */
+int jrl_file_or_pipe_read(struct jrl_buffer *out, const char *path, size_t max_bytes, struct jrl_error *err) JRL_MUST_CHECK;
 
-/* A read-only mapping of a whole file. An empty file maps to data NULL, size 0. */
+/* A read-only mapping of a whole regular file. An empty file maps to data NULL, size 0. */
 struct jrl_map {
     const uint8_t *data;
     size_t size;

@@ -255,7 +255,7 @@ static void test_json(void **state)
 
 static void test_files(void **state)
 {
-    char folder[] = "/tmp/jrl-test-XXXXXX", *deep, *file, *link_path;
+    char folder[] = "/tmp/jrl-test-XXXXXX", *deep, *file, *link_path, *fifo;
     struct jrl_buffer b = { 0 };
     struct jrl_error err = { 0 };
     struct jrl_tempfile t;
@@ -267,6 +267,7 @@ static void test_files(void **state)
     deep = jrl_path_join(folder, "a/b/c");
     file = jrl_path_join(deep, "file");
     link_path = jrl_path_join(folder, "link");
+    fifo = jrl_path_join(folder, "fifo");
     assert_int_equal(jrl_make_folder(deep, &err), JRL_OK);
     assert_int_equal(jrl_make_folder(deep, &err), JRL_OK);
     assert_int_equal(jrl_file_write(file, "hello", 5, &err), JRL_OK);
@@ -274,6 +275,14 @@ static void test_files(void **state)
     assert_int_equal(b.len, 5);
     assert_int_equal(jrl_file_read(&b, file, 4, NULL), JRL_ERR_INPUT);
     jrl_buffer_release(&b);
+
+    /* Nobody writes to the FIFO: whoever opens it waits. */
+    assert_int_equal(mkfifo(fifo, 0666), 0);
+    assert_int_equal(jrl_file_read(&b, fifo, 5, &err), JRL_ERR_INPUT);
+    assert_non_null(strstr(err.text, "is not a regular file"));
+    err = (struct jrl_error){ 0 };
+    assert_int_equal(jrl_map_open(&map, fifo, NULL), JRL_ERR_INPUT);
+    assert_int_equal(jrl_file_read(&b, folder, 5, NULL), JRL_ERR_INPUT);
 
     /* An aborted file leaves what was there; a link stays a link. */
     assert_int_equal(jrl_tempfile_open(&t, file, &err), JRL_OK);
@@ -296,6 +305,7 @@ static void test_files(void **state)
     free(deep);
     free(file);
     free(link_path);
+    free(fifo);
 }
 
 /* The examples of FIPS 180-2, appendix B, and of its additional ones; lengths about the ends of a block (Python's hashlib). */
