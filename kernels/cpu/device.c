@@ -30,6 +30,7 @@ static bool amx_permitted(void)
 static enum jrl_isa best_isa(void)
 {
     const uint64_t avx_states = 0x6, avx512_states = 0xe6, amx_states = 0x60000;
+    const uint32_t amx_bf16 = 1u << 22, amx_tile = 1u << 24; /* names differ by compiler */
     uint32_t a, b, c, d, a7, b7, c7, d7, a71 = 0, b71, c71, d71;
     if (!__get_cpuid(1, &a, &b, &c, &d) || !__get_cpuid_count(7, 0, &a7, &b7, &c7, &d7))
         return JRL_ISA_PORTABLE;
@@ -47,7 +48,7 @@ static enum jrl_isa best_isa(void)
 #ifdef JRL_EMULATED_TILES /* tests/tiles */
     return JRL_ISA_AMX;
 #endif
-    if (!(d7 & bit_AMX_TILE) || !(d7 & bit_AMX_BF16) || (states & amx_states) != amx_states || !amx_permitted())
+    if (!(d7 & amx_tile) || !(d7 & amx_bf16) || (states & amx_states) != amx_states || !amx_permitted())
         return JRL_ISA_AVX512BF16;
     return JRL_ISA_AMX;
 }

@@ -54,7 +54,7 @@ static int mlp_scratch_init(struct mlp_scratch *s, struct jrl_pass *pass, int64_
     struct jrl_workspace *ws = pass->ws;
     int rc;
 
-    *s = (struct mlp_scratch){ NULL };
+    *s = (struct mlp_scratch){ 0 };
     if ((rc = jrl_workspace_need(ws, JRL_WS_DNORMED, pass->n_rows * c->dim, 4, &s->dnormed, err)) < 0 ||
         (rc = jrl_workspace_need(ws, JRL_WS_MLP_NORMED, n_rows * c->dim, bytes, &s->normed, err)) < 0 ||
         (rc = jrl_workspace_need(ws, JRL_WS_ACT, n, bytes, &s->act, err)) < 0 ||

@@ -43,7 +43,7 @@ static int keep_activations(struct kept *k, struct jrl_pass *pass, struct jrl_er
     struct jrl_workspace *ws = pass->ws;
     int rc;
 
-    *k = (struct kept){ NULL };
+    *k = (struct kept){ 0 };
     if (pass->n_rows > ws->keep_rows) {
         jrl_workspace_drop_kept(ws);
         return JRL_OK;
