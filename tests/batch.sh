@@ -32,4 +32,4 @@ batch() {
 # without_times FILE: a metrics line without what differs from run to run
 without_times() { jq -c 'del(.seconds, .tokens_per_second)' "$1"; }
 
-metric() { jq -r "$2" "$1/metrics.json"; }
+metric() { values "$1/metrics.json" | jq -r "$2"; }

@@ -22,7 +22,7 @@ worths() { # REWARDS: of a right one, a wrong one, one without an answer, and of
         for text in '\\\\boxed{5}' '\\\\boxed{6}' 6; do
             printf '{"uid":1,"answer":"5","sample":0,"samples":1,"text":"%s","finish":"%s"}\n' "$text" "$finish"
         done
-    done | jrl-pack | jrl-verify --reward "$1" | jrl-view | jq -r .reward | tr '\n' ' '
+    done | jrl-pack | jrl-verify --reward "$1" | jrl-view | values | jq -r .reward | tr '\n' ' '
 }
 ok 'two rewards' test "$(worths 1:-1)" = '1 -1 -1 1 -1 -1 '
 ok 'another without an answer' test "$(worths 1:-1:-2)" = '1 -1 -2 1 -1 -2 '
@@ -35,7 +35,7 @@ ok 'any of a list' test "$(judged '["4",5]' '"\\boxed{5}"')" = "$right"
 ok 'none of a list' test "$(judged '["4","6"]' '"\\boxed{5}"' | jq .correct)" = false
 
 printf '%s\n' '{"uid":1,"answer":"5","sample":0,"samples":1,"text":"\\boxed{5}","reward":0.25,"correct":false,"x":[1]}' | jrl-pack > judged.jrl
-ok 'what was there before is kept' test "$(jrl-verify judged.jrl | jrl-view --plain | jq -c '[.reward, .correct, .reward_before, .correct_before, .x]')" = '[1,true,0.25,false,[1]]'
+ok 'what was there before is kept' test "$(jrl-verify judged.jrl | jrl-view --plain | values | jq -c '[.reward, .correct, .reward_before, .correct_before, .x]')" = '[1,true,0.25,false,[1]]'
 jrl-verify --no-provenance judged.jrl | jrl-view > once.jsonl
 ok 'the same verdict again is no change' cmp once.jsonl <(jrl-verify judged.jrl | jrl-verify | jrl-view)
 
@@ -80,7 +80,7 @@ ok 'a text that is no text' fails_with 3 "field 'text' is" jrl-verify <(echo '{"
 printf '%s\n' '{"uid":1,"answer":"5","sample":0,"samples":1,"text":"5"}' '{"uid":2,"answer":"5","sample":0,"samples":1,"text":"so \\boxed{5}"}' \
     '{"uid":3,"answer":"\\boxed{5}","sample":0,"samples":1,"text":"\\boxed{5}"}' '{"uid":4,"answer":"5","sample":0,"samples":1,"text":"6"}' | jrl-pack > two.jrl
 jrl-verify --also exact --also gsm8k -o both.jrl two.jrl 2> err
-ok 'another rule beside it' test "$(jrl-view both.jrl | jq -c '[.reward, .correct, ."exact.correct", ."gsm8k.correct"]' | tr '\n' ' ')" = '[-1,false,true,false] [1,true,false,false] [-1,false,true,false] [-1,false,false,false] '
+ok 'another rule beside it' test "$(jrl-view both.jrl | values | jq -c '[.reward, .correct, ."exact.correct", ."gsm8k.correct"]' | tr '\n' ' ')" = '[-1,false,true,false] [1,true,false,false] [-1,false,true,false] [-1,false,false,false] '
 ok '... says how often it differs' grep -qx 'jrl-verify: info: exact and dapo differ on 3 of 4 rollouts: right by exact alone 2, by dapo alone 1' err
 ok '... each of them' grep -qx 'jrl-verify: info: gsm8k and dapo differ on 1 of 4 rollouts: right by gsm8k alone 0, by dapo alone 1' err
 ok '... and changes no other field' cmp <(jrl-verify two.jrl | jrl-view) <(jrl-view both.jrl | sed -E 's/,"(exact|gsm8k).correct":[a-z]*//g')
@@ -110,7 +110,7 @@ ok 'none adds nothing' cmp <(jrl-view --header many.jrl) <(jrl-verify --rule non
 # A user's own program. jq is one that answers each line; the shell shows what can go wrong.
 ask="exec:jq -c --unbuffered '{reward: (if .text == \"x\\\\boxed{\\(.answer)}\" then 1 else -0.5 end), pred: .answer}'"
 jrl-verify --rule "$ask" --also dapo -o asked.jrl many.jrl 2> err
-ok 'a program judges' test "$(jrl-view asked.jrl | sed -n '3p;7p' | jq -c '[.uid, .reward, .correct, .pred, .why, .verifier]' | tr '\n' ' ')" = '[2,1,true,"2",null,"exec"] [6,-0.5,false,"6",null,"exec"] '
+ok 'a program judges' test "$(jrl-view asked.jrl | sed -n '3p;7p' | values | jq -c '[.uid, .reward, .correct, .pred, .why, .verifier]' | tr '\n' ' ')" = '[2,1,true,"2",null,"exec"] [6,-0.5,false,"6",null,"exec"] '
 ok '... as the rule does' grep -qx 'jrl-verify: info: dapo and the program differ on 0 of 500 rollouts: right by dapo alone 0, by the program alone 0' err
 for threads in 1 2 5; do
     ok "$threads programs keep order, batches and segments" cmp <(jrl-verify --no-provenance --rule "$ask" twice.jrl | jrl-view --header) \

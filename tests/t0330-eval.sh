@@ -45,7 +45,7 @@ from_tsv() { # FILE: the same numbers as the JSON has
 from_json() { # FILE
     jq '[.by.source[], .mean.source, .by["extra.level"][], .mean["extra.level"], .overall] | map(. as $row | [paths(type == "number")] | map({ key: join("."), value: (. as $p | $row | getpath($p)) }) | from_entries)' "$1"
 }
-ok '... with every number in full' test "$(from_tsv all.tsv | jq -S -c .)" = "$(from_json got.json | jq -S -c .)"
+ok '... with every number in full' test "$(from_tsv all.tsv | values -S)" = "$(from_json got.json | values -S)"
 ok '... and NA where there is none' test "$(awk -F'\t' 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i } $3 == "beta" { print $at["pass.8"] }' all.tsv)" = NA
 ok '--json is --format json' cmp <(jrl-eval -j all.jrl) <(jrl-eval --format json all.jrl)
 ok '... and not another one' fails_with 2 '--json and --format tsv contradict' jrl-eval -j --format tsv all.jrl
@@ -80,8 +80,8 @@ ok 'no rollouts, no numbers' test "$(jrl-view --header all.jrl | head -n 1 | jrl
 ok 'an escape sequence does not reach the terminal' bash -c "echo '{\"uid\":1,\"sample\":0,\"samples\":1,\"correct\":true,\"source\":\"a\\u001b[31m\"}' | jrl-pack --kind rollout | jrl-eval | grep -q '^a?\[31m'"
 
 # What was said in the text.
-ok 'responses without text: nothing about it' test "$(rollout 1 0 1 true | jrl-pack --kind rollout | jrl-eval -j | jq -c '.overall | [.format_errors, .distinct_4gram]')" = '[null,null]'
-ok 'an empty one has no box and no 4-grams' test "$(rollout 1 0 1 true ',"text":""' | jrl-pack --kind rollout | jrl-eval -j | jq -c '.overall | [.format_errors, .distinct_4gram]')" = '[1,0]'
+ok 'responses without text: nothing about it' test "$(rollout 1 0 1 true | jrl-pack --kind rollout | jrl-eval -j | values | jq -c '.overall | [.format_errors, .distinct_4gram]')" = '[null,null]'
+ok 'an empty one has no box and no 4-grams' test "$(rollout 1 0 1 true ',"text":""' | jrl-pack --kind rollout | jrl-eval -j | values | jq -c '.overall | [.format_errors, .distinct_4gram]')" = '[1,0]'
 ok 'a response that was cut in the word' test "$({ rollout 1 0 2 true ',"text":"boxe"'; rollout 1 1 2 true ',"text":"unboxed"'; } | jrl-pack --kind rollout | jrl-eval -j | jq .overall.format_errors)" = 1
 case $JRL_BUILD in
 *asan) skip 'memory does not grow with the responses' 'the sanitizers map terabytes' ;;
@@ -96,7 +96,7 @@ esac
 
 # Problems with different numbers of rollouts.
 { rollout 1 0 3 true; rollout 1 1 3 false; rollout 1 2 3 false; rollout 2 0 1 true; } | jrl-pack --kind rollout > unequal.jrl
-ok 'each problem counts the same' test "$(jrl-eval -j unequal.jrl | jq -c '.overall | [.avg, .samples, .pass]')" = '[0.6666666666666666,null,{"1":0.6666666666666666}]'
+ok 'each problem counts the same' test "$(jrl-eval -j unequal.jrl | values | jq -c '.overall | [.avg, .samples, .pass]')" = '[0.6666666666666666,null,{"1":0.6666666666666666}]'
 ok '... which is said' bash -c "jrl-eval unequal.jrl | tail -n 1 | grep -q \"^source '': problems have 1-3 rollouts; each problem counts the same\""
 ok '... also in Markdown' bash -c "jrl-eval --format markdown unequal.jrl | tail -n 1 | grep -q '^- source'"
 ok '... and not where they are equal' bash -c '! grep -q "problems have" table'
@@ -130,7 +130,7 @@ jrl-eval -j --compare all.jrl other.jrl > swapped.json
 # shellcheck disable=SC2016 # jq's variables
 ok 'the other way round the sign changes' jq -e -n --slurpfile a swapped.json --slurpfile b got.json '$a[0].overall.compare as $x | $b[0].overall.compare as $y |
     ($x.difference + $y.difference | fabs) < 1e-12 and ($x.difference_low + $y.difference_high | fabs) < 1e-12 and [$x.better, $x.equal, $x.worse] == [$y.worse, $y.equal, $y.better]'
-ok 'itself: no difference' test "$(jrl-eval -j --compare all.jrl all.jrl | jq -c '.mean.source.compare | [.difference, .difference_low, .difference_high, .equal]')" = '[0,0,0,24]'
+ok 'itself: no difference' test "$(jrl-eval -j --compare all.jrl all.jrl | values | jq -c '.mean.source.compare | [.difference, .difference_low, .difference_high, .equal]')" = '[0,0,0,24]'
 jq -c 'select(.source != "beta" or .uid != 7)' "$golden/eval-other.jsonl" | jrl-pack --kind rollout > fewer.jrl
 ok 'a problem the other lacks' fails_with 3 "problem uid 7 of source 'beta' is in 'all.jrl' and not in 'fewer.jrl'" jrl-eval --compare fewer.jrl all.jrl
 ok 'a problem that only the other has' fails_with 3 "problem uid 7 of source 'beta' is in 'all.jrl' and not in 'fewer.jrl'" jrl-eval --compare all.jrl fewer.jrl

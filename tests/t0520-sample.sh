@@ -18,16 +18,16 @@ sample --samples 3 --entropies problems.jrl -o all.jrl
 jrl-view all.jrl > all.jsonl
 ok 'three rollouts of each problem, in order' test "$(jq -c '[.uid, .sample, .samples]' all.jsonl | tr -d '\n')" = "$(
     for i in {7000..7008}; do for j in 0 1 2; do printf '[%d,%d,3]' "$i" "$j"; done; done)"
-ok 'fields of the problem are kept' jq -e -s 'all(.source == "s" and .problem == "p" + .answer)' all.jsonl
-ok 'one logprob and entropy a token' jq -e -s 'all((.tokens["$u32"] | length) as $n | $n > 0 and $n <= 20 and (.logprobs["$f32"] | length) == $n
+ok 'fields of the problem are kept' jq -e -s 'length > 0 and all(.source == "s" and .problem == "p" + .answer)' all.jsonl
+ok 'one logprob and entropy a token' jq -e -s 'length > 0 and all((.tokens["$u32"] | length) as $n | $n > 0 and $n <= 20 and (.logprobs["$f32"] | length) == $n
     and (.entropies["$f32"] | length) == $n)' all.jsonl
 ok 'logprobs are of a distribution over 259 ids' jq -e -s '[.[].logprobs["$f32"][]] | all(. < 0) and (add / length | . > -7 and . < -4)' all.jsonl
-ok 'the mean of the entropies' jq -e -s 'all((.entropy_mean["$f32"] - (.entropies["$f32"] | add / length)) | fabs < 1e-5)' all.jsonl
+ok 'the mean of the entropies' jq -e -s 'length > 0 and all((.entropy_mean["$f32"] - (.entropies["$f32"] | add / length)) | fabs < 1e-5)' all.jsonl
 # letters 97..104 and the end token 258
 ok 'a response ends at an end token or at 20' jq -e -s 'def stops: . == 258 or (. >= 97 and . <= 104);
     all(.tokens["$u32"] as $t | ($t[:-1] | all(stops | not)) and if .finish == "stop" then ($t[-1] | stops) else ($t | length) == 20 and ($t[-1] | stops | not) end)' all.jsonl
 ok 'both ends occur' test "$(jq -r .finish all.jsonl | sort -u | tr '\n' ' ')" = 'length stop '
-ok 'settings are recorded' jq -e -s 'all(.temperature == 1 and .top_p == 1 and .top_k == 0 and .seed == 0 and (has("greedy") | not))' all.jsonl
+ok 'settings are recorded' jq -e -s 'length > 0 and all(.temperature == 1 and .top_p == 1 and .top_k == 0 and .seed == 0 and (has("greedy") | not))' all.jsonl
 ok 'the policy is recorded' test "$(jq -r .policy all.jsonl | sort -u)" = "$(jrl-model hash policy | cut -d' ' -f1)"
 ok 'the header says how' jq -e '.kind == "rollout" and (.sampling | test("samples=3.*seed=0")) and .prog[-1].policy' <(jrl-view --header all.jrl | head -n 1)
 ok 'the prompt is the template around the text' jq -e -s '.[0].prompt_tokens["$u32"] == [257] + ("user\nq" | explode) + [258] + ("\n" | explode) + [257] + ("assistant\n" | explode)' all.jsonl
@@ -57,8 +57,8 @@ ok 'another seed, other answers' bash -c '! cmp -s "$@"' - <(jq -c .tokens all.j
 ok 'compressed alike with --no-provenance' cmp <(sample --no-provenance problems.jrl) <(sample --no-provenance --batch 2 problems.jrl)
 
 sample --greedy --samples 2 problems.jrl | jrl-view > greedy.jsonl
-ok 'greedy: both samples are the same' jq -e -s 'group_by(.uid) | all(.[0].tokens == .[1].tokens)' greedy.jsonl
-ok 'greedy is recorded, at temperature 1' jq -e -s 'all(.greedy == true and .temperature == 1)' greedy.jsonl
+ok 'greedy: both samples are the same' jq -e -s 'group_by(.uid) | length > 0 and all(.[0].tokens == .[1].tokens)' greedy.jsonl
+ok 'greedy is recorded, at temperature 1' jq -e -s 'length > 0 and all(.greedy == true and .temperature == 1)' greedy.jsonl
 ok 'top-k 1 is greedy' cmp <(jq -c 'select(.sample == 0) | .tokens' greedy.jsonl) <(sample --top-k 1 problems.jrl | jrl-view | jq -c .tokens)
 ok 'top-p of nearly nothing is greedy' cmp <(jq -c 'select(.sample == 0) | .tokens' greedy.jsonl) <(sample --top-p 1e-9 problems.jrl | jrl-view | jq -c .tokens)
 ok 'temperature changes logprobs' jq -e -s '[.[].logprobs["$f32"][]] | min < -7 or max > -4' <(sample --temperature 0.05 problems.jrl | jrl-view)

@@ -28,13 +28,13 @@ plain() { JRL_DISABLE=amx,avx512,avx2 jrl-logprob --policy llama-bf16 --as old "
 jrl-sample --policy llama-bf16 --samples 3 --max-tokens 30 problems.jrl -o rollouts.jrl
 ok 'nor between the plain loops and the vector units' bash -c 'jq -e -s "length == 18 and all(.logprobs == .old_logprobs)"' < <(plain rollouts.jrl | jrl-view)
 jrl-sample --policy llama-bf16 --greedy --max-tokens 30 problems.jrl -o greedy.jrl
-ok 'greedy rollouts are scored at temperature 1' jq -e -s 'all(.logprobs == .old_logprobs)' <(jrl-logprob --policy llama-bf16 --as old greedy.jrl | jrl-view)
+ok 'greedy rollouts are scored at temperature 1' jq -e -s 'length > 0 and all(.logprobs == .old_logprobs)' <(jrl-logprob --policy llama-bf16 --as old greedy.jrl | jrl-view)
 
 # The tool.
 jrl-logprob --policy qwen2-bf16 --as ref rollouts.jrl -o ref.jrl
-ok 'another policy, other logprobs' jq -e -s 'all(.logprobs != .ref_logprobs and (.ref_logprobs["$f32"] | length) == (.tokens["$u32"] | length))' <(jrl-view ref.jrl)
+ok 'another policy, other logprobs' jq -e -s 'length > 0 and all(.logprobs != .ref_logprobs and (.ref_logprobs["$f32"] | length) == (.tokens["$u32"] | length))' <(jrl-view ref.jrl)
 ok 'other fields are kept' cmp <(jrl-view rollouts.jrl | jq -c .) <(jrl-view ref.jrl | jq -c 'del(.ref_logprobs)')
-ok 'no entropies unless asked for' jq -e -s 'all(has("ref_entropies") | not)' <(jrl-view ref.jrl)
+ok 'no entropies unless asked for' jq -e -s 'length > 0 and all(has("ref_entropies") | not)' <(jrl-view ref.jrl)
 same_records() { cmp <(jrl-view ref.jrl) <(jrl-logprob --policy qwen2-bf16 --as ref "$@" rollouts.jrl | jrl-view); }
 ok 'one rollout at a time' same_records --micro-tokens 1
 ok 'some at a time' same_records --micro-tokens 100

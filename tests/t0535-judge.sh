@@ -30,7 +30,7 @@ pack() { jrl-pack --kind rollout "$@"; }
 } | pack -o verified.jrl
 judge verified.jrl -o judged.jrl
 jrl-view judged.jrl > judged.jsonl
-column() { jq -c -r "$1" "${2:-judged.jsonl}" | tr '\n' ' '; }
+column() { values "${2:-judged.jsonl}" | jq -c -r "$1" | tr '\n' ' '; }
 ok 'the letter A is right, with white space about it too, and nothing else is' test "$(column .correct)" = 'true false true true false false false false '
 ok 'verdicts, without the space' test "$(column '.judge_verdict' | cut -c 1-24)" = 'A B null A A. C wwwwwwww'
 ok '... of at most 32 bytes' test "$(column '.judge_verdict | if . then utf8bytelength else 0 end')" = '1 1 0 1 2 1 32 31 '
@@ -47,7 +47,7 @@ ok '... does not change a record' cmp <(jrl-view traced.jrl) judged.jsonl
 ok '... has the phases of the judge and the parts of its steps' test "$(jq -r '[.[] | select(.ph == "X") | .name] | unique | join(" ")' trace.json)" = \
     'choose decode end prefill read start step write'
 ok 'a trace on a full disk' fails_with 1 "cannot write '/dev/full'" judge --trace /dev/full verified.jrl -o no.jrl
-ok 'no cuts, no field of them' jq -e -s 'all(has("judge_cut") | not)' judged.jsonl
+ok 'no cuts, no field of them' jq -e -s 'length > 0 and all(has("judge_cut") | not)' judged.jsonl
 ok 'the header names policy and prompt' jq -e --arg digest "$(sha256sum < ask.txt | cut -d' ' -f1)" --arg policy "$(jrl-model hash judge | cut -d' ' -f1)" \
     '.kind == "rollout" and (.prog[-1] | .tool == "jrl-judge" and .prompt == $digest and .policy == $policy and .options["max-tokens"] == "60"
     and .options["max-prompt-tokens"] == "4037")' <(jrl-view --header judged.jrl | head -n 1)

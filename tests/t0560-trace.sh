@@ -43,7 +43,7 @@ ok 'parts' test "$(names sample.json 2)" = 'choose decode prefill'
 ok 'phases add up to the time of the run' phases_add_up sample.json
 ok 'parts add up to the steps' parts_lie_inside sample.json step prefill decode choose
 ok 'tokens chosen are those of the records' test "$(jq '[.[] | select(.name == "choose") | .args.tokens] | add' sample.json)" = \
-    "$(jrl-view traced.jrl | jq '.tokens["$u32"] | length' | paste -sd+ | bc)"
+    "$(jrl-view traced.jrl | jq -s 'map(.tokens["$u32"] | length) | add')"
 ok 'the records are the same without' cmp <(jrl-view traced.jrl) <("${sample[@]}" problems.jrl | jrl-view)
 ok 'a trace on a full disk' fails_with 1 "cannot write '/dev/full'" "${sample[@]}" --trace /dev/full -o no.jrl problems.jrl
 ok '... leaves no output' test ! -e no.jrl

@@ -119,7 +119,7 @@ for file in model optimizer/master optimizer/m optimizer/v; do ok "as two proces
 ok 'steps and updates are counted on' test "$(jq -c '[.step, .updates]' s2/state.json s12/state.json)" = $'[2,6]\n[2,6]'
 ok 'the chain of policies' test "$(jq -r .parent s2/state.json)" = "$(jrl-model hash s1)"
 ok 'one line a step' jrl-update --objective nll --lr 1e-2 --warmup 4 --mini-batch 2 --policy p0 --out lines --metrics lines.jsonl e12.jrl
-ok 'with the warm-up' test "$(jq -c '[.step, .lr, .updates]' lines.jsonl)" = $'[1,0,3]\n[2,0.0025,3]'
+ok 'with the warm-up' test "$(values lines.jsonl | jq -c '[.step, .lr, .updates]')" = $'[1,0,3]\n[2,0.0025,3]'
 ok 'a second step of the policy objective' bash -c "$(declare -f update batch problems rewrite); batch a 2 | update --policy a --out a2"
 ok 'step 2' test "$(metric a2 '[.step, .ratio_first_max]' | jq -c .)" = '[2,1.0]' -o "$(metric a2 '[.step, .ratio_first_max]' | jq -c .)" = '[2,1]'
 ok 'fresh state where it is asked for' update --policy a --out fresh --fresh-optimizer --allow-off-policy b1.jrl

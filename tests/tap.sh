@@ -11,6 +11,20 @@ trap 'rm -rf "$scratch"' EXIT
 cd "$scratch" || exit 1
 tap_n=0 tap_failed=0
 
+# jq -e as of 1.7: not true when nothing came in or out, which 1.6 takes for truth.
+jq() {
+    local out status=0
+    [[ ${1:-} == -[!-]* && $1 == *e* ]] || { command jq "$@"; return; }
+    out=$(command jq "$@") || status=$?
+    [ -z "$out" ] || printf '%s\n' "$out"
+    [ "$status" -eq 0 ] && [ -z "$out" ] && status=4
+    return "$status"
+}
+export -f jq
+
+# values: JSON with numbers as jq 1.6 prints them; later ones leave 1.0 as it was written.
+values() { jq -c 'walk(if type == "number" then . + 0 else . end)' "$@"; }
+
 # ok NAME COMMAND...: passes when the command succeeds; its output is shown when it fails.
 ok() {
     local name=$1 output

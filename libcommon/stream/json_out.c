@@ -111,10 +111,12 @@ static void put_f64(double x, struct jrl_buffer *out)
     uint64_t bits;
 
     memcpy(&bits, &x, sizeof bits);
-    if (isfinite(x))
-        jrl_buffer_append(out, text, (size_t)jrl_format_f64(text, x));
-    else
+    if (isfinite(x)) {
+        int n = jrl_format_f64(text, x);
+        jrl_buffer_append(out, text, (size_t)n);
+    } else {
         put_special(bits, false, x, out);
+    }
 }
 
 static void put_f32(float x, struct jrl_buffer *out)
@@ -123,10 +125,12 @@ static void put_f32(float x, struct jrl_buffer *out)
     uint32_t bits;
 
     memcpy(&bits, &x, sizeof bits);
-    if (isfinite(x))
-        jrl_buffer_append(out, text, (size_t)jrl_format_f32(text, x));
-    else
+    if (isfinite(x)) {
+        int n = jrl_format_f32(text, x);
+        jrl_buffer_append(out, text, (size_t)n);
+    } else {
         put_special(bits, true, (double)x, out);
+    }
 }
 
 static const char *const array_tags[] = { "", "$u8", "$i32", "$u32", "$i64", "$f32", "$f64" };
