@@ -49,6 +49,13 @@ write_whole() { # FILE: standard input under a temporary name, synced, renamed
 
 digest() { sha256sum < "$1" | cut -d' ' -f1; }
 
+take_lock() { # WHOSE-IT-IS FLOCK-ARGUMENTS...: or 75; but where there are no locks, calling again would be for ever
+    local status=0
+    flock -n "${@:2}" || status=$?
+    [ "$status" -ne 1 ] || { note "$1"; exit 75; }
+    [ "$status" -eq 0 ] || fail 1 "cannot lock: this folder's file system has no flock(2), which must be switched on where it is mounted"
+}
+
 # ---- recipes: lines NAME VALUE that must not change under a folder of results -----------------------
 
 # Recorded options stand for those not given now; the caller sees to names that are no options.

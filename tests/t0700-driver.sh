@@ -75,6 +75,11 @@ locked() {
     return "$status"
 }
 ok "a locked run ends with 75" locked
+no_locks() { # as on Lustre that is mounted without -o flock
+    mkdir -p no-locks && printf '%s\n' '#!/bin/sh' 'echo "flock: 9: Function not implemented" >&2; exit 69' > no-locks/flock && chmod +x no-locks/flock
+    PATH=$PWD/no-locks:$PATH fails_with 1 'cannot lock: .* file system' "$justrl" --steps 4 whole
+}
+ok "a file system without locks is not called locked" no_locks
 two_drivers() { # at once on one folder: one works, the other is sent away
     local first status=0 other=0
     "$justrl" "${new[@]}" --steps 3 two > first.log 2>&1 &
