@@ -121,8 +121,8 @@ has_read() { # PID BYTES: waits until it has read so much and reads no more
         sleep 0.3
     done
 }
-stopped() { # SIGNAL BYTES: how jrl-update ends when the signal comes after it has read so much
-    local feeder status=0 signal=$1
+stopped() { # SIGNALS BYTES: how jrl-update ends when they come at once after it has read so much
+    local feeder status=0 signal
     mkfifo fifo
     { head -c "$2" plain.jrl; exec sleep 30; } > fifo 2> /dev/null &
     feeder=$!
@@ -130,7 +130,7 @@ stopped() { # SIGNAL BYTES: how jrl-update ends when the signal comes after it h
     perl -e '$SIG{INT} = "DEFAULT"; exec @ARGV' jrl-update --policy p0 --out out/p1 --metrics stopped.jsonl --mini-batch 2 \
         --lr 1e-3 --warmup 0 < fifo &
     has_read $! "$2"
-    kill "-$signal" $!
+    for signal in STOP $1 CONT; do kill "-$signal" $!; done
     wait $! || status=$?
     kill "$feeder" 2> /dev/null
     rm fifo
@@ -147,4 +147,11 @@ for signal in TERM:143 INT:130 USR1:138; do
     ok 'and its metrics' test "$(jq .step stopped.jsonl)" = 1
     rm -rf out/p1 stopped.jsonl
 done
+both() { # whichever comes first
+    stopped 'TERM INT' "$boundary"
+    case $? in 130 | 143) ;; *) return 1 ;; esac
+}
+# Slurm signals every process of a job, and the driver passes it on.
+ok 'two signals at once' both
+ok 'complete it, too' same whole/model.safetensors out/p1/model.safetensors
 done_testing

@@ -5,23 +5,36 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stddef.h>
+#include <time.h>
 #include <unistd.h>
+
+#define SAME_STOP_S 2
 
 static const int signals[] = { SIGINT, SIGTERM, SIGUSR1 };
 #define N_SIGNALS (sizeof(signals) / sizeof(signals[0]))
 static struct sigaction previous[N_SIGNALS];
 static volatile sig_atomic_t held, noted;
+static volatile double noted_at; /* before `noted` is */
 static int wake[2] = { -1, -1 };
+
+static double now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
 
 static void on_stop(int number)
 {
     int saved = errno;
 
     if (held && !noted) {
+        noted_at = now();
         noted = number;
         while (write(wake[1], "", 1) < 0 && errno == EINTR)
             ;
-    } else {
+    } else if (!noted || now() - noted_at >= SAME_STOP_S) {
         for (size_t i = 0; i < N_SIGNALS; i++)
             if (signals[i] == number)
                 sigaction(number, &previous[i], NULL);
@@ -34,6 +47,9 @@ int jrl_stop_catch(struct jrl_error *err)
 {
     struct sigaction action = { .sa_handler = on_stop, .sa_flags = SA_RESTART };
 
+    sigemptyset(&action.sa_mask);
+    for (size_t i = 0; i < N_SIGNALS; i++)
+        sigaddset(&action.sa_mask, signals[i]); /* one at a time */
     if (pipe2(wake, O_CLOEXEC | O_NONBLOCK) < 0)
         return jrl_fail_errno(err, JRL_ERR_RUN, "cannot make a pipe");
     for (size_t i = 0; i < N_SIGNALS; i++) {

@@ -1,6 +1,7 @@
 /* stop.h - for a tool that must finish what it has begun: while work is held, the first INT, TERM or USR1 is only
- * noted, to be died of later; otherwise, and from the second on, the process dies at once as by default, its
- * temporary files removed. What the parent ignores stays ignored. */
+ * noted, to be died of later. Otherwise the process dies at once as by default, its temporary files removed, and so it does
+ * when another comes, two seconds later or more: what comes before is the same stop once more, as from Slurm, which signals
+ * every process of a job, and from a driver that passes it on. What the parent ignores stays ignored. */
 #ifndef JRL_TOOL_STOP_H
 #define JRL_TOOL_STOP_H
 
