@@ -43,9 +43,8 @@ set_compute() {
 move_whole() { # FROM FILE: after a power cut FILE is whole, or as it was
     sync "$1" && mv -f -T "$1" "$2" && sync "$(dirname "$2")"
 }
-write_whole() { # FILE: standard input under a temporary name, synced, renamed
-    cat > "$1.tmp" && move_whole "$1.tmp" "$1"
-}
+# FILE: FILE.tmp takes its place. Behind the command that has written it, not in a pipe: which of the two failed would not matter there.
+commit() { move_whole "$1.tmp" "$1"; }
 
 digest() { sha256sum < "$1" | cut -d' ' -f1; }
 
@@ -68,8 +67,11 @@ load_options() { # FILE
     done < "$1"
 }
 
+recipe=''
+set_recipe() { recipe=$(recipe_text) || exit $?; } # as it is now; a recipe_text that fails has said why
+
 recipe_difference() { # FOLDER: prints it; false when there is one
-    diff <(grep -v '^#' "$1/recipe") <(recipe_text)
+    diff <(grep -v '^#' "$1/recipe") - <<< "$recipe"
 }
 
 change_recipe() { # FOLDER WHEN DIFFERENCE: the present options, with what they replace as a comment
@@ -79,12 +81,14 @@ change_recipe() { # FOLDER WHEN DIFFERENCE: the present options, with what they 
         printf '# changed %s:\n' "$2"
         # shellcheck disable=SC2001 # every line gets a mark
         sed 's/^/#   /' <<< "$3"
-        recipe_text
-    } | write_whole "$1/recipe"
+        printf '%s\n' "$recipe"
+    } > "$1/recipe.tmp"
+    commit "$1/recipe"
 }
 
 new_recipe() { # FOLDER TOOL
-    { printf '# %s\n' "$("$2" --version)" && recipe_text; } | write_whole "$1/recipe"
+    { printf '# ' && "$2" --version && printf '%s\n' "$recipe"; } > "$1/recipe.tmp"
+    commit "$1/recipe"
 }
 
 refuse_recipe() { # WHAT DIFFERENCE HINT
@@ -106,12 +110,17 @@ trap 'stop INT' INT
 trap 'stop TERM' TERM
 trap 'stop USR1' USR1
 
+# What failed after a signal was signalled, too, as by a terminal and by Slurm, or could not be waited for.
 # Bash 5.2 cannot parse a trap's command when the signal came during the first of two command substitutions of one
 # command: it ends with status 2, and `stop` was not called. Whatever else ends with 2 has failed or said why.
 explained=''
 set -E
 trap 'explained=1' ERR
-trap '[ $? -ne 2 ] || [ -n "$explained" ] || exit 75' EXIT
+trap 'ended $?' EXIT
+ended() { # STATUS
+    [ "$1" -eq 0 ] || [ -z "$stopping" ] || exit 75
+    [ "$1" -ne 2 ] || [ -n "$explained" ] || exit 75
+}
 
 job='' log_bytes=0
 pipeline() { # LOG COMMAND-LINE

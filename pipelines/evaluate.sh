@@ -126,18 +126,21 @@ policy_name() {
 }
 
 table() {
-    local files=() name format facts
+    local files=() file name format facts
     for name in "${names[@]}"; do files+=("$out/$name.jrl"); done
-    jrl-cat -- "${files[@]}" | jrl-eval -j | write_whole "$out/eval.json"
+    jrl-cat -- "${files[@]}" | jrl-eval -j > "$out/eval.json.tmp"
+    commit "$out/eval.json"
     facts=$(notes | jq -nR '[inputs] | {notes: ., $policy, $policy_id, $rule, columns: ($columns | split(" ")),
             judge: (if $judge == "" then null else {id: $judge, prompt: $prompt} end)}' \
         --arg policy "$(policy_name)" --arg policy_id "$policy_id" --arg rule "${opt[rule]}" \
         --arg judge "$judge_id" --arg prompt "$judge_prompt_digest" --arg columns "$all_names")
     jq -n -f "$here/evaluate.jq" --arg format json --slurpfile eval "$out/eval.json" --argjson facts "$facts" \
-        --rawfile published "$here/published.tsv" | write_whole "$out/table.json"
+        --rawfile published "$here/published.tsv" > "$out/table.json.tmp"
+    commit "$out/table.json"
     for format in text markdown; do
-        jq -r -f "$here/evaluate.jq" --arg format "$format" --argjson eval '[]' --argjson facts null --arg published '' "$out/table.json" |
-            write_whole "$out/table.$([ "$format" = text ] && echo txt || echo md)"
+        file=$out/table.$([ "$format" = text ] && echo txt || echo md)
+        jq -r -f "$here/evaluate.jq" --arg format "$format" --argjson eval '[]' --argjson facts null --arg published '' "$out/table.json" > "$file.tmp"
+        commit "$file"
     done
     cat "$out/table.txt"
 }

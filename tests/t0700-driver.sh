@@ -191,6 +191,25 @@ ok "TERM at the end of an update: the evaluation is left to the next call" late
 ok "which makes it" quiet "$justrl" --steps 3 late
 ok "as ever" cmp whole/eval/000002.json late/eval/000002.json
 
+# A program that fails while its driver writes a file leaves no half file.
+instead() { # PROGRAM WORD COMMAND: what PROGRAM does when WORD is among its arguments
+    rm -rf instead && mkdir instead
+    printf '%s\n' '#!/bin/bash' "case \"\$*\" in *$2*) $3 ;; esac" "exec '$(command -v "$1")' \"\$@\"" > "instead/$1"
+    chmod +x "instead/$1"
+}
+driver() { env JRL_BUILD="$JRL_BUILD" PATH="$PWD/instead:$PATH" "$@"; }
+instead jrl-model hash 'echo "jrl-model: error: Input/output error" >&2; exit 1'
+ok "a start policy that cannot be read to its end" fails_with 1 'Input/output error' driver "$justrl" "${new[@]}" --steps 1 unread
+ok "leaves no half recipe" eval 'test ! -e unread/recipe && quiet "$justrl" "${new[@]}" --steps 1 unread && quiet "$justrl" unread'
+instead jq 'fromjson?' 'exit 137'
+cp whole/metrics.jsonl metrics.before
+ok "a jq that is killed" exits 137 driver "$justrl" whole
+ok "leaves the metrics of all steps" cmp metrics.before whole/metrics.jsonl
+# As Slurm does, which signals every process of a job, and a terminal.
+instead jrl-model hash 'kill -TERM 0; sleep 60'
+ok "TERM to the driver and what it runs" exits 75 driver setsid -w "$justrl" "${new[@]}" --steps 1 signalled
+ok "is made good by the next call" quiet "$justrl" "${new[@]}" --steps 1 signalled
+
 ok "status" "$justrl" status whole
 said() { "$justrl" status "$1" | grep -Eq "$2"; }
 ok "status: the step" said parts '^step +4 of 4$'
