@@ -62,6 +62,12 @@ gpu_sample --dtype bf16 > bf16.jrl
 for batch in 1 3; do
     ok "bf16, $batch at a time: the same records" same <(records <(gpu_sample --dtype bf16 --batch "$batch" --prefill-tokens 9)) <(records bf16.jrl)
 done
+# Without wgmma, as on an A100 or on what came after Hopper, and with the tiles that so many processors are given.
+on_gpu() { JRL_EMULATOR_CAPABILITY=$1 JRL_EMULATOR_PROCESSORS=$2 JRL_EMULATOR_SHARED=$(($3 << 10)) "${@:4}"; }
+for gpu in '80 108 163' '100 148 227' '90 132 227'; do
+    # shellcheck disable=SC2086 # three words
+    ok "a GPU of ${gpu:0:2} with $(cut -d' ' -f2 <<< "$gpu") processors: the same records" same <(records <(on_gpu $gpu gpu_sample --dtype bf16)) <(records bf16.jrl)
+done
 ok 'near the logprobs of the CPU' jq -e -n '[inputs.logprobs["$f32"][0]] as $x | range(8) as $i | ($x[$i] - $x[$i + 8]) | fabs < 2e-2' <(jrl-view bf16.jrl) <(jrl-view cpu-bf16.jrl)
 
 # A step of decoding is one launch, whose tokens come while the next step runs. Sequences that end on a token, or by their length, among others.
@@ -101,6 +107,7 @@ no_mismatch() {
 long_mismatch() { alone/bin/jrl-sample --policy policy --device cuda --dtype bf16 --samples 2 --max-tokens 6 --entropies long.jrl | no_mismatch bf16; }
 ok 'no mismatch in bf16' no_mismatch bf16 bf16.jrl
 ok '... one at a time' no_mismatch bf16 --micro-tokens 1 bf16.jrl
+ok '... on an A100' on_gpu 80 108 163 no_mismatch bf16 bf16.jrl
 ok 'no mismatch in f32' no_mismatch f32 cpu-f32.jrl
 echo "{\"uid\":9,\"prompt\":\"$(head -c 300 /dev/zero | tr '\0' 'y')\"}" | jrl-pack -o long.jrl
 ok 'no mismatch behind 300 tokens' long_mismatch

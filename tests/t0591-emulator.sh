@@ -42,6 +42,11 @@ ok 'a bulk copy behind a turn, unfenced' found no_fence_of_turn 'kernel no_fence
 ok "another's turn" found wrong_turn "kernel wrong_turn, line [0-9]+, .*another's"
 ok 'a turn that never comes' found no_turn 'kernel no_turn, line [0-9]+, .*nobody passes on'
 ok 'products that nobody waits for' found no_product_wait 'kernel no_product_wait, .*before its products are there'
+export JRL_EMULATOR_CAPABILITY=100
+ok 'instructions of Hopper on a later GPU' found no_arrival 'kernel no_arrival, .*only a GPU of 9.0 has'
+export JRL_EMULATOR_CAPABILITY=80
+ok 'a kernel that may begin early where none can' found begins_early 'kernel begins_early: this GPU can begin none'
+unset JRL_EMULATOR_CAPABILITY
 export JRL_EMULATOR_COPIES=early
 ok 'a copy that overwrites what others still read' found refilled 'element [0-9]+ is 1'
 unset JRL_EMULATOR_COPIES

@@ -60,6 +60,8 @@ for how in none mlp layer; do
     ok "... with small passes and --recompute $how" tensor $how --micro-tokens 100 --recompute $how --recompute-old
     ok '... the same policy' same_policy t $how
 done
+# On a GPU without wgmma, the same logprobs.
+ok '... on an A100' env JRL_EMULATOR_CAPABILITY=80 JRL_EMULATOR_PROCESSORS=108 JRL_EMULATOR_SHARED=166912 bash -c "$(declare -f tensor gpu_update); $(declare -p learn); tensor a100 --recompute-old"
 # With beta1 0 the first moment is the gradient.
 gradient=(--beta1 0 --grad-clip 0 --mini-batch 6)
 gradients_near() {

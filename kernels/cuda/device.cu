@@ -4,7 +4,9 @@
 #include <stdio.h>
 
 #define STAGING_BYTES ((size_t)4 << 20)
-#define OLDEST_CAPABILITY 80 /* cp.async and bf16 on tensor cores */
+#define OLDEST_CAPABILITY 80  /* cp.async and bf16 on tensor cores */
+#define WGMMA_CAPABILITY 90   /* it alone: later GPUs make their code from PTX for all, which has no wgmma */
+#define OVERLAP_CAPABILITY 90 /* and later: griddepcontrol */
 
 int gpu_check(const struct jrl_device *dev, cudaError_t error, const char *what, struct jrl_error *err)
 {
@@ -249,7 +251,7 @@ static const struct jrl_backend cuda_backend = {
 };
 
 /* Which GPUs there are, and whether number INDEX is one that the kernels run on. */
-static enum jrl_plugin_result look(struct jrl_plugin_request *request, int *n_processors, int *most_shared, bool *hopper)
+static enum jrl_plugin_result look(struct jrl_plugin_request *request, int *n_processors, int *most_shared, int *capability)
 {
     int n = 0, major = 0, minor = 0, driver = 0;
     const cudaError_t error = cudaGetDeviceCount(&n);
@@ -278,7 +280,8 @@ static enum jrl_plugin_result look(struct jrl_plugin_request *request, int *n_pr
         snprintf(request->text, sizeof request->text, "GPU %d cannot be used: %s", request->index, cudaGetErrorString(cudaGetLastError()));
         return JRL_PLUGIN_BROKEN;
     }
-    if (10 * major + minor < OLDEST_CAPABILITY) {
+    *capability = 10 * major + minor;
+    if (*capability < OLDEST_CAPABILITY) {
         snprintf(request->text, sizeof request->text, "GPU %d is too old: compute capability %d.%d, at least %d.%d is needed", request->index, major, minor,
                  OLDEST_CAPABILITY / 10, OLDEST_CAPABILITY % 10);
         return JRL_PLUGIN_BROKEN;
@@ -288,7 +291,6 @@ static enum jrl_plugin_result look(struct jrl_plugin_request *request, int *n_pr
                  *most_shared >> 10, GPU_LEAST_SHARED >> 10);
         return JRL_PLUGIN_BROKEN;
     }
-    *hopper = major == 9 && minor == 0;
     return JRL_PLUGIN_READY;
 }
 
@@ -297,14 +299,13 @@ extern "C" __attribute__((visibility("default"))) enum jrl_plugin_result jrl_cud
     cudaError_t error = cudaSuccess;
     enum jrl_plugin_result result;
     struct gpu *g;
-    int n_processors = 0, most_shared = 0;
-    bool hopper = false;
+    int n_processors = 0, most_shared = 0, capability = 0;
 
     if (request->layout != JRL_BACKEND_LAYOUT) {
         snprintf(request->text, sizeof request->text, "the plug-in belongs to another build");
         return JRL_PLUGIN_BROKEN;
     }
-    if ((result = look(request, &n_processors, &most_shared, &hopper)) != JRL_PLUGIN_READY)
+    if ((result = look(request, &n_processors, &most_shared, &capability)) != JRL_PLUGIN_READY)
         return result;
     g = static_cast<struct gpu *>(calloc(1, sizeof *g));
     if (!g || (error = cudaStreamCreateWithFlags(&g->stream, cudaStreamNonBlocking)) != cudaSuccess) {
@@ -317,7 +318,8 @@ extern "C" __attribute__((visibility("default"))) enum jrl_plugin_result jrl_cud
     g->n_processors = n_processors;
     g->most_shared = (size_t)most_shared;
     g->exact = request->exact;
-    g->wgmma = hopper && !request->no_wgmma;
+    g->wgmma = capability == WGMMA_CAPABILITY && !request->no_wgmma;
+    g->overlaps = capability >= OVERLAP_CAPABILITY;
     for (int i = 0; i < GPU_STAGING && error == cudaSuccess; i++)
         if ((error = cudaMallocHost(&g->staging[i].memory, STAGING_BYTES)) == cudaSuccess)
             error = cudaEventCreateWithFlags(&g->staging[i].sent, cudaEventDisableTiming);

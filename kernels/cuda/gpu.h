@@ -21,7 +21,7 @@ struct gpu {
     const struct jrl_plugin_host *host;
     int index, n_processors;
     size_t most_shared; /* bytes of shared memory that a block can have */
-    bool exact, wgmma; /* wgmma: Hopper's matrix instructions are there */
+    bool exact, wgmma, overlaps; /* wgmma: Hopper's matrix instructions are there; overlaps: a kernel can begin before the one before it has ended */
     cudaStream_t stream;
     struct {
         void *memory;
@@ -61,6 +61,7 @@ template <class... P, class... A>
 static int gpu_launch_when(struct jrl_device *dev, struct jrl_error *err, bool early, const char *name, void (*kernel)(P...), dim3 grid, dim3 block,
                            size_t shared_bytes, A... arguments)
 {
+    const bool overlaps = early && gpu_of(dev)->overlaps;
     cudaError_t error = cudaSuccess;
 
     if (shared_bytes > gpu_of(dev)->most_shared)
@@ -80,13 +81,13 @@ static int gpu_launch_when(struct jrl_device *dev, struct jrl_error *err, bool e
         config.dynamicSmemBytes = shared_bytes;
         config.stream = gpu_of(dev)->stream;
         config.attrs = &begin;
-        config.numAttrs = early && gpu_of(dev)->recording;
+        config.numAttrs = overlaps && gpu_of(dev)->recording;
         error = cudaLaunchKernelEx(&config, kernel, static_cast<P>(arguments)...);
         (void)cudaGetLastError();
     }
 #else
     (emulator::check_argument(name, &arguments, sizeof arguments), ...);
-    error = emulator::launch(name, grid, block, shared_bytes, [=] { kernel(arguments...); }, early);
+    error = emulator::launch(name, grid, block, shared_bytes, [=] { kernel(arguments...); }, overlaps);
     if (error == cudaSuccess)
         error = cudaGetLastError();
 #endif
@@ -95,7 +96,7 @@ static int gpu_launch_when(struct jrl_device *dev, struct jrl_error *err, bool e
 #define gpu_launch(dev, err, ...) gpu_launch_when(dev, err, false, __VA_ARGS__)
 #define gpu_launch_early(dev, err, ...) gpu_launch_when(dev, err, true, __VA_ARGS__)
 #define LAUNCH(kernel, grid, block, shared_bytes, ...) gpu_launch(dev, err, #kernel, kernel, grid, block, shared_bytes, __VA_ARGS__)
-/* Of a kernel that calls wait_for_kernel_before: in a recording it may begin before the one before it has ended. */
+/* Of a kernel that calls wait_for_kernel_before: in a recording it may begin before the one before it has ended, where the GPU can do that. */
 #define LAUNCH_EARLY(kernel, grid, block, shared_bytes, ...) gpu_launch_early(dev, err, #kernel, kernel, grid, block, shared_bytes, __VA_ARGS__)
 
 /* Blocks of THREADS for a loop over n elements, one each up to some waves of the whole GPU. */

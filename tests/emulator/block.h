@@ -83,6 +83,7 @@ struct block_state {
     unsigned n, alive, arrived, generation;
     int barrier_line;
     bool greedy, early_copies;
+    bool hopper; /* the GPU is a 9.0, and has its own instructions */
     bool early, waited; /* the kernel may begin before the one before it has ended; a thread has waited for that */
     fibre *current;
     void *main_stack_pointer;
@@ -100,6 +101,8 @@ extern block_state block;
  * of the schedule and SEED. */
 void take_fibres(unsigned n_threads);
 void run_block(unsigned n_threads, size_t shared_bytes, unsigned seed);
+/* An instruction of Hopper: no other GPU has it. */
+void needs_hopper(int line);
 /* Until *COUNTER changes, others run. */
 void wait_for(const unsigned *counter, int line);
 

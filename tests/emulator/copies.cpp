@@ -167,6 +167,7 @@ void check_arrived()
 
 void init_arrivals(uint64_t *a, int count)
 {
+    needs_hopper(0);
     arrival_states[a] = { count, count, 0, 0, {} };
 }
 
@@ -270,6 +271,7 @@ void fence_copies()
 
 void multiply_later(std::function<void()> work, int line)
 {
+    needs_hopper(line);
     if (block.current->unfenced)
         stop("copies that were waited for are multiplied without a fence", line);
     if (!block.current->sums_fenced)

@@ -2,7 +2,7 @@
  * Addresses of the host in a kernel end the program with the kernel and the line.
  * What a stream is asked for happens when somebody waits for it, as late as it may: results that are read too early, and memory
  * that is sent and changed before it has left, are found. A graph holds kernels with the arguments they were recorded with.
- * Other variables: JRL_EMULATOR_DEVICES (number of GPUs, 1), JRL_EMULATOR_CAPABILITY (90),
+ * Other variables: JRL_EMULATOR_DEVICES (number of GPUs, 1), JRL_EMULATOR_CAPABILITY (90), JRL_EMULATOR_PROCESSORS (4),
  * JRL_EMULATOR_MEMORY (bytes of each), JRL_EMULATOR_SHARED (bytes of shared memory that a block can have, 227 KiB),
  * JRL_EMULATOR_DRIVER=none|old|broken, JRL_EMULATOR_FAIL=KERNEL[:N[:late]] (its launches
  * from the N-th on, 1 by default, fail at once or, as a fault inside a kernel would, where the host next waits),
@@ -94,6 +94,8 @@ static bool fails(const std::string &kernel, long launch, bool *late)
     return launch >= first;
 }
 
+static long capability() { return setting("JRL_EMULATOR_CAPABILITY", 90); }
+
 /* Runs a grid. */
 static void run(const char *name, dim3 grid, dim3 block_size, size_t shared_bytes, const std::function<void()> &body, bool early)
 {
@@ -103,6 +105,7 @@ static void run(const char *name, dim3 grid, dim3 block_size, size_t shared_byte
     block.kernel = name;
     block.body = &body;
     block.early = early;
+    block.hopper = capability() == 90;
     block.early_copies = copies && !strcmp(copies, "early");
     strict_banks = banks && !strcmp(banks, "strict");
     here.block_size = block_size;
@@ -195,6 +198,10 @@ cudaError_t launch(const char *name, dim3 grid, dim3 block_size, size_t shared_b
                 grid.y, grid.z, n, shared_bytes);
         abort();
     }
+    if (early && capability() < 90) {
+        fprintf(stderr, "emulator: kernel %s: this GPU can begin none before the one before it has ended\n", name);
+        abort();
+    }
     if (base != name)
         launches[name]++;
     if (fails(base, ++launches[base], &late)) {
@@ -272,13 +279,11 @@ cudaError_t cudaSetDevice(int index)
 
 cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int)
 {
-    const long capability = setting("JRL_EMULATOR_CAPABILITY", 90);
-
     switch (attribute) {
-    case cudaDevAttrMultiProcessorCount: *value = 4; break;
+    case cudaDevAttrMultiProcessorCount: *value = (int)setting("JRL_EMULATOR_PROCESSORS", 4); break;
     case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = (int)setting("JRL_EMULATOR_SHARED", 227 << 10); break;
-    case cudaDevAttrComputeCapabilityMajor: *value = (int)capability / 10; break;
-    case cudaDevAttrComputeCapabilityMinor: *value = (int)capability % 10; break;
+    case cudaDevAttrComputeCapabilityMajor: *value = (int)capability() / 10; break;
+    case cudaDevAttrComputeCapabilityMinor: *value = (int)capability() % 10; break;
     }
     return cudaSuccess;
 }

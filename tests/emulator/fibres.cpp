@@ -160,8 +160,15 @@ static unsigned registers_at_start()
     return std::min(65536 / block.n, 255u) / 8 * 8;
 }
 
+void needs_hopper(int line)
+{
+    if (!block.hopper)
+        stop("an instruction that only a GPU of 9.0 has", line);
+}
+
 void set_registers(int n, bool more, int line)
 {
+    needs_hopper(line);
     if (n < 24 || n > 256 || n % 8 || (more ? n < (int)registers_at_start() : n > (int)registers_at_start()))
         stop("a number of registers that is none, or no more or no fewer than at the start", line);
     if (block.current->registers)
