@@ -112,6 +112,11 @@ ok 'no mismatch in f32' no_mismatch f32 cpu-f32.jrl
 echo "{\"uid\":9,\"prompt\":\"$(head -c 300 /dev/zero | tr '\0' 'y')\"}" | jrl-pack -o long.jrl
 ok 'no mismatch behind 300 tokens' long_mismatch
 
+# A GPU that fails in the middle of a recorded step: what was written before is whole.
+fails_late() { JRL_EMULATOR_FAIL=choose:9:late gpu_sample --dtype bf16 --batch 2 > cut.jrl; }
+ok 'a GPU that fails among responses' fails_with 1 'jrl-sample: error: GPU 0: kernels: unspecified launch failure' fails_late
+ok '... those before it can be salvaged' same <(records <(jrl-cat -q --salvage cut.jrl)) <(records bf16.jrl | head -n 4)
+
 # Fast numerics: products of bf16 by a library, whose twin adds in another order for more than 16 rows.
 fast_says() { gpu_sample --dtype bf16 --numerics fast -o said.jrl --force 2>&1 | grep -Eq "$1"; }
 ok 'fast without the library: a warning' fast_says 'warning: numerics stay strict: .*libcublasLt'

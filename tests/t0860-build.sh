@@ -27,6 +27,11 @@ make -n -s -C "$JRL_TOP" BUILD=none DEPS="$PWD/prefix" all > deps.txt 2>&1
 ok 'DEPS: its headers are used' grep -q -- "-I$PWD/prefix/include .*tools/jrl-cat.c" deps.txt
 ok 'DEPS: its libraries are linked and found at run time' grep -q -- "-o build/none/bin/jrl-cat .*-lmsgpack-here.*-Wl,-rpath,$PWD/prefix/lib" deps.txt
 
+# Without nvcc all but the plug-in is made, and the GPU's jobs say that they were skipped.
+ok 'no nvcc: no plug-in' bash -c 'make -n -s -C "$0" BUILD=none NVCC= all > all.txt && grep -q bin/jrl-update all.txt && ! grep -q libjrl-cuda all.txt' "$JRL_TOP"
+ok '... with it, there is one' bash -c 'make -n -s -C "$0" BUILD=none NVCC=/somewhere/nvcc all | grep -q "^/somewhere/nvcc -shared .*libjrl-cuda.so"' "$JRL_TOP"
+ok '... and make check-gpu is skipped' bash -c 'make -s -C "$0" BUILD=none NVCC= check-gpu | grep -qx "check-gpu: skipped: there is no nvcc"' "$JRL_TOP"
+
 # Lint on a copy, with the checkers of others left out.
 mkdir -p copy/kernels stubs
 for program in mandoc shellcheck cppcheck; do printf "#!/bin/sh\n" > "stubs/$program"; done
