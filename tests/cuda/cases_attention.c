@@ -199,19 +199,29 @@ static void expect_lse(const struct fixture *f, const struct attention_case *c)
     free(got);
 }
 
+static void check_forward(struct fixture *f, const struct pass *p, enum jrl_dtype dtype)
+{
+    struct attention_case c;
+
+    open_case(&c, f, p, dtype);
+    rotate(f, &c, true);
+    MUST(jrl_attention_forward(f->cpu, &c.cpu, c.out.host, (float *)c.lse.host, c.q.host, err));
+    MUST(jrl_attention_forward(f->gpu, &c.gpu, c.out.gpu, c.lse.gpu, c.q.gpu, err));
+    expect_equal("attention_forward", &c.out, dtype, p->n_rows * p->n_heads * p->dim, on_tensor_cores(f, &c) ? TENSOR_ATTENTION : SAME_BITS);
+    expect_lse(f, &c);
+    free_case(&c);
+}
+
 void case_attention_forward(struct fixture *f)
 {
-    FOR_PASSES(p) FOR_BOTH_TYPES(dtype) {
-        struct attention_case c;
-
-        open_case(&c, f, p, dtype);
-        rotate(f, &c, true);
-        MUST(jrl_attention_forward(f->cpu, &c.cpu, c.out.host, (float *)c.lse.host, c.q.host, err));
-        MUST(jrl_attention_forward(f->gpu, &c.gpu, c.out.gpu, c.lse.gpu, c.q.gpu, err));
-        expect_equal("attention_forward", &c.out, dtype, p->n_rows * p->n_heads * p->dim, on_tensor_cores(f, &c) ? TENSOR_ATTENTION : SAME_BITS);
-        expect_lse(f, &c);
-        free_case(&c);
-    }
+    FOR_PASSES(p) FOR_BOTH_TYPES(dtype)
+        check_forward(f, p, dtype);
+    if (f->gpu != f->tensor)
+        return;
+    f->gpu = f->no_wgmma; /* whole sequences; the same memory: one GPU */
+    check_forward(f, &passes[2], JRL_BF16);
+    check_forward(f, &passes[3], JRL_BF16);
+    f->gpu = f->tensor;
 }
 
 /* From the same P and out on both sides: those of the CPU. */

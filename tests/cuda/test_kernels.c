@@ -90,13 +90,18 @@ static int close_devices(void **state)
 static const char *const schedules[] = { "greedy", "greedy-reverse", "forward", "reverse", "random" };
 static size_t n_schedules = sizeof schedules / sizeof *schedules;
 
+static void set_order(const char *schedule)
+{
+    setenv("JRL_EMULATOR_SCHEDULE", schedule, 1);
+    setenv("JRL_EMULATOR_COPIES", strstr(schedule, "reverse") ? "early" : "late", 1);
+}
+
 static void run_case(void **state)
 {
     void (*run)(struct fixture *f) = *(void (**)(struct fixture *))*state;
 
     for (size_t i = 0; i < n_schedules; i++) {
-        setenv("JRL_EMULATOR_SCHEDULE", schedules[i], 1);
-        setenv("JRL_EMULATOR_COPIES", strstr(schedules[i], "reverse") ? "early" : "late", 1);
+        set_order(schedules[i]);
         if (i == 1)
             setenv("JRL_EMULATOR_OPEN", "1", 1); /* what the host does is the same each time */
         struct jrl_device *const devices[] = { fixture.tensor, fixture.exact, fixture.fast }; /* most kernels are the same on all */
@@ -109,7 +114,6 @@ static void run_case(void **state)
         }
     }
     unsetenv("JRL_EMULATOR_OPEN");
-    unsetenv("JRL_EMULATOR_COPIES");
 }
 
 /* A product on the GPU of the fixture; release with free(). */
@@ -207,6 +211,7 @@ static void test_product_rows(void **state)
     long before[N_CLASSES];
 
     (void)state;
+    set_order("greedy");
     fixture.gpu = fixture.tensor;
     check_product_rows(&fixture, JRL_F32, 200, 40, 104, sizes, 7);
     for (int i = 0; i < N_CLASSES; i++)
@@ -224,6 +229,11 @@ static void test_product_rows(void **state)
         if (launches_of(classes[i]) == before[i])
             fail_msg("%s has not run", classes[i]);
     check_product_rows(&fixture, JRL_BF16, 300 * scale, 24, 4600, sizes, 1);
+    set_order("greedy-reverse"); /* some of each kind */
+    check_product_rows(&fixture, JRL_BF16, 264, 300 * scale, 104, slim, 3);
+    check_product_rows(&fixture, JRL_BF16, 70, 400 * scale, 72, few, 6);
+    check_gated_rows(&fixture, 264, 104, 72, few, 6);
+    check_gated_rows(&fixture, 264, 136, 190 * scale, slim, 3);
 }
 
 #define POSITIONS 530
@@ -367,7 +377,7 @@ static void test_attention_rows(void **state)
     const long parts = launches_of("attention_parts"), whole = launches_of("(attention_tiles<D, 1>)");
 
     (void)state;
-    setenv("JRL_EMULATOR_SCHEDULE", "greedy", 1);
+    set_order("greedy");
     setenv("JRL_EMULATOR_OPEN", "1", 1);
     fixture.gpu = fixture.tensor;
     check_attention_rows(&fixture, JRL_BF16, 64);
@@ -383,7 +393,7 @@ static void test_attention_rows(void **state)
 static void test_backward_turns(void **state)
 {
     (void)state;
-    setenv("JRL_EMULATOR_SCHEDULE", "greedy", 1);
+    set_order("greedy");
     setenv("JRL_EMULATOR_OPEN", "1", 1);
     fixture.gpu = fixture.tensor;
     check_long_packs(&fixture);
