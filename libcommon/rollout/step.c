@@ -259,8 +259,8 @@ static int plain_step(struct jrl_engine *e, struct jrl_error *err)
     int rc;
 
     rc = jrl_model_forward(e->model, e->workspace, e->spans, e->n_spans, e->logits_rows, e->n_logits, &logits, err);
-    chosen = jrl_clock();
     jrl_trace_part(e->trace, e->prefilling ? "prefill" : "decode", start, "rows", e->n_rows);
+    chosen = jrl_clock(); /* behind the part, which ends when it is written */
     if (rc < 0 || (rc = sum_logits(e, logits, err)) < 0 || (rc = check_rows(e, err)) < 0)
         return rc;
     list_choices(e);
