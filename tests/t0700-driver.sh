@@ -55,6 +55,10 @@ ok "which has no word of them otherwise" exits 1 grep -q is-cap whole/recipe
 ok "--numerics goes to the tools that run a model" sh -c "'$justrl' --print --numerics fast ${new[*]} x | grep -o -- '--numerics fast' | wc -l | grep -qx 2"
 ok "and cannot be changed by the way" fails_with 2 'differ from the run' "$justrl" --is-cap 3 --steps 4 weighted
 
+ok "with verl's mean" quiet "$justrl" "${new[@]}" --aggregate verl-micro --steps 0 verl
+ok "the tokens of a pass decide the result" fails_with 2 'differ from the run' "$justrl" --micro-tokens 64 verl
+ok "and are of the recipe alone" test "$(cd verl && grep -l '^micro-tokens 32768' recipe settings)" = recipe
+ok "else of the settings alone" test "$(cd whole && grep -l '^micro-tokens 32768' recipe settings)" = settings
 ok "another learning rate is refused" fails_with 2 'differ from the run' "$justrl" --lr 2e-3 --steps 4 parts
 ok "and accepted with --change" quiet "$justrl" --lr 2e-3 --change --steps 4 parts
 ok "which is on record" grep -q '^#   < lr 1e-3' parts/recipe
