@@ -20,7 +20,7 @@ new=(--policy start --data train.jrl --rule 'exec:jq -c --unbuffered "{reward: (
 quiet() { "$@" > out 2> err || { cat out err; return 1; }; }
 # same_run A B STEP
 same_run() { cmp "$1/policy/00000$3/model.safetensors" "$2/policy/00000$3/model.safetensors" && cmp "$1/policy/00000$3/optimizer/v.safetensors" "$2/policy/00000$3/optimizer/v.safetensors"; }
-of_steps() { jq -c "$2" "$1/metrics.jsonl" | tr '\n' ' '; }
+of_steps() { values "$1/metrics.jsonl" | jq -c "$2" | tr '\n' ' '; }
 
 ok 'two steps on the GPU that is there' quiet "$justrl" "${new[@]}" --steps 2 whole
 ok '... on tensor cores' test "$(jq -r .numerics.path whole/policy/000002/state.json)" = cuda-tensor
