@@ -10,7 +10,7 @@ if ! grep -qm 1 '^flags.* avx512_bf16' /proc/cpuinfo; then
     exit 0
 fi
 
-programs=(test_matmul test_attention test_gated test_mlp test_layer_bits)
+programs=(test_matmul test_attention test_attention_shared test_gated test_mlp test_layer_bits)
 build=$JRL_TOP/build/tiles
 ok 'BUILD=tiles' make -s -C "$JRL_TOP" -j 2 BUILD=tiles "${programs[@]/#/build/tiles/tests/kernels/}"
 passes() { "$build/tests/kernels/$1" > out.txt 2>&1 || { cat out.txt; return 1; }; }

@@ -9,8 +9,6 @@
 #define QUERIES JRL_ATTENTION_QUERIES
 
 struct scratch {
-    int64_t stride;       /* of score rows, in floats: odd in cache lines, so that rows do not share cache sets */
-    float *scores;        /* [QUERIES, stride]: scores, then in the same place P as bf16 from the row's start */
     float *out;           /* [QUERIES, dim] */
     float *columns;       /* [2 * BLOCK, QUERIES]: scores of two blocks, positions first */
     jrl_bf16 *q;          /* [QUERIES, dim], or as B: [dim / 32] tiles of [16 pairs][QUERIES][2] */
@@ -19,11 +17,9 @@ struct scratch {
 
 static struct scratch lay_out(const struct jrl_attention_call *c, uint8_t *memory)
 {
-    struct scratch s = { .stride = c->max_positions + BLOCK + 16 };
+    struct scratch s = { .out = (float *)memory };
     int64_t dim = c->p->head_dim;
 
-    s.scores = (float *)memory;
-    s.out = s.scores + QUERIES * s.stride;
     s.columns = s.out + QUERIES * dim;
     s.q = (jrl_bf16 *)(s.columns + 2 * BLOCK * QUERIES);
     s.keys = (char *)(s.q + QUERIES * dim);
@@ -33,7 +29,7 @@ static struct scratch lay_out(const struct jrl_attention_call *c, uint8_t *memor
 static int64_t forward_bytes(const struct jrl_attention_call *c)
 {
     int64_t dim = c->p->head_dim;
-    return QUERIES * (c->max_positions + BLOCK + 16 + dim + 2 * BLOCK) * 4 + (QUERIES + c->max_positions) * dim * 2;
+    return QUERIES * (dim + 2 * BLOCK) * 4 + (QUERIES + c->max_positions) * dim * 2;
 }
 
 static void prepare(const struct jrl_attention_call *c, int64_t seq, int64_t kv_head, int64_t n_blocks, uint8_t *memory)
@@ -69,15 +65,16 @@ static void load_queries(const struct jrl_attention_call *c, const struct jrl_at
 }
 
 /* [queries][positions] from prepared keys: two blocks at a time, four products in flight. */
-static void score_prepared(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, const struct scratch *s)
+static void score_prepared(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, const struct scratch *s, int64_t first,
+                           int64_t end)
 {
-    int64_t dim = c->p->head_dim, tiles = dim / 32, half_bytes = tiles * TILE_BYTES;
+    int64_t stride = jrl_score_stride(c), dim = c->p->head_dim, tiles = dim / 32, half_bytes = tiles * TILE_BYTES;
 
-    for (int64_t block = 0; block < u->n_blocks; block += 2) {
+    for (int64_t block = first; block < end; block += 2) {
         const char *keys = s->keys + 2 * block * half_bytes;
         /* Behind the last block, the one before is computed again into the score rows' reserve. */
         const char *next = block + 1 < u->n_blocks ? keys + 2 * half_bytes : keys;
-        float *scores = s->scores + block * BLOCK;
+        float *scores = u->scores + block * BLOCK;
         _tile_zero(0);
         _tile_zero(1);
         _tile_zero(2);
@@ -93,10 +90,10 @@ static void score_prepared(const struct jrl_attention_call *c, const struct jrl_
             _tile_loadd(5, next + half_bytes + t * TILE_BYTES, 64);
             _tile_dpbf16ps(3, 4, 5);
         }
-        _tile_stored(0, scores, s->stride * 4);
-        _tile_stored(1, scores + 16, s->stride * 4);
-        _tile_stored(2, scores + 32, s->stride * 4);
-        _tile_stored(3, scores + 48, s->stride * 4);
+        _tile_stored(0, scores, stride * 4);
+        _tile_stored(1, scores + 16, stride * 4);
+        _tile_stored(2, scores + 32, stride * 4);
+        _tile_stored(3, scores + 48, stride * 4);
     }
     jrl_memory_is_written();
 }
@@ -143,24 +140,35 @@ static void score_two_pages(const struct jrl_attention_call *c, const struct scr
     jrl_memory_is_written();
 }
 
-static void score_pages(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, const struct scratch *s)
+static void score_pages(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, const struct scratch *s, int64_t first,
+                        int64_t end)
 {
-    for (int64_t block = 0; block < u->n_blocks; block += 2) {
-        const uint8_t *first = jrl_page_k(c->p, u->seq, block, u->kv_head), *next[2];
-        const uint8_t *second = block + 1 < u->n_blocks ? jrl_page_k(c->p, u->seq, block + 1, u->kv_head) : first;
+    for (int64_t block = first; block < end; block += 2) {
+        const uint8_t *keys = jrl_page_k(c->p, u->seq, block, u->kv_head), *next[2];
+        const uint8_t *second = block + 1 < u->n_blocks ? jrl_page_k(c->p, u->seq, block + 1, u->kv_head) : keys;
         for (int64_t i = 0; i < 2; i++) /* behind the last keys the first values are wanted */
             next[i] = block + 2 + i < u->n_blocks ? jrl_page_k(c->p, u->seq, block + 2 + i, u->kv_head)
                                                   : jrl_page_v(c->p, u->seq, i < u->n_blocks ? i : 0, u->kv_head);
-        score_two_pages(c, s, first, second, next);
+        score_two_pages(c, s, keys, second, next);
         for (int64_t part = 0; part < 4; part++) {
             __m512i rows[16];
             for (int i = 0; i < 16; i++)
                 rows[i] = _mm512_load_si512(s->columns + (part * 16 + i) * QUERIES);
             jrl_transpose_dwords(rows);
             for (int64_t i = 0; i < u->n; i++)
-                _mm512_storeu_si512(s->scores + i * s->stride + block * BLOCK + part * 16, rows[i]);
+                _mm512_storeu_si512(u->scores + i * jrl_score_stride(c) + block * BLOCK + part * 16, rows[i]);
         }
     }
+}
+
+static void score(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, int64_t first, int64_t end)
+{
+    const struct scratch s = lay_out(c, u->scratch);
+
+    jrl_tiles_begin();
+    load_queries(c, u, &s);
+    (u->prepared ? score_prepared : score_pages)(c, u, &s, first, end);
+    jrl_tiles_end();
 }
 
 /* exp(score * scale - max), zero for lanes at or behind position n */
@@ -172,7 +180,7 @@ static inline struct vec16 probability(const float *scores, int64_t t, int64_t n
 
 /* A row of scores over n positions -> P as bf16 over width positions, in its place; the sum of P, and the largest
  * scaled score. Writing stays behind reading, as P takes half the room. */
-static float softmax(float *scores, int64_t n, int64_t width, float scale, float *max)
+static float softmax_row(float *scores, int64_t n, int64_t width, float scale, float *max)
 {
     struct vec16 largest = vec_set(-INFINITY), sum = vec_zero(), s = vec_set(scale);
     jrl_bf16 *p = (jrl_bf16 *)scores;
@@ -188,39 +196,56 @@ static float softmax(float *scores, int64_t n, int64_t width, float scale, float
     return vec_sum(sum);
 }
 
-/* Behind the values of BLOCK: those of the next but one, or the first keys that come next. */
-static void fetch_after_value(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, int64_t block)
+static void softmax(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, int64_t first, int64_t end)
 {
-    const int64_t ahead = block + 2;
-    const uint8_t *next[2];
+    float max[QUERIES], sums[QUERIES] = { 0 }, logs[QUERIES];
 
-    if (ahead < u->n_blocks)
-        next[0] = jrl_page_v(c->p, u->seq, ahead, u->kv_head);
-    else if (u->next_blocks)
-        next[0] = jrl_page_k(c->p, u->next_seq, ahead - u->n_blocks < u->next_blocks ? ahead - u->n_blocks : 0, u->next_kv_head);
-    else
+    for (int64_t i = first; i < end; i++)
+        u->sums[i] = sums[i] =
+            softmax_row(u->scores + i * jrl_score_stride(c), jrl_query_positions(c, u, i), u->n_blocks * BLOCK, c->scale, &max[i]);
+    if (!c->lse)
         return;
-    next[1] = next[0] + c->p->head_dim / 2 * 64;
-    for (int64_t step = 0; step < c->p->head_dim / 16; step++)
-        fetch_lines(next, step);
+    for (int i = 0; i < QUERIES; i++) /* all, so that the compiler makes one vector of it */
+        logs[i] = jrl_logf_inline(sums[i]);
+    for (int64_t i = first; i < end; i++)
+        c->lse[jrl_query_lse_at(c, u, i)] = max[i] + logs[i];
 }
 
-/* out = P V, four tiles of 16 outputs at a time. */
-static void weigh_values(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, const struct scratch *s)
+/* Behind columns FIRST to END of the values of BLOCK: those of the next but one (of fewer columns, of a later one: the same lines), or
+ * the first keys that come next. */
+static void fetch_after_value(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, int64_t block, int64_t first, int64_t end)
+{
+    const int64_t dim = c->p->head_dim, ahead = block + 2 * dim / (end - first);
+    const uint8_t *next;
+
+    if (ahead < u->n_blocks)
+        next = jrl_page_v(c->p, u->seq, ahead, u->kv_head);
+    else if (u->next_blocks)
+        next = jrl_page_k(c->p, u->next_seq, ahead - u->n_blocks < u->next_blocks ? ahead - u->n_blocks : 0, u->next_kv_head);
+    else
+        return;
+    for (int64_t pair = 0; pair < BLOCK / 2; pair++)
+        for (int64_t d = first; d < end; d += 16)
+            _mm_prefetch((const char *)next + (pair * dim + d) * 4, _MM_HINT_T1);
+}
+
+/* Columns FIRST to END of out = P V, four tiles of 16 outputs at a time. */
+static void weigh_values(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, const struct scratch *s, int64_t first,
+                         int64_t end)
 {
     int64_t dim = c->p->head_dim;
 
-    for (int64_t d = 0; d < dim; d += 64) {
-        bool whole = dim - d > 32;
+    for (int64_t d = first; d < end; d += 64) {
+        bool whole = end - d > 32;
         _tile_zero(0);
         _tile_zero(1);
         _tile_zero(2);
         _tile_zero(3);
         for (int64_t block = 0; block < u->n_blocks; block++) {
             const uint8_t *v = jrl_page_v(c->p, u->seq, block, u->kv_head) + 4 * d;
-            if (d == 0)
-                fetch_after_value(c, u, block);
-            _tile_loadd(4, (const char *)s->scores + block * 64, s->stride * 4);
+            if (d == first)
+                fetch_after_value(c, u, block, first, end);
+            _tile_loadd(4, (const char *)u->scores + block * 64, jrl_score_stride(c) * 4);
             _tile_loadd(5, v, dim * 4);
             _tile_dpbf16ps(0, 4, 5);
             _tile_loadd(6, v + 64, dim * 4);
@@ -242,42 +267,19 @@ static void weigh_values(const struct jrl_attention_call *c, const struct jrl_at
     jrl_memory_is_written();
 }
 
-static void store_lse(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, const float max[QUERIES],
-                      const float sums[QUERIES])
+static void weigh(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, int64_t first, int64_t end)
 {
-    float logs[QUERIES];
-
-    for (int i = 0; i < QUERIES; i++) /* all, so that the compiler makes one vector of it */
-        logs[i] = jrl_logf_inline(sums[i]);
-    for (int64_t i = 0; i < u->n; i++)
-        c->lse[jrl_query_lse_at(c, u, i)] = max[i] + logs[i];
-}
-
-static void attend(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, uint8_t *memory)
-{
-    struct scratch s = lay_out(c, memory);
-    int64_t dim = c->p->head_dim;
-    float sums[QUERIES] = { 0 }, max[QUERIES];
+    const struct scratch s = lay_out(c, u->scratch);
 
     jrl_tiles_begin();
-    load_queries(c, u, &s);
-    if (u->prepared)
-        score_prepared(c, u, &s);
-    else
-        score_pages(c, u, &s);
-    for (int64_t i = 0; i < u->n; i++)
-        sums[i] = softmax(s.scores + i * s.stride, jrl_query_positions(c, u, i), u->n_blocks * BLOCK, c->scale, &max[i]);
-    jrl_memory_is_written();
-    weigh_values(c, u, &s);
+    weigh_values(c, u, &s, first, end);
     jrl_tiles_end();
-    if (c->lse)
-        store_lse(c, u, max, sums);
     for (int64_t i = 0; i < u->n; i++) {
         jrl_bf16 *out = (jrl_bf16 *)c->out + jrl_query_at(c, u, i);
-        struct vec16 sum = vec_set(sums[i]);
-        for (int64_t d = 0; d < dim; d += 32)
-            _mm512_storeu_si512(out + d, jrl_round_two(vec_div(vec_load(s.out + i * dim + d), sum),
-                                                       vec_div(vec_load(s.out + i * dim + d + 16), sum)));
+        const float *from = s.out + i * c->p->head_dim;
+        struct vec16 sum = vec_set(u->sums[i]);
+        for (int64_t d = first; d < end; d += 32)
+            _mm512_storeu_si512(out + d, jrl_round_two(vec_div(vec_load(from + d), sum), vec_div(vec_load(from + d + 16), sum)));
     }
 }
 
@@ -287,6 +289,6 @@ static void rope_row(const struct jrl_attention_call *c, int64_t seq, int64_t ro
 }
 
 const struct jrl_attention_path jrl_attention_amx = {
-    .rope_row = rope_row, .prepare = prepare, .attend = attend, .forward_bytes = forward_bytes,
+    .rope_row = rope_row, .prepare = prepare, .score = score, .softmax = softmax, .weigh = weigh, .forward_bytes = forward_bytes,
     .backward_bytes = jrl_attention_backward_amx_bytes, .backward = jrl_attention_backward_amx,
 };

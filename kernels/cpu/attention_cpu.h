@@ -40,6 +40,7 @@ struct jrl_attention_call {
     const void *bias;
     uint8_t *scratch;     /* one piece for each thread */
     int64_t scratch_bytes;
+    float *shared;        /* where threads share heads, for each: rows of scores, and of probabilities */
 };
 
 /* Checks *P and fills *C; tiles of at most TILE_ROWS rows that do not cross a multiple of it in position.
@@ -68,8 +69,16 @@ static inline uint8_t *jrl_page_v(const struct jrl_attention *p, int64_t seq, in
 struct jrl_attention_queries {
     int64_t seq, kv_head, first_row, j, n, n_blocks;
     int64_t next_seq, next_kv_head, next_blocks; /* whose keys the thread reads behind these, to fetch the first; next_blocks 0: none */
-    bool prepared; /* the keys and values of these blocks lie in scratch */
+    bool prepared;    /* the keys and values of these blocks lie in scratch */
+    uint8_t *scratch; /* the thread's, aligned to 64 */
+    float *scores;    /* [JRL_ATTENTION_QUERIES] rows: scores, and then in their place probabilities, in the form the path likes */
+    float *sums;      /* [JRL_ATTENTION_QUERIES], of probabilities */
 };
+/* From row to row of scores: odd in cache lines, so that rows do not share cache sets; and a block more than there are. */
+static inline int64_t jrl_score_stride(const struct jrl_attention_call *c)
+{
+    return c->max_positions + JRL_PAGE_TOKENS + 16;
+}
 static inline int64_t jrl_query_row(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, int64_t i)
 {
     return u->first_row + (u->j + i) / c->group; /* of the sequence */
@@ -100,14 +109,19 @@ static inline float *jrl_dqkv_at(const struct jrl_attention_call *c, int64_t seq
     return c->dqkv + (c->p->seqs[seq].first_row + row) * c->qkv_width + head * c->p->head_dim;
 }
 
+/* A stage of attention over FIRST to END. */
+typedef void jrl_attention_stage(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, int64_t first, int64_t end);
+
 /* What an instruction set provides. SCRATCH is the thread's, aligned to 64. */
 struct jrl_attention_path {
     /* Row ROW of sequence SEQ from qkv: bias, rotation, rounding; q to out, k and v into their page. */
     void (*rope_row)(const struct jrl_attention_call *c, int64_t seq, int64_t row);
-    /* Brings the first n_blocks of keys and values into the form in which many calls of attend use them. */
+    /* Brings the first n_blocks of keys and values into the form in which many queries use them. */
     void (*prepare)(const struct jrl_attention_call *c, int64_t seq, int64_t kv_head, int64_t n_blocks, uint8_t *scratch);
-    void (*attend)(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, uint8_t *scratch);
-    int64_t (*forward_bytes)(const struct jrl_attention_call *c);
+    jrl_attention_stage *score;   /* of blocks, FIRST being even: scores */
+    jrl_attention_stage *softmax; /* of queries: from all their scores probabilities, sums and lse */
+    jrl_attention_stage *weigh;   /* of columns, from a multiple of 32: their output */
+    int64_t (*forward_bytes)(const struct jrl_attention_call *c); /* of scratch: rows of scores are not part of it */
     int64_t (*backward_bytes)(const struct jrl_attention_call *c);
     /* Backward, one key-value head of a whole sequence: its columns of dqkv and those of the heads that share it. Or NULL: then by
      * what follows, and several threads may share a key-value head. */
@@ -123,8 +137,8 @@ struct jrl_attention_path {
     void (*rotate_back)(const struct jrl_attention_call *c, int64_t seq, int64_t row, int64_t head);
 };
 
-extern const struct jrl_attention_path jrl_attention_plain, jrl_attention_avx2, jrl_attention_avx512, jrl_attention_avx512bf16,
-    jrl_attention_amx;
+extern const struct jrl_attention_path jrl_attention_plain, jrl_attention_avx2, jrl_attention_avx512, jrl_attention_avx512words,
+    jrl_attention_avx512bf16, jrl_attention_amx;
 
 /* The fastest that takes this call's type and head size. */
 const struct jrl_attention_path *jrl_attention_path_for(const struct jrl_device *dev, const struct jrl_attention *p);

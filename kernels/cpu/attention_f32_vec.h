@@ -105,11 +105,11 @@ static void transpose_block(float *y, const void *x, enum jrl_dtype dtype, int64
         }
 }
 
-/* A page's pairs of V -> [BLOCK, dim] f32 */
-static void unpack_values(float *y, const void *x, enum jrl_dtype dtype, int64_t dim)
+/* Columns FIRST to END of a page's pairs of V -> those of [BLOCK, dim] f32 */
+static void unpack_values(float *y, const void *x, enum jrl_dtype dtype, int64_t dim, int64_t first, int64_t end)
 {
     for (int64_t t = 0; t < BLOCK; t += 2)
-        for (int64_t d = 0; d < dim; d += 16) {
+        for (int64_t d = first; d < end; d += 16) {
             struct vec16 even, odd;
             if (dtype == JRL_F32)
                 vec_load_pairs(&even, &odd, (const float *)x + t * dim + 2 * d);
@@ -127,37 +127,37 @@ static void prepare(const struct jrl_attention_call *c, int64_t seq, int64_t kv_
 
     for (int64_t block = 0; block < n_blocks; block++) {
         transpose_block(s.keys + block * dim * BLOCK, jrl_page_k(c->p, seq, block, kv_head), c->p->dtype, dim);
-        unpack_values(s.values + block * dim * BLOCK, jrl_page_v(c->p, seq, block, kv_head), c->p->dtype, dim);
+        unpack_values(s.values + block * dim * BLOCK, jrl_page_v(c->p, seq, block, kv_head), c->p->dtype, dim, 0, dim);
     }
 }
 
-static void score_blocks(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, const struct forward_scratch *s)
+static void score_blocks(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, int64_t first, int64_t end)
 {
-    int64_t dim = c->p->head_dim;
+    const struct forward_scratch s = lay_out(c, u->scratch);
+    const int64_t dim = c->p->head_dim, stride = jrl_score_stride(c);
 
-    for (int64_t block = 0; block < u->n_blocks; block++) {
-        float *keys = u->prepared ? s->keys + block * dim * BLOCK : s->keys;
+    load_query_rows(c, u, &s);
+    for (int64_t block = first; block < end; block++) {
+        float *keys = u->prepared ? s.keys + block * dim * BLOCK : s.keys;
         if (!u->prepared)
             transpose_block(keys, jrl_page_k(c->p, u->seq, block, u->kv_head), c->p->dtype, dim);
-        multiply(&(struct product){ s->scores + block * BLOCK, s->q, keys, s->stride, dim, 1, BLOCK, dim, false }, u->n, BLOCK);
+        multiply(&(struct product){ u->scores + block * BLOCK, s.q, keys, stride, dim, 1, BLOCK, dim, false }, u->n, BLOCK);
     }
 }
 
-static void weigh_values(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, const struct forward_scratch *s)
+static void weigh_values(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, int64_t first, int64_t end)
 {
-    int64_t dim = c->p->head_dim;
+    const struct forward_scratch s = lay_out(c, u->scratch);
+    const int64_t dim = c->p->head_dim, stride = jrl_score_stride(c);
 
     for (int64_t block = 0; block < u->n_blocks; block++) {
-        float *values = u->prepared ? s->values + block * dim * BLOCK : s->values;
+        float *values = u->prepared ? s.values + block * dim * BLOCK : s.values;
         if (!u->prepared)
-            unpack_values(values, jrl_page_v(c->p, u->seq, block, u->kv_head), c->p->dtype, dim);
-        multiply(&(struct product){ s->out, s->scores + block * BLOCK, values, dim, s->stride, 1, dim, BLOCK, block > 0 }, u->n, dim);
+            unpack_values(values, jrl_page_v(c->p, u->seq, block, u->kv_head), c->p->dtype, dim, first, end);
+        multiply(&(struct product){ s.out + first, u->scores + block * BLOCK, values + first, dim, stride, 1, dim, BLOCK, block > 0 }, u->n,
+                 end - first);
     }
-}
-
-static void attend(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, uint8_t *scratch)
-{
-    attend_by(c, u, scratch, score_blocks, weigh_values);
+    store_columns(c, u, s.out, first, end);
 }
 
 /* One pair of blocks backward; see attention_backward.c for the formulas. */
@@ -193,7 +193,7 @@ static void load_keys(const struct jrl_attention_call *c, int64_t seq, int64_t k
     transpose_block(s.keys_t, k, p->dtype, p->head_dim);
     for (int64_t i = 0; i < BLOCK * p->head_dim; i += 16)
         vec_store(s.keys + i, load_element(k, p->dtype, i));
-    unpack_values(s.values, jrl_page_v(p, seq, k_block, kv_head), p->dtype, p->head_dim);
+    unpack_values(s.values, jrl_page_v(p, seq, k_block, kv_head), p->dtype, p->head_dim, 0, p->head_dim);
     transpose_block(s.values_t, s.values, JRL_F32, p->head_dim);
 }
 

@@ -29,18 +29,15 @@ static float softmax(float *scores, int64_t n, int64_t width, float scale, enum 
 
 /* Scratch of the forward pass: f32 arrays one behind the other. */
 struct forward_scratch {
-    int64_t stride;                /* of score rows: odd in cache lines, so that rows do not share cache sets */
-    float *scores, *q, *out;       /* [QUERIES, stride], [QUERIES, dim] each */
+    float *q, *out;                /* [QUERIES, dim] each */
     float *keys, *values;          /* [n_pages, dim, BLOCK] and [n_pages, BLOCK, dim]; or of one page, if not prepared */
 };
 
 static struct forward_scratch lay_out(const struct jrl_attention_call *c, uint8_t *memory)
 {
-    struct forward_scratch s = { .stride = c->max_positions + 16 };
+    struct forward_scratch s = { .q = (float *)memory };
     int64_t dim = c->p->head_dim;
 
-    s.scores = (float *)memory;
-    s.q = s.scores + QUERIES * s.stride;
     s.out = s.q + QUERIES * dim;
     s.keys = s.out + QUERIES * dim;
     s.values = s.keys + c->max_positions * dim;
@@ -50,7 +47,7 @@ static struct forward_scratch lay_out(const struct jrl_attention_call *c, uint8_
 static int64_t forward_bytes(const struct jrl_attention_call *c)
 {
     int64_t dim = c->p->head_dim;
-    return (QUERIES * (c->max_positions + 16 + 2 * dim) + 2 * c->max_positions * dim) * (int64_t)sizeof(float);
+    return 2 * (QUERIES + c->max_positions) * dim * (int64_t)sizeof(float);
 }
 
 static void load_query_rows(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, const struct forward_scratch *s)
@@ -64,28 +61,23 @@ static void load_query_rows(const struct jrl_attention_call *c, const struct jrl
     }
 }
 
-typedef void blocks_fn(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, const struct forward_scratch *s);
-
-/* SCORE gives the scores of u's queries, WEIGH from the probabilities in their place P V. */
-static void attend_by(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, uint8_t *scratch, blocks_fn *score,
-                      blocks_fn *weigh)
+static void softmax_rows(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, int64_t first, int64_t end)
 {
-    struct forward_scratch s = lay_out(c, scratch);
-    int64_t dim = c->p->head_dim;
-    float sums[QUERIES], max;
-
-    load_query_rows(c, u, &s);
-    score(c, u, &s);
-    for (int64_t i = 0; i < u->n; i++) {
-        sums[i] = softmax(s.scores + i * s.stride, jrl_query_positions(c, u, i), u->n_blocks * BLOCK, c->scale, c->p->dtype, &max);
+    for (int64_t i = first; i < end; i++) {
+        float *scores = u->scores + i * jrl_score_stride(c), max;
+        u->sums[i] = softmax(scores, jrl_query_positions(c, u, i), u->n_blocks * BLOCK, c->scale, c->p->dtype, &max);
         if (c->lse)
-            c->lse[jrl_query_lse_at(c, u, i)] = max + jrl_logf_inline(sums[i]);
+            c->lse[jrl_query_lse_at(c, u, i)] = max + jrl_logf_inline(u->sums[i]);
     }
-    weigh(c, u, &s);
+}
+
+/* Columns FIRST to END of P V, to be divided by the sums and stored. */
+static void store_columns(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, const float *out, int64_t first, int64_t end)
+{
     for (int64_t i = 0; i < u->n; i++) {
         int64_t at = jrl_query_at(c, u, i);
-        for (int64_t d = 0; d < dim; d += 16) {
-            struct vec16 o = vec_div(vec_load(s.out + i * dim + d), vec_set(sums[i]));
+        for (int64_t d = first; d < end; d += 16) {
+            struct vec16 o = vec_div(vec_load(out + i * c->p->head_dim + d), vec_set(u->sums[i]));
             if (c->p->dtype == JRL_F32)
                 vec_store((float *)c->out + at + d, o);
             else

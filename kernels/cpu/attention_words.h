@@ -22,15 +22,15 @@ static const char *block_read(const struct jrl_attention_call *c, const struct j
     return NULL;
 }
 
-/* Eight lines from *AT on (unless it is NULL) into the second cache. Blocks of one head lie apart, so the processor does not fetch
- * them by itself; and it drops what it is asked for beyond some misses in flight, so few at a time. */
-static inline __attribute__((always_inline)) void fetch_lines(const char **at)
+/* Eight lines from *AT on (unless it is NULL), STEP bytes apart, into the second cache. Blocks of one head lie apart, so the processor
+ * does not fetch them by itself; and it drops what it is asked for beyond some misses in flight, so few at a time. */
+static inline __attribute__((always_inline)) void fetch_lines(const char **at, int64_t step)
 {
     if (!*at)
         return;
     for (int64_t line = 0; line < 8; line++)
-        _mm_prefetch(*at + line * 64, _MM_HINT_T1);
-    *at += 8 * 64;
+        _mm_prefetch(*at + line * step, _MM_HINT_T1);
+    *at += 8 * step;
 }
 
 /* Sixteen columns of a block's values, which lie in pairs of positions. */
@@ -73,26 +73,26 @@ static void pack_in_place(float *rows, int64_t stride, int64_t width, int64_t n)
             words_pack_in_place(rows + i * stride + at);
 }
 
-static void score_prepared(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, const struct forward_scratch *s)
+static void score_prepared(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, const struct forward_scratch *s,
+                           int64_t first, int64_t end)
 {
-    const int64_t dim = c->p->head_dim;
+    const int64_t dim = c->p->head_dim, stride = jrl_score_stride(c);
 
-    pack_in_place(s->q, dim, dim, u->n);
-    for (int64_t block = 0; block < u->n_blocks; block++)
+    for (int64_t block = first; block < end; block++)
         for (int64_t half = 0; half < 2; half++)
             for (int64_t d = 0; d < dim; d += 32)
-                add_tile(s->scores + block * BLOCK + half * 16, s->stride, d == 0, (const words_packed *)s->q + d, dim,
+                add_tile(u->scores + block * BLOCK + half * 16, stride, d == 0, (const words_packed *)s->q + d, dim,
                          prepared(s->keys, c, block) + half * dim / 2 + d / 2, u->n);
 }
 
-static void weigh_prepared(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, const struct forward_scratch *s)
+static void weigh_prepared(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, const struct forward_scratch *s,
+                           int64_t first, int64_t end)
 {
-    const int64_t dim = c->p->head_dim;
+    const int64_t dim = c->p->head_dim, stride = jrl_score_stride(c);
 
-    pack_in_place(s->scores, s->stride, u->n_blocks * BLOCK, u->n);
     for (int64_t block = 0; block < u->n_blocks; block++)
-        for (int64_t d = 0; d < dim; d += 16)
-            add_tile(s->out + d, dim, block == 0, (const words_packed *)s->scores + block * BLOCK, s->stride, prepared(s->values, c, block) + d, u->n);
+        for (int64_t d = first; d < end; d += 16)
+            add_tile(s->out + d, dim, block == 0, (const words_packed *)u->scores + block * BLOCK, stride, prepared(s->values, c, block) + d, u->n);
 }
 
 /* Sixteen keys. As many bytes are fetched from *NEXT on. */
@@ -102,54 +102,73 @@ static __attribute__((noinline)) void score_tile(float *scores, int64_t stride, 
     for (int64_t d = 0; d < dim; d += 32) {
         __m512i words[16];
 
-        fetch_lines(next);
+        fetch_lines(next, 64);
         words_load(words, keys + 2 * d, 2 * dim);
-        fetch_lines(next);
+        fetch_lines(next, 64);
         words_add(scores, stride, d == 0, (const words_packed *)q + d, dim, words, n);
     }
 }
 
-static void score_pages(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, const struct forward_scratch *s)
+static void score_pages(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, const struct forward_scratch *s, int64_t first,
+                        int64_t end)
 {
-    const int64_t dim = c->p->head_dim;
+    const int64_t dim = c->p->head_dim, stride = jrl_score_stride(c);
 
-    pack_in_place(s->q, dim, dim, u->n);
-    for (int64_t block = 0; block < u->n_blocks; block++) {
+    for (int64_t block = first; block < end; block++) {
         const char *keys = block_read(c, u, block), *next = block_read(c, u, block + FETCHED_AHEAD);
 
         for (int64_t half = 0; half < 2; half++)
-            score_tile(s->scores + block * BLOCK + half * 16, s->stride, s->q, dim, keys + half * dim * 32, &next, u->n);
+            score_tile(u->scores + block * BLOCK + half * 16, stride, s->q, dim, keys + half * dim * 32, &next, u->n);
     }
 }
 
-/* Sixteen columns of P V over one block. As many bytes are fetched from *NEXT on. */
+/* Sixteen columns of P V over one block. The same columns of another are fetched from NEXT on, unless it is NULL. */
 static __attribute__((noinline)) void weigh_tile(float *out, int64_t dim, bool from_zero, const float *probs, int64_t stride, const char *values,
-                                                 const char **next, int64_t n)
+                                                 const char *next, int64_t n)
 {
     __m512i words[16];
 
-    fetch_lines(next);
+    fetch_lines(&next, 4 * dim);
     load_values(words, values, dim);
     words_add(out, dim, from_zero, (const words_packed *)probs, stride, words, n);
-    fetch_lines(next);
+    fetch_lines(&next, 4 * dim);
 }
 
-static void weigh_pages(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, const struct forward_scratch *s)
+/* Of fewer columns more blocks are fetched ahead: the same lines. */
+static void weigh_pages(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, const struct forward_scratch *s, int64_t first,
+                        int64_t end)
 {
-    const int64_t dim = c->p->head_dim;
+    const int64_t dim = c->p->head_dim, stride = jrl_score_stride(c), ahead = FETCHED_AHEAD * dim / (end - first);
 
-    pack_in_place(s->scores, s->stride, u->n_blocks * BLOCK, u->n);
     for (int64_t block = 0; block < u->n_blocks; block++) {
-        const char *values = block_read(c, u, u->n_blocks + block), *next = block_read(c, u, u->n_blocks + block + FETCHED_AHEAD);
+        const char *values = block_read(c, u, u->n_blocks + block), *next = block_read(c, u, u->n_blocks + block + ahead);
 
-        for (int64_t d = 0; d < dim; d += 16)
-            weigh_tile(s->out + d, dim, block == 0, s->scores + block * BLOCK, s->stride, values + 4 * d, &next, u->n);
+        for (int64_t d = first; d < end; d += 16)
+            weigh_tile(s->out + d, dim, block == 0, u->scores + block * BLOCK, stride, values + 4 * d, next ? next + 4 * d : NULL, u->n);
     }
 }
 
-static void attend_words(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, uint8_t *scratch)
+static void score_words(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, int64_t first, int64_t end)
 {
-    attend_by(c, u, scratch, u->prepared ? score_prepared : score_pages, u->prepared ? weigh_prepared : weigh_pages);
+    const struct forward_scratch s = lay_out(c, u->scratch);
+
+    load_query_rows(c, u, &s);
+    pack_in_place(s.q, c->p->head_dim, c->p->head_dim, u->n);
+    (u->prepared ? score_prepared : score_pages)(c, u, &s, first, end);
+}
+
+static void softmax_words(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, int64_t first, int64_t end)
+{
+    softmax_rows(c, u, first, end);
+    pack_in_place(u->scores + first * jrl_score_stride(c), jrl_score_stride(c), u->n_blocks * BLOCK, end - first);
+}
+
+static void weigh_words(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, int64_t first, int64_t end)
+{
+    const struct forward_scratch s = lay_out(c, u->scratch);
+
+    (u->prepared ? weigh_prepared : weigh_pages)(c, u, &s, first, end);
+    store_columns(c, u, s.out, first, end);
 }
 
 #endif

@@ -1,5 +1,5 @@
 /* bench_attention.c - speed of attention at SmolLM2-135M's shape: forward and backward over whole sequences,
- * decoding one position each of many sequences, and the row kernels beside them.
+ * decoding one position each of many sequences; decoding a long one of a single key-value head; and the row kernels beside them.
  * Usage: bench_attention [--quick] [threads]. Each figure is the best of several runs; with one thread it is that
  * thread's processor time, which other load on the machine disturbs least, with more the time that passed. */
 #include <inttypes.h>
@@ -14,7 +14,10 @@
 #include "kernels/swiglu.h"
 #include "tests/bench/bench.h"
 
-enum { HEADS = 9, KV_HEADS = 3, DIM = 64, WIDTH = (HEADS + 2 * KV_HEADS) * DIM, Q_WIDTH = HEADS * DIM };
+struct shape {
+    int64_t heads, kv_heads, dim;
+};
+static const struct shape smollm2 = { 9, 3, 64 }, one_head = { 6, 1, 128 };
 
 static int n_runs = 5;
 static double min_seconds = 0.1;
@@ -69,7 +72,7 @@ static void forward(void *ctx)
 static void each_layer(struct bench *b, void (*fn)(void *ctx))
 {
     for (int64_t layer = 0; layer < b->n_layers; layer++) {
-        b->p.page_offset = layer * jrl_page_bytes(b->p.dtype, KV_HEADS, DIM);
+        b->p.page_offset = layer * jrl_page_bytes(b->p.dtype, b->p.n_kv_heads, b->p.head_dim);
         fn(b);
     }
 }
@@ -86,25 +89,26 @@ static void backward(void *ctx)
 }
 
 /* N_SEQS whole sequences of LENGTH positions, through qkv_rope once so that the pages are filled. */
-static struct bench new_bench(struct jrl_device *dev, enum jrl_dtype dtype, int64_t n_seqs, int64_t length, int64_t n_layers)
+static struct bench new_bench(struct jrl_device *dev, struct shape shape, enum jrl_dtype dtype, int64_t n_seqs, int64_t length, int64_t n_layers)
 {
-    int64_t rows = n_seqs * length, page_bytes = n_layers * jrl_page_bytes(dtype, KV_HEADS, DIM), n_pages = length / JRL_PAGE_TOKENS;
-    struct bench b = { .dev = dev, .seqs = take(n_seqs, sizeof *b.seqs), .q = take(rows, Q_WIDTH * 4), .out = take(rows, Q_WIDTH * 4),
-                       .qkv = take(rows, WIDTH * 4), .lse = take(rows, HEADS * 4), .dout = take(rows, Q_WIDTH * 4),
-                       .dqkv = take(rows, WIDTH * 4), .n_layers = n_layers };
-    float *cos_table = take(length, DIM * 2), *sin_table = take(length, DIM * 2);
+    const int64_t q_width = shape.heads * shape.dim, width = q_width + 2 * shape.kv_heads * shape.dim;
+    int64_t rows = n_seqs * length, page_bytes = n_layers * jrl_page_bytes(dtype, shape.kv_heads, shape.dim), n_pages = length / JRL_PAGE_TOKENS;
+    struct bench b = { .dev = dev, .seqs = take(n_seqs, sizeof *b.seqs), .q = take(rows, q_width * 4), .out = take(rows, q_width * 4),
+                       .qkv = take(rows, width * 4), .lse = take(rows, shape.heads * 4), .dout = take(rows, q_width * 4),
+                       .dqkv = take(rows, width * 4), .n_layers = n_layers };
+    float *cos_table = take(length, shape.dim * 2), *sin_table = take(length, shape.dim * 2);
 
-    jrl_rope_table(cos_table, sin_table, length, DIM, 100000);
+    jrl_rope_table(cos_table, sin_table, length, shape.dim, 100000);
     for (int64_t s = 0; s < n_seqs; s++) {
         uint8_t **pages = take(n_pages, sizeof *pages), *memory = take(n_pages, page_bytes);
         for (int64_t i = 0; i < n_pages; i++)
             pages[i] = memory + i * page_bytes;
         b.seqs[s] = (struct jrl_attention_rows){ s * length, length, 0, pages };
     }
-    b.p = (struct jrl_attention){ .dtype = dtype, .n_heads = HEADS, .n_kv_heads = KV_HEADS, .head_dim = DIM, .n_rows = rows,
+    b.p = (struct jrl_attention){ .dtype = dtype, .n_heads = shape.heads, .n_kv_heads = shape.kv_heads, .head_dim = shape.dim, .n_rows = rows,
                                   .n_seqs = n_seqs, .seqs = b.seqs, .rope_cos = cos_table, .rope_sin = sin_table };
-    fill(b.qkv, rows * WIDTH);
-    fill(b.dout, rows * Q_WIDTH);
+    fill(b.qkv, rows * width);
+    fill(b.dout, rows * q_width);
     each_layer(&b, rope);
     return b;
 }
@@ -124,8 +128,8 @@ static void free_bench(struct bench *b)
 
 static void whole_sequences(struct jrl_device *dev, enum jrl_dtype dtype, int64_t n_seqs, int64_t length)
 {
-    struct bench b = new_bench(dev, dtype, n_seqs, length, 1);
-    double pairs = (double)n_seqs * (double)length * (double)(length + 1) / 2 * HEADS * DIM; /* causal */
+    struct bench b = new_bench(dev, smollm2, dtype, n_seqs, length, 1);
+    double pairs = (double)n_seqs * (double)length * (double)(length + 1) / 2 * (double)(smollm2.heads * smollm2.dim); /* causal */
     double rope_seconds = best_seconds(rope, &b), seconds = best_seconds(forward, &b), back = best_seconds(backward, &b);
 
     printf("whole    %-5s %3" PRId64 " x %5" PRId64 "  forward %7.1f GFLOP/s %8.2f ms   backward %7.1f GFLOP/s %8.2f ms   rope %6.2f ms\n",
@@ -135,17 +139,18 @@ static void whole_sequences(struct jrl_device *dev, enum jrl_dtype dtype, int64_
 }
 
 /* The last position of each sequence: the pages are read once, from memory when they outgrow the cache. */
-static void decode(struct jrl_device *dev, enum jrl_dtype dtype, int64_t n_seqs, int64_t length, int64_t n_layers)
+static void decode(struct jrl_device *dev, struct shape shape, enum jrl_dtype dtype, int64_t n_seqs, int64_t length, int64_t n_layers)
 {
-    struct bench b = new_bench(dev, dtype, n_seqs, length, n_layers);
-    double bytes = (double)(n_layers * n_seqs * length / JRL_PAGE_TOKENS) * (double)jrl_page_bytes(dtype, KV_HEADS, DIM);
+    struct bench b = new_bench(dev, shape, dtype, n_seqs, length, n_layers);
+    double bytes = (double)(n_layers * n_seqs * length / JRL_PAGE_TOKENS) * (double)jrl_page_bytes(dtype, shape.kv_heads, shape.dim);
 
     for (int64_t s = 0; s < n_seqs; s++)
         b.seqs[s] = (struct jrl_attention_rows){ s, 1, length - 1, b.seqs[s].pages };
     b.p.n_rows = n_seqs;
     double rope_seconds = best_seconds(rope, &b), seconds = best_seconds(forward_layers, &b);
-    printf("decode   %-5s %3" PRId64 " x %5" PRId64 " x %2" PRId64 " layers  %7.2f GB/s of keys and values %9.1f us   rope of one %6.1f us\n",
-           dtype == JRL_BF16 ? "bf16" : "f32", n_seqs, length, n_layers, bytes / seconds * 1e-9, seconds * 1e6, rope_seconds * 1e6);
+    printf("decode   %-5s %3" PRId64 " x %5" PRId64 " x %2" PRId64 " layers x %" PRId64 " heads  %7.2f GB/s of keys and values %9.1f us "
+           "  rope of one %6.1f us\n",
+           dtype == JRL_BF16 ? "bf16" : "f32", n_seqs, length, n_layers, shape.kv_heads, bytes / seconds * 1e-9, seconds * 1e6, rope_seconds * 1e6);
     free_bench(&b);
 }
 
@@ -244,13 +249,16 @@ int main(int argc, char **argv)
         whole_sequences(dev, JRL_BF16, 1, 8192);
     }
     whole_sequences(dev, JRL_F32, 4, 512);
-    decode(dev, JRL_BF16, 1, 1024, 1);
-    decode(dev, JRL_BF16, 32, 512, 1);
-    decode(dev, JRL_BF16, 32, 1024, 1);
-    decode(dev, JRL_BF16, 32, 4096, 1);
-    if (!quick)
-        decode(dev, JRL_BF16, 64, 320, 30); /* as a step of sampling finds them */
-    decode(dev, JRL_F32, 32, 1024, 1);
+    decode(dev, smollm2, JRL_BF16, 1, 1024, 1);
+    decode(dev, smollm2, JRL_BF16, 32, 512, 1);
+    decode(dev, smollm2, JRL_BF16, 32, 1024, 1);
+    decode(dev, smollm2, JRL_BF16, 32, 4096, 1);
+    if (!quick) {
+        decode(dev, smollm2, JRL_BF16, 64, 320, 30); /* as a step of sampling finds them */
+        decode(dev, one_head, JRL_BF16, 1, 4096, 28); /* a key-value head for all threads */
+        decode(dev, one_head, JRL_BF16, 1, 8192, 28);
+    }
+    decode(dev, smollm2, JRL_F32, 32, 1024, 1);
     row_kernels(dev);
     jrl_device_close(dev);
     return 0;
