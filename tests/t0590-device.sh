@@ -38,6 +38,7 @@ ok 'a driver that does not work' fails_with 1 'the driver does not work: ' env J
 export JRL_EMULATOR_DRIVER=broken
 ok '... auto warns and computes on the CPU' says 'warning: computing on the CPU: the driver does not work'
 unset JRL_EMULATOR_DRIVER
+ok 'a GPU that another process keeps' fails_with 1 "no device 'cuda:0': GPU 0 cannot be used: .* busy or unavailable" env JRL_EMULATOR_DRIVER=busy alone/bin/jrl-sample --policy policy --device cuda problems.jrl
 ok 'no GPU' fails_with 1 'no NVIDIA GPU' env JRL_EMULATOR_DEVICES=0 alone/bin/jrl-sample --policy policy --device cuda problems.jrl
 ok 'fewer GPUs' fails_with 2 "no device 'cuda:2': this machine has 2, number 0 to 1" env JRL_EMULATOR_DEVICES=2 alone/bin/jrl-sample --policy policy --device cuda:2 problems.jrl
 ok 'a GPU that is too old' fails_with 1 'GPU 0 is too old: compute capability 7.5, at least 8.0' env JRL_EMULATOR_CAPABILITY=75 alone/bin/jrl-sample --policy policy --device cuda problems.jrl

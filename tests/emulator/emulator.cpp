@@ -4,7 +4,7 @@
  * that is sent and changed before it has left, are found. A graph holds kernels with the arguments they were recorded with.
  * Other variables: JRL_EMULATOR_DEVICES (number of GPUs, 1), JRL_EMULATOR_CAPABILITY (90), JRL_EMULATOR_PROCESSORS (4),
  * JRL_EMULATOR_MEMORY (bytes of each), JRL_EMULATOR_SHARED (bytes of shared memory that a block can have, 227 KiB),
- * JRL_EMULATOR_DRIVER=none|old|broken, JRL_EMULATOR_FAIL=KERNEL[:N[:late]] (its launches
+ * JRL_EMULATOR_DRIVER=none|old|broken|busy, JRL_EMULATOR_FAIL=KERNEL[:N[:late]] (its launches
  * from the N-th on, 1 by default, fail at once or, as a fault inside a kernel would, where the host next waits),
  * JRL_EMULATOR_OPEN (device memory stays open to the host, which is faster), JRL_EMULATOR_BANKS=strict (an ldmatrix that meets the
  * same banks of shared memory twice ends the program), JRL_EMULATOR_COUNTS=FILE (what the stream was asked for is written there at
@@ -264,7 +264,7 @@ cudaError_t cudaGetDeviceCount(int *n)
 
     if (driver && (!strcmp(driver, "none") || !strcmp(driver, "old")))
         return cudaErrorInsufficientDriver; /* and n stays as it was, as in the library */
-    if (driver)
+    if (driver && strcmp(driver, "busy"))
         return cudaErrorSystemDriverMismatch;
     if (devices == 0)
         return cudaErrorNoDevice;
@@ -274,6 +274,10 @@ cudaError_t cudaGetDeviceCount(int *n)
 
 cudaError_t cudaSetDevice(int index)
 {
+    const char *driver = getenv("JRL_EMULATOR_DRIVER");
+
+    if (driver && !strcmp(driver, "busy")) /* another process has it to itself */
+        return fail(cudaErrorDevicesUnavailable);
     return index < setting("JRL_EMULATOR_DEVICES", 1) ? cudaSuccess : cudaErrorInvalidDevice;
 }
 
@@ -530,6 +534,7 @@ const char *cudaGetErrorString(cudaError_t error)
     case cudaErrorMemoryAllocation: return "out of memory";
     case cudaErrorInsufficientDriver: return "CUDA driver version is insufficient for CUDA runtime version";
     case cudaErrorNoDevice: return "no CUDA-capable device is detected";
+    case cudaErrorDevicesUnavailable: return "CUDA-capable device(s) is/are busy or unavailable";
     case cudaErrorInvalidDevice: return "invalid device ordinal";
     case cudaErrorSystemDriverMismatch: return "system has unsupported display driver / cuda driver combination";
     case cudaErrorLaunchFailure: return "unspecified launch failure";
