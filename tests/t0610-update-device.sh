@@ -138,6 +138,36 @@ if ! emulated; then
     done_testing
     exit 0
 fi
+# DeepSeek-R1-Distill-Qwen-1.5B with its optimiser and a sequence of 16k tokens in 80 GB, of which a tenth is left; the weights are a hole in a file.
+cat > sparse.py << 'END'
+import json, os
+dim, wide, tensors, at = 1536, 8960, {"model.norm.weight": [1536]}, 0
+for name in "model.embed_tokens", "lm_head":
+    tensors[name + ".weight"] = [151936, dim]
+for i in range(28):
+    for name, shape in (("input_layernorm", [dim]), ("post_attention_layernorm", [dim]), ("self_attn.q_proj", [dim, dim]), ("self_attn.k_proj", [256, dim]),
+                        ("self_attn.v_proj", [256, dim]), ("self_attn.o_proj", [dim, dim]), ("mlp.gate_proj", [wide, dim]), ("mlp.up_proj", [wide, dim]),
+                        ("mlp.down_proj", [dim, wide])):
+        tensors[f"model.layers.{i}.{name}.weight"] = shape
+        if name[-6:] in ("q_proj", "k_proj", "v_proj"):
+            tensors[f"model.layers.{i}.{name}.bias"] = shape[:1]
+for name in sorted(tensors):
+    shape, begin, at = tensors[name], at, at + 2 * tensors[name][0] * (tensors[name] + [1])[1]
+    tensors[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [begin, at]}
+header = json.dumps(tensors).encode()
+os.mkdir("large")
+with open("large/model.safetensors", "wb") as f:
+    f.write(len(header).to_bytes(8, "little") + header)
+    f.truncate(8 + len(header) + at)
+with open("large/config.json", "w") as f:
+    json.dump({"model_type": "qwen2", "hidden_size": dim, "num_hidden_layers": 28, "num_attention_heads": 12, "num_key_value_heads": 2, "intermediate_size": wide,
+               "vocab_size": 151936, "max_position_embeddings": 131072, "rms_norm_eps": 1e-6, "rope_theta": 10000, "torch_dtype": "bfloat16"}, f)
+END
+large() { JRL_EMULATOR_PROCESSORS=132 JRL_EMULATOR_MEMORY=$1 gpu/bin/jrl-update --device cuda --policy large --out never --micro-tokens 16384 --plan; }
+ok 'a policy of 1.5B' python3 sparse.py
+cp p/tokenizer*.json large
+ok '... trains on 16k tokens in 80 GB and computes only gate and up again' bash -c "$(declare -f large); large 80000000000 | grep '^kept, without mlp .* 16384 '"
+ok '... and not in 40' exits 2 large 40000000000
 export JRL_EMULATOR_MEMORY=$(($(total --recompute layer) * 10 / 9 + 1000))
 ok '... as far as the memory of the GPU goes' in_plan 'kept layer inputs'
 unset JRL_EMULATOR_MEMORY
