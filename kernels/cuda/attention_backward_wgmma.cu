@@ -360,6 +360,8 @@ static __global__ void __launch_bounds__(THREADS, 1) attention_back_tiles(struct
         take_registers<232>();
         multiply_all(s, c, w);
     }
+#else
+    no_wgmma();
 #endif
 }
 

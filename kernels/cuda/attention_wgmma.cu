@@ -225,6 +225,8 @@ template <int D> static __global__ void __launch_bounds__(THREADS, 1) attention_
         take_registers<D == 64 ? 232 : 240>();
         attend(s, c, lists);
     }
+#else
+    no_wgmma();
 #endif
 }
 

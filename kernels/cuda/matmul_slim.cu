@@ -188,6 +188,8 @@ static __global__ void __launch_bounds__(C::THREADS, 1) slim_product(const __gri
                 finish<C>(acc, w.p, row, w.column, false);
         }
     }
+#else
+    no_wgmma();
 #endif
 }
 

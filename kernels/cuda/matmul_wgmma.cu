@@ -200,6 +200,8 @@ static __global__ void __launch_bounds__(THREADS, 1) wgmma_product(const __grid_
     SHARED(struct wide_tiles, s);
 
     run_block<wide, a_transposed, b_transposed>(s, boxes, all, gated_outputs());
+#else
+    no_wgmma();
 #endif
 }
 
@@ -209,6 +211,8 @@ static __global__ void __launch_bounds__(THREADS, 1) wgmma_gated(const __grid_co
     SHARED(struct wide_tiles, s);
 
     run_block<gated, false, true>(s, boxes, all, out);
+#else
+    no_wgmma();
 #endif
 }
 

@@ -137,6 +137,12 @@ template <bool b_transposed, int n> static inline void wgmma_64(float (&c)[n][4]
     emulator::wgmma_of_registers(&c[0][0], 8 * n, a, b, b_transposed, add, line);
 }
 
+#else
+
+/* What kernels that need them do without: no device is given those (struct gpu, wgmma), but where a driver is told to make code for a Hopper from PTX
+ * (CUDA_FORCE_PTX_JIT) they must not end as if they had done something. */
+static __device__ __forceinline__ void no_wgmma() { __trap(); }
+
 #endif
 
 #endif
