@@ -86,6 +86,14 @@ refused 'optimiser state of other weights' 3 'optimizer/ of .foreign. belongs to
 cp -r p1 stateless && rm stateless/state.json
 refused 'optimiser state without a step' 3 'state.json' jrl-update --policy stateless --out out/p2 b1.jrl
 cp -r p1 cut && truncate -s 1000 cut/optimizer/m.safetensors
+for key in step updates; do # to which one could not be added
+    cp -r p1 late && sed -i "s/\"$key\": [0-9]*/\"$key\": 9223372036854775807/" late/state.json
+    refused "a policy after the last of its ${key%s}s" 3 "late/state.json': '$key' is 9223372036854775807, not in 0..1000000000000000" \
+        jrl-update --policy late --out out/p2 b1.jrl
+    rm -r late
+done
+refused 'a batch of the last step' 3 "record 1: field 'step' is 9223372036854775807, not from 1 to" update <(jrl-view --header b1.jrl |
+    sed 's/"step":1,/"step":9223372036854775807,/' | jrl-pack)
 refused 'a cut moment' 3 'm.safetensors' jrl-update --policy cut --out out/p2 b1.jrl
 
 # NaN and infinite weights

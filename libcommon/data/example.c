@@ -35,16 +35,18 @@ static int optional_f64(const struct jrl_record *rec, const char *key, double *o
     return must_be_finite(*out, key, err);
 }
 
-static int optional_i64(const struct jrl_record *rec, const char *key, int64_t min, int64_t *out, struct jrl_error *err)
+/* A number that is added to, and so stays far from the largest. */
+static int optional_count(const struct jrl_record *rec, const char *key, int64_t min, int64_t *out, struct jrl_error *err)
 {
+    const int64_t max = INT64_C(1000000000000000);
     int rc;
 
     if (!jrl_record_find(rec, key))
         return JRL_OK;
     if ((rc = jrl_record_i64(rec, key, out, err)) < 0)
         return rc;
-    if (*out < min)
-        return jrl_fail(err, JRL_ERR_INPUT, "field '%s' is %lld, below %lld", key, (long long)*out, (long long)min);
+    if (*out < min || *out > max)
+        return jrl_fail(err, JRL_ERR_INPUT, "field '%s' is %lld, not from %lld to %lld", key, (long long)*out, (long long)min, (long long)max);
     return JRL_OK;
 }
 
@@ -56,7 +58,7 @@ static int read_facts(struct jrl_example *e, const struct jrl_record *rec, struc
     int rc;
 
     e->temperature = e->top_p = 1;
-    if ((rc = optional_i64(rec, "step", 1, &e->step, err)) < 0 || (rc = optional_i64(rec, "top_k", 0, &e->top_k, err)) < 0 ||
+    if ((rc = optional_count(rec, "step", 1, &e->step, err)) < 0 || (rc = optional_count(rec, "top_k", 0, &e->top_k, err)) < 0 ||
         (rc = optional_f64(rec, "top_p", &e->top_p, err)) < 0 || (rc = optional_f64(rec, "reward", &e->reward, err)) < 0)
         return rc;
     e->has_reward = jrl_record_find(rec, "reward") != NULL;
