@@ -123,14 +123,16 @@ ended() { # STATUS
 }
 
 job='' log_bytes=0
-pipeline() { # LOG COMMAND-LINE
+pipeline() { # LOG COMMAND-LINE; none is begun after a signal
     local status=0
+    [ -z "$stopping" ] || exit 75
     log_bytes=$(stat -c %s "$1" 2> /dev/null || echo 0)
     set -m
     # The shell outlives a TERM, so that we wait for the tools; they get the signal's own action.
     bash -c "trap : INT TERM USR1; set -euo pipefail; $2" >> "$1" 2>&1 &
     job=$!
     set +m
+    [ -z "$stopping" ] || kill -TERM -- "-$job" 2> /dev/null || true # it came before the job had a number
     while :; do
         status=0
         wait "$job" || status=$?
@@ -169,7 +171,6 @@ resumable() { # FILE LOG WHAT COMMAND: FILE by the COMMAND, which takes up a cut
         rm -f "$file.cut" # a kill came between the two
         return 0
     fi
-    [ -z "$stopping" ] || exit 75
     take_up "$file"
     [ ! -f "$file.cut" ] || resume=" --resume $(printf %q "$file.cut")"
     pipeline "$2" "$4$resume > $(printf %q "$file.part")" || status=$?

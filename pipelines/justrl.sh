@@ -38,7 +38,6 @@ check_tool() { # COMMAND...: one without --plan; 3: what it reads is no stream
     [ "$status" -ne 2 ] || { printf '%s\n' "$said" >&2; refused 2; }
 }
 refused() { # STATUS of a tool, which has said why
-    [ -z "$stopping" ] || exit 75
     explained=1
     exit "$1"
 }

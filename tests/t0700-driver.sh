@@ -213,6 +213,9 @@ ok "leaves the metrics of all steps" cmp metrics.before whole/metrics.jsonl
 instead jrl-model hash 'kill -TERM 0; sleep 60'
 ok "TERM to the driver and what it runs" exits 75 driver setsid -w "$justrl" "${new[@]}" --steps 1 signalled
 ok "is made good by the next call" quiet "$justrl" "${new[@]}" --steps 1 signalled
+instead sync batches/000001.jrl.part 'kill -TERM $PPID'
+ok "TERM behind the sampling" exits 75 driver "$justrl" "${new[@]}" --eval-every 2000 --steps 1 between
+ok "lets no update begin" test -f between/batches/000001.jrl -a "$(readlink between/policy/latest)" = 000000
 
 ok "status" "$justrl" status whole
 said() { "$justrl" status "$1" | grep -Eq "$2"; }
