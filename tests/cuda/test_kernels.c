@@ -116,14 +116,17 @@ static void run_case(void **state)
     unsetenv("JRL_EMULATOR_OPEN");
 }
 
-/* A product on the GPU of the fixture; release with free(). */
-static float *product_of(struct fixture *f, const struct both *a, const struct both *b, enum jrl_dtype dtype, int64_t first, int64_t m, int64_t n, int64_t k)
+/* Rows of a product from FIRST, added to those of BEFORE where there is one, on the GPU of the fixture; release with free(). */
+static float *product_of(struct fixture *f, const struct both *a, const struct both *b, const struct both *before, enum jrl_dtype dtype, int64_t first, int64_t m,
+                         int64_t n, int64_t k)
 {
     struct both c = new_both(f, (size_t)(m * n * 4));
     const struct jrl_matmul p = { .dtype = dtype, .m = m, .n = n, .k = k, .a = (uint8_t *)a->gpu + first * k * jrl_dtype_bytes(dtype), .b = b->gpu, .c = c.gpu,
-                                  .lda = k, .ldb = k, .ldc = n };
+                                  .lda = k, .ldb = k, .ldc = n, .accumulate = before != NULL };
     float *got;
 
+    if (before)
+        MUST(jrl_device_copy(f->gpu, c.gpu, (float *)before->gpu + first * n, c.n, err));
     MUST(jrl_matmul_nt(f->gpu, &p, err));
     got = (float *)downloaded(&c);
     free_both(&c);
@@ -134,14 +137,14 @@ static float *product_of(struct fixture *f, const struct both *a, const struct b
 static void check_product_rows(struct fixture *f, enum jrl_dtype dtype, int64_t most, int64_t n, int64_t k, const int64_t *sizes, size_t n_sizes)
 {
     struct both a = new_numbers(f, dtype, most * k, 1), b = new_numbers(f, dtype, n * k, 1);
-    float *want = product_of(f, &a, &b, dtype, 0, most, n, k);
+    float *want = product_of(f, &a, &b, NULL, dtype, 0, most, n, k);
 
     for (size_t i = 0; i < 2 * (n_sizes + 1); i++) {
         const int64_t rows = i / 2 < n_sizes ? sizes[i / 2] : most;
         float *got;
 
         f->gpu = i % 2 ? f->no_wgmma : f->tensor; /* the same memory: one GPU */
-        got = product_of(f, &a, &b, dtype, most - rows, rows, n, k);
+        got = product_of(f, &a, &b, NULL, dtype, most - rows, rows, n, k);
         expect_same_bits(i % 2 ? "rows of a product, without wgmma" : "rows of a product", got, want + (most - rows) * n, rows * n);
         free(got);
     }
@@ -234,6 +237,47 @@ static void test_product_rows(void **state)
     check_product_rows(&fixture, JRL_BF16, 70, 400 * scale, 72, few, 6);
     check_gated_rows(&fixture, 264, 104, 72, few, 6);
     check_gated_rows(&fixture, 264, 136, 190 * scale, slim, 3);
+}
+
+/* A product, added to what is there, of so many tiles that each adds its parts one after the other, as the way back of an MLP does in training; its last rows,
+ * multiplied alone, have the parts side by side: the same bits. */
+static void check_parts_in_turn(struct fixture *f, struct jrl_device *dev, const char *class, int64_t m, int64_t n, int64_t k)
+{
+    struct both a = new_numbers(f, JRL_BF16, m * k, 1), b = new_numbers(f, JRL_BF16, n * k, 1), x = new_numbers(f, JRL_F32, m * n, 8);
+    const long joins = launches_of("product_joins"), runs = launches_of(class);
+    float *want, *got;
+
+    f->gpu = dev; /* the same memory: one GPU */
+    want = product_of(f, &a, &b, &x, JRL_BF16, 0, m, n, k);
+    assert_int_equal(launches_of("product_joins"), joins);
+    if (joins >= 0 && launches_of(class) == runs)
+        fail_msg("%s has not run", class);
+    f->gpu = f->tensor;
+    got = product_of(f, &a, &b, &x, JRL_BF16, m - 5, 5, n, k);
+    expect_same_bits("parts one after the other", want + (m - 5) * n, got, 5 * n);
+    free(want);
+    free(got);
+    free_both(&a);
+    free_both(&b);
+    free_both(&x);
+}
+
+static void test_parts_in_turn(void **state)
+{
+    const bool emulated = launches_of("tensor_product") >= 0;
+    struct jrl_device *devices[2];
+
+    (void)state;
+    set_order("greedy");
+    setenv("JRL_EMULATOR_PROCESSORS", "1", 1); /* for which two tiles are enough */
+    devices[0] = open_gpu("");
+    devices[1] = open_gpu("wgmma");
+    unsetenv("JRL_EMULATOR_PROCESSORS");
+    fixture.gpu = fixture.tensor;
+    check_parts_in_turn(&fixture, devices[0], "wgmma_product", emulated ? 136 : 9900, emulated ? 8 : 1024, 4496);
+    check_parts_in_turn(&fixture, devices[1], "tensor_product", emulated ? 65 : 9900, emulated ? 8 : 1024, 9000);
+    for (int i = 0; i < 2; i++)
+        jrl_device_close(devices[i]);
 }
 
 #define POSITIONS 530
@@ -458,8 +502,8 @@ static void print_names(const struct CMUnitTest *tests, size_t n)
  * --once: a case once a device, not for each order of threads, which a GPU does not have and a sanitizer makes long. */
 int main(int argc, char **argv)
 {
-    static const struct CMUnitTest others[] = { cmocka_unit_test(test_tensor_steps), cmocka_unit_test(test_product_rows), cmocka_unit_test(test_attention_rows),
-                                                cmocka_unit_test(test_backward_turns), cmocka_unit_test(test_every_kernel_ran) };
+    static const struct CMUnitTest others[] = { cmocka_unit_test(test_tensor_steps), cmocka_unit_test(test_product_rows), cmocka_unit_test(test_parts_in_turn),
+                                                cmocka_unit_test(test_attention_rows), cmocka_unit_test(test_backward_turns), cmocka_unit_test(test_every_kernel_ran) };
     enum { N_TESTS = N_CASES + sizeof others / sizeof *others };
     const char *option = argc > 1 && strncmp(argv[1], "--", 2) == 0 ? argv[1] : "";
     struct CMUnitTest tests[N_TESTS];
