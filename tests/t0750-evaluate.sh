@@ -94,6 +94,10 @@ ok 'with a judge' quiet "$evaluate" "${few[@]}" --benchmarks Minerva,HMMT25 "${j
 ok 'which is asked about what the rule rejects' jq -e -s 'length == 4 and all(.rule_correct == false and .judge_correct == false and (.judge | length) == 32)' \
     <(jrl-view --plain --fields rule_correct,judge_correct,judge judged/Minerva.jrl)
 ok 'and is named below the table' grep -q "^verdicts: rule polaris, then judge other ($(jrl-model hash other)) on what it rejects" judged/table.txt
+for i in 1 0; do quiet "$evaluate" "${few[@]}" --benchmarks Minerva,HMMT25 "${judge[@]}" --shard "$i/2" judged-parts; done
+ok 'a shard asks the judge about what is its own' jq -e -s 'length > 0 and length < 4 and all(.judge | length == 32)' \
+    <(jrl-view --plain --fields judge judged-parts/judged/Minerva.1-2.jrl)
+ok 'together they are as one' sh -c "'$evaluate' judged-parts > /dev/null 2>&1 && jrl-view judged-parts/Minerva.jrl > parts.jsonl && jrl-view judged/Minerva.jrl | cmp - parts.jsonl"
 mkdir judging && cp -R judged/problems judged/samples judged/recipe judging
 jrl-view --header judged/Minerva.jrl | sed '1,3!d; s/"judge_verdict":"[^"]*"/"judge_verdict":"kept"/' | jrl-pack -o judging/Minerva.jrl.part
 ok 'verdicts that a kill left' quiet "$evaluate" judging

@@ -21,7 +21,7 @@ struct jrl_policy; /* opaque */
 
 /* Opens and checks: every tensor the config needs is there with its shape, offsets inside the file and
  * not overlapping, header size bounded. Unknown extra tensors are an error naming them, except
- * rotary inv_freq buffers and a tied lm_head.weight equal in name only. */
+ * rotary inv_freq buffers and, in a tied model, an lm_head.weight with the bytes of the embedding. */
 int jrl_policy_open(struct jrl_policy **out, const char *dir, struct jrl_error *err) JRL_MUST_CHECK;
 void jrl_policy_close(struct jrl_policy *p); /* accepts NULL */
 

@@ -19,7 +19,7 @@ int64_t jrl_sequence_rows(int64_t n); /* rows a sequence of n tokens takes: n - 
 
 /* Called for scored tokens in order, some at a time: sequence index, first scored token (0-based in the response),
  * count. logprob and entropy are under the model at the pack's temperature. Sets dlogprob[i] = dLoss/dlogprob and
- * dentropy[i] (both are zero at entry). NULL-able only in jrl_score. */
+ * dentropy[i] (both are zero at entry). */
 typedef void jrl_objective_fn(void *ctx, int64_t sequence, int64_t first, int64_t n, const float *logprob, const float *entropy,
                               float *dlogprob, float *dentropy);
 
