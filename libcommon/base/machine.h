@@ -11,7 +11,7 @@ int64_t jrl_memory_available(void);
 /* The most bytes of memory this process held so far, mapped files included; 0 where the system does not say. */
 int64_t jrl_memory_peak(void);
 
-/* Monotonic seconds. */
+/* Monotonic seconds; may be called in a signal handler. */
 double jrl_clock(void);
 
 #endif

@@ -5,8 +5,9 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stddef.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "base/machine.h"
 
 #define SAME_STOP_S 2
 
@@ -17,24 +18,16 @@ static volatile sig_atomic_t held, noted;
 static volatile double noted_at; /* before `noted` is */
 static int wake[2] = { -1, -1 };
 
-static double now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static void on_stop(int number)
 {
     int saved = errno;
 
     if (held && !noted) {
-        noted_at = now();
+        noted_at = jrl_clock();
         noted = number;
         while (write(wake[1], "", 1) < 0 && errno == EINTR)
             ;
-    } else if (!noted || now() - noted_at >= SAME_STOP_S) {
+    } else if (!noted || jrl_clock() - noted_at >= SAME_STOP_S) {
         for (size_t i = 0; i < N_SIGNALS; i++)
             if (signals[i] == number)
                 sigaction(number, &previous[i], NULL);
