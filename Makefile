@@ -128,7 +128,7 @@ $(out)/%.cuda.o: %.cu $(out)/flags
 # The emulated plug-in: for the tests of kernels always with sanitizers, for the tests of programs as the programs are.
 emulator_flags := $(cuda_flags) -Itests/emulator -O1 -g -mfma -ffp-contract=off -fno-math-errno -fPIC -fvisibility=hidden -Wall -Wextra \
     -Wno-unknown-pragmas $(if $(DEV),-Werror)
-emulator := emulator fibres copies # of tests/emulator; its other .cpp is a library of its own
+emulator := device memory stream launch fibres copies # of tests/emulator; its other .cpp is a library of its own
 sanitizers := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 emulated_objects = $(cuda_sources:%.cu=$(out)/$(1)/%.o) $(emulator:%=$(out)/$(1)/%.o)
 $(out)/tests/$(plugin): $(call emulated_objects,checked)

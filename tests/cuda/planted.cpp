@@ -299,19 +299,20 @@ static __global__ void uses(float *out)
     out[threadIdx.x] = 0;
 }
 
+#define IN(room, name) { #name, name, sizeof(struct room) }
 static const struct {
     const char *name;
     void (*kernel)(float *out);
-    size_t shared_bytes; /* 0: of struct room */
-} kernels[] = { { "none", none, 0 }, { "no_barrier", no_barrier, 0 }, { "barrier_of_some", barrier_of_some, 0 }, { "shuffle_of_some", shuffle_of_some, 0 },
-                { "no_wait", no_wait, 0 }, { "refilled", refilled, 0 }, { "odd_copy", odd_copy, 0 }, { "same_banks", same_banks, sizeof(struct rows) },
-                { "no_arrival", no_arrival, sizeof(struct boxes) }, { "too_few_bytes", too_few_bytes, sizeof(struct boxes) }, { "no_taker", no_taker, 0 },
-                { "no_bytes_yet", no_bytes_yet, sizeof(struct boxes) }, { "no_fence", no_fence, sizeof(struct boxes) },
-                { "no_fence_of_stores", no_fence_of_stores, sizeof(struct boxes) }, { "sent_unfenced", sent_unfenced, 0 }, { "told_too_early", told_too_early, 0 },
-                { "no_fence_of_turn", no_fence_of_turn, 0 }, { "wrong_turn", wrong_turn, 0 }, { "no_turn", no_turn, 0 },
-                { "no_product_wait", no_product_wait, sizeof(struct boxes) }, { "no_sums_fence", no_sums_fence, sizeof(struct boxes) },
-                { "copy_outlives", copy_outlives, sizeof(struct boxes) }, { "turn_left", turn_left, 0 }, { "too_many_registers", too_many_registers, 0 },
-                { "begins_early", uses, 0 }, { "beyond_shared", beyond_shared, 0 }, { "beyond_memory", beyond_memory, 0 }, { "host_pointer", uses, 0 }, { "host_access", uses, 0 } };
+    size_t shared_bytes;
+} kernels[] = {
+    IN(room, none), IN(room, no_barrier), IN(room, barrier_of_some), IN(room, shuffle_of_some), IN(room, no_wait),
+    IN(room, refilled), IN(room, odd_copy), IN(rows, same_banks), IN(boxes, no_arrival), IN(boxes, too_few_bytes),
+    IN(room, no_taker), IN(boxes, no_bytes_yet), IN(boxes, no_fence), IN(boxes, no_fence_of_stores), IN(room, sent_unfenced),
+    IN(room, told_too_early), IN(room, no_fence_of_turn), IN(room, wrong_turn), IN(room, no_turn), IN(boxes, no_product_wait),
+    IN(boxes, no_sums_fence), IN(boxes, copy_outlives), IN(room, turn_left), IN(room, too_many_registers),
+    { "begins_early", uses, sizeof(struct room) }, IN(room, beyond_shared), IN(room, beyond_memory),
+    { "host_pointer", uses, sizeof(struct room) }, { "host_access", uses, sizeof(struct room) },
+};
 
 /* Waiting while kernels are recorded: refused, and the recording is of no use. */
 static int wait_recorded()
@@ -342,7 +343,7 @@ int main(int argc, char **argv)
         argument = strcmp(k.name, "host_pointer") == 0 ? out : there;
         emulator::check_argument(k.name, &argument, sizeof argument);
         const bool early = strcmp(k.name, "begins_early") == 0;
-        (void)emulator::launch(k.name, 1, 64, k.shared_bytes ? k.shared_bytes : sizeof(struct room), [&] { k.kernel(argument); }, early);
+        (void)emulator::launch(k.name, 1, 64, k.shared_bytes, [&] { k.kernel(argument); }, early);
         if (strcmp(k.name, "host_access") == 0)
             return there[0] != 0;
         (void)cudaMemcpyAsync(out, memory, sizeof out, cudaMemcpyDeviceToHost, NULL);

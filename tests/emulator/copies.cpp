@@ -1,6 +1,6 @@
 /* copies.cpp - what a thread begins and waits for later: copies by cp.async, bulk copies both ways and the barriers that count them, turns of blocks, products
- * of wgmma. Copies arrive as late as they may, so that a missing wait is seen, or with JRL_EMULATOR_COPIES=early at once, so that it is seen when they overwrite
- * what others still read. A missing fence ends the program with the kernel and the line. */
+ * of wgmma. Copies arrive as late as they may, so that a missing wait is seen, or with JRL_EMULATOR_COPIES=early at once, so that it is seen when they
+ * overwrite what others still read. A missing fence ends the program with the kernel and the line. */
 #include "block.h"
 
 #include <string.h>

@@ -44,8 +44,8 @@ struct __align__(16) uint4 {
 /* ---- the run-time library ---- */
 
 enum cudaError_t {
-    cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorMemoryAllocation = 2, cudaErrorInsufficientDriver = 35, cudaErrorDevicesUnavailable = 46, cudaErrorNoDevice = 100,
-    cudaErrorInvalidDevice = 101, cudaErrorSystemDriverMismatch = 803, cudaErrorLaunchFailure = 719, cudaErrorStreamCaptureUnsupported = 900,
+    cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorMemoryAllocation = 2, cudaErrorInsufficientDriver = 35, cudaErrorDevicesUnavailable = 46,
+    cudaErrorNoDevice = 100, cudaErrorInvalidDevice = 101, cudaErrorSystemDriverMismatch = 803, cudaErrorLaunchFailure = 719, cudaErrorStreamCaptureUnsupported = 900,
     cudaErrorStreamCaptureInvalidated = 901
 };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3 };

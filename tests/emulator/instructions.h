@@ -46,13 +46,16 @@ static inline float add_products(float c, const uint16_t a[16], const uint16_t b
             sum += (double)jrl_bf16_to_f32(a[k]) * (double)jrl_bf16_to_f32(b[k]);
         return (float)sum;
     }
-    const auto significand = [](unsigned bits, unsigned width) { return (int64_t)((bits & ((1u << width) - 1)) | (unsigned)((bits >> width & 255) != 0) << width); };
+    const auto significand = [](unsigned bits, unsigned width) {
+        return (int64_t)((bits & ((1u << width) - 1)) | (unsigned)((bits >> width & 255) != 0) << width);
+    };
     const auto aligned = [](int64_t x, int down, bool negative) { return down > 60 ? 0 : negative ? -(x >> down) : x >> down; };
     int64_t sum = of_c << 1 ? aligned(significand(of_c, 23) << 2, largest - exponent(of_c >> 23 & 255), of_c >> 31) : 0;
 
     for (int k = 0; k < 16; k++)
         if ((uint16_t)(a[k] << 1) && (uint16_t)(b[k] << 1))
-            sum += aligned(significand(a[k], 7) * significand(b[k], 7) << 11, largest - exponent(a[k] >> 7 & 255) - exponent(b[k] >> 7 & 255), (a[k] ^ b[k]) >> 15);
+            sum += aligned(significand(a[k], 7) * significand(b[k], 7) << 11, largest - exponent(a[k] >> 7 & 255) - exponent(b[k] >> 7 & 255),
+                           (a[k] ^ b[k]) >> 15);
     return toward_zero(sum, largest - 25);
 }
 

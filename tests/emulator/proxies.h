@@ -1,6 +1,6 @@
-/* proxies.h - what wgmma and bulk copies may not read yet: shared memory that a warp has written, by stores or cp.async, and not called fence.proxy.async since.
- * Stores are found by comparing with a copy before another warp goes on, so a warp must run until it waits (greedy); one that changes nothing is not seen, nor
- * that only some lanes call the fence. */
+/* proxies.h - what wgmma and bulk copies may not read yet: shared memory that a warp has written, by stores or cp.async, and not called fence.proxy.async
+ * since. Stores are found by comparing with a copy before another warp goes on, so a warp must run until it waits (greedy); one that changes nothing is not
+ * seen, nor that only some lanes call the fence. */
 #ifndef JRL_EMULATOR_PROXIES_H
 #define JRL_EMULATOR_PROXIES_H
 
