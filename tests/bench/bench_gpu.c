@@ -15,163 +15,30 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/machine.h"
-#include "kernels/matmul.h"
 #include "model/plan.h"
 #include "model/train.h"
 #include "rollout/engine.h"
-#include "tests/bench/bench.h"
 #include "tests/bench/gpu_cache.h"
+#include "tests/bench/gpu_peak.h"
+#include "tests/bench/gpu_table.h"
 #include "tests/bench/lengths.h"
 #include "tests/bench/policy.h"
 #include "tests/bench/rate.h"
 
 #define DEFAULT_SHAPE "deepseek-r1-distill-qwen-1.5b"
 #define PROMPT_TOKENS 200
-#define MOST_REPETITIONS 50
 #define STEPS_TOGETHER 4 /* of decoding, so that each is asked for while the one before is computed */
 
-/* What is measured: as published, and small. */
-struct sizes {
-    int64_t context, batches[5], prompts[2], packed, sequences[3], copied, product, responses[2];
-    double mean_length;
-    int64_t longest;
-    int points, repetitions;
+static const struct sizes whole = {
+    .copied = (int64_t)1 << 30, .product = 8192,
+    .context = 2560, .batches = { 1, 16, 64, 256, 1024 }, .prompts = { 1024, 8192 }, .packed = 16384, .sequences = { 1024, 4096, 16384 },
+    .responses = { 64, 512 }, .mean_length = 4500, .longest = 15360, .points = 24, .repetitions = 20,
 };
-static const struct sizes whole = { 2560, { 1, 16, 64, 256, 1024 }, { 1024, 8192 }, 16384, { 1024, 4096, 16384 }, (int64_t)1 << 30, 8192, { 64, 512 }, 4500, 15360,
-                                    24, 20 };
-static const struct sizes small = { 70, { 1, 2, 3, 4, 5 }, { 33, 64 }, 128, { 32, 64, 128 }, 1 << 20, 128, { 4, 8 }, 40, 90, 4, 2 };
-
-struct bench {
-    struct sizes sizes;
-    struct jrl_device *dev;
-    const char *folder;
-    struct jrl_policy *policy;
-    struct jrl_model model;
-    double bandwidth, rate;              /* measured: bytes and operations a second */
-    double prompt_token, trained_token;  /* seconds; 0: not measured */
-    struct jrl_error refusal;            /* why there is no update */
+static const struct sizes small = {
+    .copied = 1 << 20, .product = 128,
+    .context = 70, .batches = { 1, 2, 3, 4, 5 }, .prompts = { 33, 64 }, .packed = 128, .sequences = { 32, 64, 128 },
+    .responses = { 4, 8 }, .mean_length = 40, .longest = 90, .points = 4, .repetitions = 2,
 };
-
-/* The median seconds of WORK once it has run twice; it waits for the device itself or is waited for. */
-static double seconds_of(const struct bench *b, int repetitions, int (*work)(void *ctx, struct jrl_error *err), void *ctx)
-{
-    double seconds[MOST_REPETITIONS];
-
-    for (int i = -2; i < repetitions; i++) {
-        const double start = jrl_clock();
-
-        must(work(ctx, &error));
-        must(jrl_device_synchronise(b->dev, &error));
-        if (i >= 0)
-            seconds[i] = jrl_clock() - start;
-    }
-    return median(seconds, repetitions);
-}
-
-/* ---- rows of the table ---- */
-
-static void head(void)
-{
-    printf("| work | time | rate | of what was measured | tokens/s |\n|---|---|---|---|---|\n");
-}
-
-static void row_bytes(const struct bench *b, const char *work, double seconds, double bytes, double tokens)
-{
-    printf("| %s | %.3f ms | %.1f GB/s | %.0f %% | %.0f |\n", work, seconds * 1e3, bytes / seconds * 1e-9, 100 * bytes / seconds / b->bandwidth, tokens / seconds);
-    fflush(stdout);
-}
-
-static void row_flops(const struct bench *b, const char *work, double seconds, double flops, double tokens)
-{
-    printf("| %s | %.3f ms | %.2f TFLOP/s | %.0f %% | %.0f |\n", work, seconds * 1e3, flops / seconds * 1e-12, 100 * flops / seconds / b->rate, tokens / seconds);
-    fflush(stdout);
-}
-
-static void row_note(const char *work, const char *note)
-{
-    printf("| %s | %s | | | |\n", work, note);
-    fflush(stdout);
-}
-
-/* ---- what the GPU can do ---- */
-
-struct copied {
-    struct jrl_device *dev;
-    void *from, *to;
-    size_t n_bytes;
-};
-static int copy(void *ctx, struct jrl_error *err)
-{
-    const struct copied *c = ctx;
-
-    return jrl_device_copy(c->dev, c->to, c->from, c->n_bytes, err);
-}
-
-static void measure_copy(struct bench *b)
-{
-    struct copied c = { .dev = b->dev, .n_bytes = (size_t)b->sizes.copied };
-    double seconds;
-
-    must(jrl_device_alloc(b->dev, &c.from, c.n_bytes, "a copy", &error));
-    must(jrl_device_alloc(b->dev, &c.to, c.n_bytes, "a copy", &error));
-    must(jrl_device_zero(b->dev, c.from, c.n_bytes, &error));
-    seconds = seconds_of(b, b->sizes.repetitions, copy, &c);
-    b->bandwidth = 2 * (double)c.n_bytes / seconds;
-    row_bytes(b, "copy, read and written", seconds, 2 * (double)c.n_bytes, 0);
-    jrl_device_free(b->dev, c.from);
-    jrl_device_free(b->dev, c.to);
-}
-
-struct product {
-    struct jrl_device *dev;
-    struct jrl_matmul p;
-};
-static int multiply(void *ctx, struct jrl_error *err)
-{
-    const struct product *p = ctx;
-
-    return jrl_matmul_nt(p->dev, &p->p, err);
-}
-
-/* Numbers around 1: with zeros a processor needs less power and its clock is higher. */
-static void *new_numbers(const struct bench *b, int64_t n)
-{
-    float *x = jrl_xmalloc((size_t)n * sizeof *x);
-    void *numbers, *wide;
-    struct jrl_rng rng;
-
-    jrl_rng_init(&rng, 1, 1);
-    for (int64_t i = 0; i < n; i++)
-        x[i] = (float)(int32_t)jrl_rng_u32(&rng) * 0x1p-31f;
-    must(jrl_device_alloc(b->dev, &wide, (size_t)n * sizeof *x, "a product", &error));
-    must(jrl_device_alloc(b->dev, &numbers, (size_t)n * 2, "a product", &error));
-    must(jrl_device_upload(b->dev, wide, x, (size_t)n * sizeof *x, &error));
-    must(jrl_convert_from_f32(b->dev, numbers, JRL_BF16, wide, n, &error));
-    must(jrl_device_synchronise(b->dev, &error));
-    jrl_device_free(b->dev, wide);
-    free(x);
-    return numbers;
-}
-
-static void measure_product(struct bench *b)
-{
-    const int64_t n = b->sizes.product;
-    void *x = new_numbers(b, n * n), *y = new_numbers(b, n * n), *z;
-    struct product p = { b->dev, { .dtype = JRL_BF16, .m = n, .n = n, .k = n, .a = x, .b = y, .lda = n, .ldb = n, .ldc = n } };
-    char name[64];
-    double seconds;
-
-    must(jrl_device_alloc(b->dev, &z, (size_t)(n * n) * 4, "a product", &error));
-    p.p.c = z;
-    seconds = seconds_of(b, b->sizes.repetitions / 2, multiply, &p);
-    b->rate = 2 * (double)n * (double)n * (double)n / seconds;
-    snprintf(name, sizeof name, "product of bf16, %lld cubed", (long long)n);
-    row_flops(b, name, seconds, b->rate * seconds, 0);
-    jrl_device_free(b->dev, x);
-    jrl_device_free(b->dev, y);
-    jrl_device_free(b->dev, z);
-}
 
 /* ---- decode ---- */
 
@@ -264,7 +131,8 @@ static void measure_prefill(struct bench *b)
 {
     for (size_t i = 0; i < sizeof b->sizes.prompts / sizeof *b->sizes.prompts; i++) {
         struct prefill p = { .n = b->sizes.prompts[i] };
-        const double n = (double)p.n, flops = 2 * (bench_layer_weights(&b->model.config) * n + bench_head_weights(&b->model.config)) + attention_flops(&b->model.config, n);
+        const struct jrl_model_config *c = &b->model.config;
+        const double n = (double)p.n, flops = 2 * (bench_layer_weights(c) * n + bench_head_weights(c)) + attention_flops(c, n);
         char work[64];
         double seconds;
 
@@ -287,7 +155,8 @@ struct update {
     int64_t n_seqs;
 };
 
-static void flat_objective(void *ctx, int64_t sequence, int64_t first, int64_t n, const float *logprob, const float *entropy, float *dlogprob, float *dentropy)
+static void flat_objective(void *ctx, int64_t sequence, int64_t first, int64_t n, const float *logprob, const float *entropy, float *dlogprob,
+                           float *dentropy)
 {
     (void)ctx, (void)sequence, (void)first, (void)logprob, (void)entropy, (void)dentropy;
     for (int64_t i = 0; i < n; i++)
@@ -484,18 +353,19 @@ static bool read_options(struct options *o, int argc, char **argv)
 
 static void run(struct bench *b, const struct options *o)
 {
+    const int64_t most_tokens = b->sizes.longest > b->sizes.packed ? b->sizes.longest : b->sizes.packed;
     const double start = jrl_clock();
     char *folder = bench_make_shape(jrl_device_host(b->dev), o->shape);
 
     b->folder = folder;
     printf("`bench_gpu`, %s, %s, random weights in bf16.\n\n", o->shape, jrl_device_path(b->dev));
-    head();
+    table_head();
     measure_copy(b);
     measure_product(b);
     if (o->start)
         measure_start(b);
     must(jrl_policy_open(&b->policy, b->folder, &error));
-    must(jrl_model_open(&b->model, b->dev, b->policy, "bf16", PROMPT_TOKENS + (b->sizes.longest > b->sizes.packed ? b->sizes.longest : b->sizes.packed) + 1, &error));
+    must(jrl_model_open(&b->model, b->dev, b->policy, "bf16", PROMPT_TOKENS + most_tokens + 1, &error));
     for (int r = 0; r < N_ROWS; r++)
         if (o->wanted[r])
             rows[r].measure(b);
