@@ -50,58 +50,67 @@ struct gpu_lists {
     int64_t n_wide, n_narrow;
 };
 
+/* The pass that was bound last: its lists in the device's memory (attention_bind.cu), and how much there is to launch for. */
 struct gpu_bound {
     const struct gpu_lists *lists;
-    const struct gpu_row *rows;
+    const struct gpu_row *rows; /* [n_rows] */
     const struct gpu_tile *narrow; /* of one warp or for attention_parts.cu; at the same address in all passes of a class */
     unsigned *arrived; /* [n_rows, n_kv_heads]: tiles of the row's sequence that are done; 0 between kernels */
     int64_t n_wide, n_narrow, n_slots; /* to launch for: with most_positions upper bounds */
     int64_t n_rows, n_positions; /* of the longest sequence */
     const struct gpu_back_tile *keys_back, *queries_back; /* n_back each, those with most work first; of sequences from position 0 */
     int64_t n_back;
-    int64_t group;
+    int64_t group; /* heads that share a key-value head */
     bool padded; /* there are rows of nobody */
     bool blocks; /* each narrow tile is one part of the positions, which a block takes */
-    /* the same as it is sent */
+    /* the lists as they are sent, in the program's memory */
     char *image;
     size_t image_bytes;
 };
 
 /* The sizes of *P, and that it is what was bound last. */
 int gpu_check_attention(struct jrl_device *dev, const struct jrl_attention *p, const char *name, struct jrl_error *err) JRL_MUST_CHECK;
+/* Bytes that the lists of a pass take at most, with the rows and heads of *P and sequences of up to N_POSITIONS. */
+int64_t gpu_bound_bytes(const struct jrl_device *dev, const struct jrl_attention *p, int64_t n_positions);
 /* bf16 with heads of 64 or 128, where tensor cores are not switched off. */
 static inline bool gpu_attention_on_tensor(const struct jrl_device *dev, const struct jrl_attention *p)
 {
     return p->dtype == JRL_BF16 && !gpu_of(dev)->exact && (p->head_dim == 64 || p->head_dim == 128);
 }
 
+/* ---- forward: jrl_attention_forward of the pass that is bound ---- */
+
 struct gpu_attention_call {
     const struct gpu_row *rows;
-    const struct gpu_tile *narrow;
+    const struct gpu_tile *narrow; /* with the next two: on tensor cores, set by gpu_attention_tensor */
     unsigned *arrived;
-    void *slots;
-    const void *q;
-    void *out;
-    float *lse; /* or NULL */
+    void *slots; /* of parts that several tiles work out (attention_join.cuh) */
+    const void *q; /* [n_rows, n_heads, dim] */
+    void *out;     /* likewise */
+    float *lse;    /* [n_rows, n_heads], or NULL */
     int64_t n_rows, n_heads, n_kv_heads, dim, page_offset;
     float scale;
     bool clears; /* the kernels of tensor cores write the zeros of rows of nobody */
 };
+/* In the contract's order; and the bytes of scratch memory that it takes (attention_exact.cu). */
 int gpu_attention_exact(struct jrl_device *dev, enum jrl_dtype dtype, const struct gpu_attention_call *c, struct jrl_error *err) JRL_MUST_CHECK;
 int64_t gpu_attention_exact_bytes(const struct jrl_device *dev, int64_t n_rows, int64_t n_heads, int64_t n_positions);
+/* Where gpu_attention_on_tensor: all tiles, by itself (attention_tensor.cu) or by the two below, which give a row the same bits. */
 int gpu_attention_tensor(struct jrl_device *dev, const struct gpu_attention_call *c, struct jrl_error *err) JRL_MUST_CHECK;
+/* The wide tiles, on a GPU that has wgmma; the narrow ones, where each is one part. */
 int gpu_attention_wgmma(struct jrl_device *dev, const struct gpu_attention_call *c, struct jrl_error *err) JRL_MUST_CHECK;
 int gpu_attention_parts(struct jrl_device *dev, const struct gpu_attention_call *c, struct jrl_error *err) JRL_MUST_CHECK;
 /* Slots times key-value heads; tiles that need more are not cut. */
 static inline int64_t gpu_most_slots(const struct jrl_device *dev) { return 128 * (int64_t)gpu_of(dev)->n_processors; }
 static inline int64_t gpu_slot_floats(int64_t dim) { return GPU_TILE_ROWS * (dim + 4); }
 
-/* Backwards. delta, D of a row and head, is the kernels' own. */
+/* ---- backward: jrl_attention_backward, likewise ---- */
+
 struct gpu_backward_call {
     const struct gpu_row *rows;
-    const void *q, *out;
-    const float *dout, *lse, *cos_table, *sin_table;
-    float *delta, *dqkv;
+    const void *q, *out;                             /* [n_rows, n_heads, dim] */
+    const float *dout, *lse, *cos_table, *sin_table; /* likewise; [n_rows, n_heads]; [positions, dim / 2] */
+    float *delta, *dqkv;                             /* D of a row and head, for attention_backward_exact.cu alone; [n_rows, n_heads + 2 n_kv_heads, dim] */
     int64_t n_rows, n_heads, n_kv_heads, dim, page_offset;
     float scale;
 };
@@ -115,8 +124,10 @@ struct gpu_prepared {
 };
 enum { GPU_LSE, GPU_DELTA };
 int gpu_attention_backward_exact(struct jrl_device *dev, enum jrl_dtype dtype, struct gpu_backward_call *c, struct jrl_error *err) JRL_MUST_CHECK;
+/* Where gpu_attention_on_tensor: prepares, and has the rest done by its own two passes or, on a GPU that has wgmma, by the function below. */
 int gpu_attention_backward_tensor(struct jrl_device *dev, const struct gpu_backward_call *c, struct jrl_error *err) JRL_MUST_CHECK;
 int gpu_attention_backward_wgmma(struct jrl_device *dev, const struct gpu_backward_call *c, const struct gpu_prepared *p, struct jrl_error *err) JRL_MUST_CHECK;
+/* Bytes of scratch memory that they take. */
 int64_t gpu_attention_backward_exact_bytes(int64_t n_rows, int64_t n_heads);
 int64_t gpu_attention_backward_tensor_bytes(const struct jrl_device *dev, int64_t n_rows, int64_t n_heads, int64_t dim);
 
