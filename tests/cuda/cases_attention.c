@@ -21,8 +21,8 @@ struct attention_case {
 
 static int64_t width_of(const struct pass *p) { return (p->n_heads + 2 * p->n_kv_heads) * p->dim; }
 
-/* Element I of a layer's page in the program's memory (attention.h): where it lies in the device's. There rows of bf16 lie in chunks of 64 columns, whose pieces of
- * 16 bytes are swizzled by the row, and other rows one after the other; keys and values alike. */
+/* Element I of a layer's page in the program's memory (attention.h): where it lies in the device's. There rows of bf16 lie in chunks of 64 columns, whose
+ * pieces of 16 bytes are swizzled by the row, and other rows one after the other; keys and values alike. */
 static int64_t place_on_device(const struct attention_case *c, int64_t i)
 {
     const int64_t dim = c->pass->dim, head = i / (32 * dim), at = i % (32 * dim);
@@ -106,9 +106,9 @@ static void open_case(struct attention_case *c, struct fixture *f, const struct 
         c->host_rows[i] = (struct jrl_attention_rows){ p->first_rows[i], p->n[i], p->first[i], c->host_table + i * c->most_pages };
         c->gpu_rows[i] = (struct jrl_attention_rows){ p->first_rows[i], p->n[i], p->first[i], c->gpu_table + i * c->most_pages };
     }
-    c->cpu = (struct jrl_attention){ .dtype = dtype, .n_heads = p->n_heads, .n_kv_heads = p->n_kv_heads, .head_dim = p->dim, .page_offset = c->page_bytes / N_LAYERS,
-                                    .n_rows = p->n_rows, .n_seqs = p->n_seqs, .seqs = c->host_rows, .rope_cos = (float *)c->cos_table.host,
-                                    .rope_sin = (float *)c->sin_table.host };
+    c->cpu = (struct jrl_attention){ .dtype = dtype, .n_heads = p->n_heads, .n_kv_heads = p->n_kv_heads, .head_dim = p->dim, 
+                                    .page_offset = c->page_bytes / N_LAYERS, .n_rows = p->n_rows, .n_seqs = p->n_seqs, .seqs = c->host_rows,
+                                    .rope_cos = (float *)c->cos_table.host, .rope_sin = (float *)c->sin_table.host };
     c->gpu = c->cpu;
     c->gpu.seqs = c->gpu_rows;
     c->gpu.rope_cos = c->cos_table.gpu;
@@ -151,6 +151,11 @@ void case_attention_bind(struct fixture *f)
     open_case(&c, f, &passes[0], JRL_F32);
     c.gpu_rows[0].first_row = passes[0].n_rows; /* outside of the pack */
     assert_int_equal(jrl_attention_bind(f->gpu, &c.gpu, &err), JRL_ERR_RUN);
+    err.status = 0;
+    for (int i = 0; i < 3; i++)
+        c.gpu_rows[i] = (struct jrl_attention_rows){ 0, 37, 0, c.gpu_table }; /* the same rows for all */
+    assert_int_equal(jrl_attention_bind(f->gpu, &c.gpu, &err), JRL_ERR_RUN);
+    assert_non_null(strstr(err.text, "share"));
     c.gpu.bound = NULL;
     err.status = 0;
     assert_int_equal(jrl_attention_forward(f->gpu, &c.gpu, c.out.gpu, NULL, c.q.gpu, &err), JRL_ERR_RUN);
@@ -288,7 +293,7 @@ static void check_short_packs(struct fixture *f)
 
 /* On a GPU so many tiles that blocks wait for each other, in another order each time; and near what tiles give that wait for none. The emulator's blocks never
  * wait: a few there. */
-void check_long_packs(struct fixture *f)
+void check_backward_turns(struct fixture *f)
 {
     static const struct pass packs[2][2] = {
         { { .n_heads = 3, .n_kv_heads = 1, .dim = 128, .n_seqs = 2, .first_rows = { 0, 160 }, .n = { 150, 130 }, .n_rows = 290 },

@@ -26,7 +26,8 @@ void case_logits_sums(struct fixture *f)
         struct both logits = new_logits(f, vocab, vocab + 3, true), rows = new_both(f, ROWS * sizeof(struct jrl_row_sums));
         struct both blocks = new_both(f, (size_t)(ROWS * n_blocks) * sizeof(struct jrl_block_sums));
 
-        MUST(jrl_logits_sums(f->cpu, (struct jrl_row_sums *)rows.host, (struct jrl_block_sums *)blocks.host, (float *)logits.host, vocab + 3, 1.25f, ROWS, vocab, err));
+        MUST(jrl_logits_sums(f->cpu, (struct jrl_row_sums *)rows.host, (struct jrl_block_sums *)blocks.host, (float *)logits.host, vocab + 3, 1.25f, ROWS,
+                             vocab, err));
         MUST(jrl_logits_sums(f->gpu, rows.gpu, blocks.gpu, logits.gpu, vocab + 3, 1.25f, ROWS, vocab, err));
         expect_equal("logits_sums, rows", &rows, JRL_F32, ROWS * 4, SAME_BITS);
         expect_equal("logits_sums, blocks", &blocks, JRL_F32, ROWS * n_blocks * 3, SAME_BITS);
@@ -48,8 +49,8 @@ static struct logprob_case new_logprob_case(struct fixture *f, int64_t vocab)
 }
 static void run_logprob(struct fixture *f, struct logprob_case *c, int64_t vocab)
 {
-    MUST(jrl_logprob(f->cpu, (float *)c->logprob.host, (float *)c->entropy.host, (float *)c->lse.host, (float *)c->logits.host, vocab, (uint32_t *)c->targets.host,
-                     0.75f, ROWS, vocab, err));
+    MUST(jrl_logprob(f->cpu, (float *)c->logprob.host, (float *)c->entropy.host, (float *)c->lse.host, (float *)c->logits.host, vocab,
+                     (uint32_t *)c->targets.host, 0.75f, ROWS, vocab, err));
     MUST(jrl_logprob(f->gpu, c->logprob.gpu, c->entropy.gpu, c->lse.gpu, c->logits.gpu, vocab, c->targets.gpu, 0.75f, ROWS, vocab, err));
 }
 static void free_logprob_case(struct logprob_case *c)
@@ -119,11 +120,12 @@ static void check_choices(struct fixture *f, int64_t vocab, const struct jrl_cho
     p.draws = (struct jrl_draw *)draws.host;
     p.tokens = (uint32_t *)tokens.host;
     p.logprobs = (float *)logprobs.host;
-    MUST(jrl_logits_sums(f->cpu, (struct jrl_row_sums *)rows.host, (struct jrl_block_sums *)blocks.host, p.logits, vocab, rule->inv_temperature, ROWS, vocab, err));
+    MUST(jrl_logits_sums(f->cpu, (struct jrl_row_sums *)rows.host, (struct jrl_block_sums *)blocks.host, p.logits, vocab, rule->inv_temperature, ROWS, vocab,
+                         err));
     MUST(jrl_choose_tokens(f->cpu, &p, err));
     MUST(jrl_logits_sums(f->gpu, rows.gpu, blocks.gpu, logits.gpu, vocab, rule->inv_temperature, ROWS, vocab, err));
-    p = (struct jrl_choose){ .rule = *rule, .logits = logits.gpu, .vocab = vocab, .row_sums = rows.gpu, .block_sums = blocks.gpu, .n = CHOICES, .rows = from.gpu,
-                             .draws = draws.gpu, .tokens = tokens.gpu, .logprobs = logprobs.gpu };
+    p = (struct jrl_choose){ .rule = *rule, .logits = logits.gpu, .vocab = vocab, .row_sums = rows.gpu, .block_sums = blocks.gpu, .n = CHOICES,
+                             .rows = from.gpu, .draws = draws.gpu, .tokens = tokens.gpu, .logprobs = logprobs.gpu };
     MUST(jrl_choose_tokens(f->gpu, &p, err));
     uint32_t *got = (uint32_t *)downloaded(&tokens);
     for (int i = 0; i < CHOICES; i++)

@@ -54,8 +54,9 @@ void case_matmul_tn_group(struct fixture *f)
 
         for (int on_gpu = 0; on_gpu < 2; on_gpu++) {
             for (int64_t i = 0, at = 0; i < 3; at += m[i++])
-                p[i] = (struct jrl_matmul){ .dtype = dtype, .m = m[i], .n = n, .k = k, .a = (uint8_t *)(on_gpu ? a.gpu : a.host) + at * jrl_dtype_bytes(dtype), .lda = width,
-                                            .b = on_gpu ? b.gpu : b.host, .ldb = n, .c = (float *)(on_gpu ? c.gpu : c.host) + at * n, .ldc = n, .accumulate = true };
+                p[i] = (struct jrl_matmul){ .dtype = dtype, .m = m[i], .n = n, .k = k, .lda = width, .ldb = n, .ldc = n, .accumulate = true,
+                                            .a = (uint8_t *)(on_gpu ? a.gpu : a.host) + at * jrl_dtype_bytes(dtype), .b = on_gpu ? b.gpu : b.host,
+                                            .c = (float *)(on_gpu ? c.gpu : c.host) + at * n };
             MUST(jrl_matmul_tn_group(on_gpu ? f->gpu : f->cpu, p, 3, err));
         }
         expect_equal("matmul_tn_group", &c, JRL_F32, width * n, bits_wanted(f, dtype) ? SAME_BITS : TENSOR_PRODUCT(k));
@@ -75,7 +76,8 @@ void case_matmul_nt_group(struct fixture *f)
         for (int on_gpu = 0; on_gpu < 2; on_gpu++) {
             for (int64_t i = 0, at = 0; i < 3; at += n[i++])
                 g.p[i] = (struct jrl_matmul){ .dtype = dtype, .m = m, .n = n[i], .k = k, .a = on_gpu ? a.gpu : a.host, .lda = k, .ldb = k, .ldc = 48,
-                                              .b = (uint8_t *)(on_gpu ? b.gpu : b.host) + at * k * jrl_dtype_bytes(dtype), .c = (float *)(on_gpu ? c.gpu : c.host) + at };
+                                              .b = (uint8_t *)(on_gpu ? b.gpu : b.host) + at * k * jrl_dtype_bytes(dtype),
+                                              .c = (float *)(on_gpu ? c.gpu : c.host) + at };
             MUST(jrl_matmul_nt_group(on_gpu ? f->gpu : f->cpu, &g, NULL, err));
         }
         expect_equal("matmul_nt_group", &c, JRL_F32, m * 48, bits_wanted(f, dtype) ? SAME_BITS : TENSOR_PRODUCT(k));

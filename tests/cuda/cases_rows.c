@@ -1,7 +1,9 @@
 /* cases_rows.c - kernels that go over rows or elements: all bit-equal to the CPU. */
 #include "cuda_test.h"
 
-static const struct { int64_t rows, dim; } shapes[] = { { 0, 8 }, { 1, 1 }, { 3, 17 }, { 2, 128 }, { 5, 129 }, { 1, 1000 }, { 2, 2052 }, { 133, 3 }, { 1157, 9 } };
+static const struct { int64_t rows, dim; } shapes[] = {
+    { 0, 8 }, { 1, 1 }, { 3, 17 }, { 2, 128 }, { 5, 129 }, { 1, 1000 }, { 2, 2052 }, { 133, 3 }, { 1157, 9 },
+};
 #define FOR_SHAPES for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
 #define FOR_FEW_ROWS for (size_t i = 0; i < sizeof shapes / sizeof *shapes && shapes[i].rows <= 5; i++)
 

@@ -17,8 +17,13 @@ struct fixture {
 JRL_FORWARD_KERNELS(DECLARE_CASE)
 JRL_TRAINING_KERNELS(DECLARE_CASE)
 #undef DECLARE_CASE
-void check_tensor_steps(struct fixture *f); /* tensor_steps.c */
-void check_long_packs(struct fixture *f);   /* cases_attention.c */
+/* Checks of more than one kernel, in the files of these names; the last in cases_attention.c. */
+void check_tensor_steps(struct fixture *f);
+void check_product_rows(struct fixture *f);
+void check_some_product_rows(struct fixture *f); /* product_rows.c, as the next, whose devices have one processor where they are emulated */
+void check_parts_in_turn(struct fixture *f, struct jrl_device *tensor, struct jrl_device *no_wgmma);
+void check_attention_rows(struct fixture *f);
+void check_backward_turns(struct fixture *f);
 
 /* How often a kernel ran in the emulator; -1 on a real GPU. */
 long launches_of(const char *name);
@@ -27,8 +32,8 @@ long launches_of(const char *name);
  * Everything is bit-equal but what tensor cores compute, whose order of additions within an instruction is not documented. */
 #define SAME_BITS 0.0
 /* Sums of K products of bf16 numbers in f32. Two orders of rounded additions differ by some sqrt(k) rounding errors of 2^-24 of the sum's size; but tensor
- * cores cut the sum instead, after every 8 or 16 terms, which adds up: with the emulator's cuts below 3e-7 of the norm for k up to 200, 5e-6 for 4200. A term that
- * is wrong is sqrt(1 / k). */
+ * cores cut the sum instead, after every 8 or 16 terms, which adds up: with the emulator's cuts below 3e-7 of the norm for k up to 200, 5e-6 for 4200. A term
+ * that is wrong is sqrt(1 / k). */
 #define TENSOR_PRODUCT(k) (2e-6 + 6e-9 * (double)(k))
 /* Attention besides: exponentials relative to another maximum (1 ulp each) and p rounded to bf16 (2^-9) relative to it; the output is bf16. */
 #define TENSOR_ATTENTION 6e-3
@@ -132,6 +137,8 @@ static inline void expect_equal(const char *what, const struct both *b, enum jrl
 }
 
 static const enum jrl_dtype both_types[] = { JRL_F32, JRL_BF16 };
-#define FOR_BOTH_TYPES(dtype) for (size_t type_i = 0; type_i < 2; type_i++) for (enum jrl_dtype dtype = both_types[type_i], *once_##dtype = &dtype; once_##dtype; once_##dtype = NULL)
+#define FOR_BOTH_TYPES(dtype) \
+    for (size_t type_i = 0; type_i < 2; type_i++) \
+        for (enum jrl_dtype dtype = both_types[type_i], *once_##dtype = &dtype; once_##dtype; once_##dtype = NULL)
 
 #endif
