@@ -1,4 +1,4 @@
-/* matmul.cu - matrix products: checks, and the choice between the library, tensor cores and the contract's own order. */
+/* matmul.cu - matrix products: checks, and the choice between the library, the families of kernels on tensor cores, and the contract's own order. */
 #include "kernels/cuda/product.h"
 
 static int check(struct jrl_device *dev, const struct jrl_matmul *p, int64_t a_columns, int64_t b_columns, const char *form, struct jrl_error *err)
@@ -35,15 +35,28 @@ static bool on_tensor(const struct jrl_device *dev, const struct jrl_matmul *p, 
     return p->dtype == JRL_BF16 && !gpu_of(dev)->exact && gpu_product_aligned(q);
 }
 
+/* By the family that takes these products best. */
+static int multiply_on_tensor(struct jrl_device *dev, const struct gpu_product *p, int n, struct jrl_error *err)
+{
+    if (gpu_product_is_slim(dev, p, n))
+        return gpu_product_slim(dev, p, n, err);
+    if (gpu_product_is_few(p, n))
+        return gpu_product_few(dev, p, n, err);
+    if (gpu_product_is_wide(dev, p, n) && gpu_product_wgmma_cost(dev, p, n) <= gpu_product_mma_cost(dev, p, n))
+        return gpu_product_wgmma(dev, p, n, err);
+    return gpu_product_mma(dev, p, n, err);
+}
+
 static int run(struct jrl_device *dev, const struct jrl_matmul *p, bool a_transposed, bool b_transposed, struct jrl_error *err)
 {
     const struct gpu_product q = product_of(p, a_transposed, b_transposed);
 
     if (p->m == 0 || p->n == 0)
         return JRL_OK;
-    if (on_tensor(dev, p, &q))
-        return gpu_of(dev)->library ? gpu_product_library(dev, &q, err) : gpu_product_tensor(dev, &q, 1, err);
-    return gpu_product_exact(dev, p->dtype, &q, err);
+    if (!on_tensor(dev, p, &q))
+        return gpu_product_exact(dev, p->dtype, &q, err);
+    const int rc = gpu_of(dev)->library ? gpu_product_library(dev, &q, err) : JRL_EOF;
+    return rc == JRL_EOF ? multiply_on_tensor(dev, &q, 1, err) : rc;
 }
 
 int jrl_cuda_matmul_nt(struct jrl_device *dev, const struct jrl_matmul *p, struct jrl_error *err)
@@ -75,13 +88,16 @@ static int run_group(struct jrl_device *dev, const struct jrl_matmul *p, int n, 
         together = together && on_tensor(dev, &p[i], &q[i]) && p[i].k == p[0].k && p[i].m > 0 && p[i].n > 0;
     }
     if (rc == JRL_OK && together)
-        return gpu_product_tensor(dev, q, n, err);
+        return multiply_on_tensor(dev, q, n, err);
     for (int i = 0; i < n && rc == JRL_OK; i++)
         rc = run(dev, &p[i], a_transposed, b_transposed, err);
     return rc;
 }
 
-int jrl_cuda_matmul_tn_group(struct jrl_device *dev, const struct jrl_matmul *p, int n, struct jrl_error *err) { return run_group(dev, p, n, true, false, err); }
+int jrl_cuda_matmul_tn_group(struct jrl_device *dev, const struct jrl_matmul *p, int n, struct jrl_error *err)
+{
+    return run_group(dev, p, n, true, false, err);
+}
 
 int jrl_cuda_matmul_nt_group(struct jrl_device *dev, const struct jrl_matmul_group *group, const struct jrl_matmul_group *then, struct jrl_error *err)
 {

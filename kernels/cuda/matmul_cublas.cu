@@ -226,11 +226,11 @@ int gpu_product_library(struct jrl_device *dev, const struct gpu_product *p, str
     int rc;
 
     if (p->k == 0 || (uintptr_t)p->c % ALIGNMENT != 0 || p->ldc % 4 != 0)
-        return gpu_product_tensor(dev, p, 1, err);
+        return JRL_EOF;
     if ((rc = find_choice(dev, &c, p, err)) < 0)
         return rc;
     if (!c->usable)
-        return gpu_product_tensor(dev, p, 1, err);
+        return JRL_EOF;
     status = l->Matmul(l->handle, c->operation, &one, p->b, c->b, p->a, c->a, &beta, p->c, c->c, p->c, c->c, &c->algorithm, l->workspace,
                        WORKSPACE_BYTES, gpu_of(dev)->stream);
     if (status == CUBLAS_STATUS_SUCCESS)
@@ -249,6 +249,6 @@ bool gpu_library_open(struct jrl_device *dev, char *text, size_t n_text)
 
 void gpu_library_close(struct gpu_library *l) { (void)l; }
 
-int gpu_product_library(struct jrl_device *dev, const struct gpu_product *p, struct jrl_error *err) { return gpu_product_tensor(dev, p, 1, err); }
+int gpu_product_library(struct jrl_device *, const struct gpu_product *, struct jrl_error *) { return JRL_EOF; }
 
 #endif

@@ -56,7 +56,8 @@ template <class C> static __device__ __forceinline__ struct few_place place_of(c
 }
 
 /* B's rows of a block: a warp's R x 8 follow one another; gated, the first half of them is gate and the second the same columns of up. */
-template <class C, bool gated> static __device__ __forceinline__ void set_rows(struct few_rows<C> &rows, const struct few_call &call, const struct few_place &at, int begin)
+template <class C, bool gated>
+static __device__ __forceinline__ void set_rows(struct few_rows<C> &rows, const struct few_call &call, const struct few_place &at, int begin)
 {
     const auto &p = call.of[at.product];
     const int row = threadIdx.x / C::PIECES, k = begin + threadIdx.x % C::PIECES * 8, half = C::R > 1 ? C::R / 2 * 8 : 8;
@@ -80,7 +81,8 @@ template <class C, bool gated> static __device__ __forceinline__ void set_rows(s
 /* Stage AT into its place. Rows of A behind the last are left as they are: each adds to outputs that nobody wants. A whole stage is told apart so
  * that copying costs one instruction a piece: a lone warp has time for a few of them between two that multiply. */
 enum few_what { FEW_BOTH, FEW_A, FEW_B };
-template <class C, bool whole> static __device__ __forceinline__ void copy_few(few_tiles<C> &s, const struct few_rows<C> &rows, int at, int slot, int left, few_what what)
+template <class C, bool whole>
+static __device__ __forceinline__ void copy_few(few_tiles<C> &s, const struct few_rows<C> &rows, int at, int slot, int left, few_what what)
 {
     const int row = threadIdx.x / C::PIECES, piece = threadIdx.x % C::PIECES;
     const bool valid = whole || piece * 8 < left;
@@ -98,7 +100,8 @@ template <class C, bool whole> static __device__ __forceinline__ void copy_few(f
             copy_16(&s.a[slot][y][(piece ^ y % 8) * 16], rows.a[j] + from, valid);
     }
 }
-template <class C> static __device__ __forceinline__ void load_few(few_tiles<C> &s, const struct few_rows<C> &rows, int at, int slot, int left, few_what what = FEW_BOTH)
+template <class C>
+static __device__ __forceinline__ void load_few(few_tiles<C> &s, const struct few_rows<C> &rows, int at, int slot, int left, few_what what = FEW_BOTH)
 {
     if (left >= C::KC)
         copy_few<C, true>(s, rows, at, slot, left, what);
@@ -176,7 +179,8 @@ template <class C> static __device__ __forceinline__ bool join_parts(float (&acc
     return true;
 }
 
-template <class C, bool gated> static __device__ __forceinline__ void store_few(float (&acc)[C::MT][C::R][4], const struct few_call &call, const struct few_place &at)
+template <class C, bool gated>
+static __device__ __forceinline__ void store_few(float (&acc)[C::MT][C::R][4], const struct few_call &call, const struct few_place &at)
 {
     const auto &p = call.of[at.product];
     const bool pairs = p.ldc % 2 == 0 && (uintptr_t)p.c % 8 == 0;
@@ -258,18 +262,6 @@ template <class C, bool gated> static __global__ void __launch_bounds__(C::THREA
 
 /* ---- launching ---- */
 
-int gpu_arrival_counters(struct jrl_device *dev, unsigned **out, struct jrl_error *err)
-{
-    const bool there = gpu_of(dev)->scratch[GPU_ARRIVED].memory != NULL;
-    void *memory;
-    int rc = gpu_scratch(dev, &memory, GPU_ARRIVED, GPU_MOST_TILES * sizeof(unsigned), err);
-
-    if (rc == JRL_OK && !there)
-        rc = gpu_check(dev, cudaMemsetAsync(memory, 0, GPU_MOST_TILES * sizeof(unsigned), gpu_of(dev)->stream), "zeros", err);
-    *out = static_cast<unsigned *>(memory);
-    return rc;
-}
-
 template <class C, bool gated> static int run_few(struct jrl_device *dev, struct few_call *call, const char *name, struct jrl_error *err)
 {
     const int64_t parts = divide_up(call->k, PART);
@@ -287,7 +279,8 @@ template <class C, bool gated> static int run_few(struct jrl_device *dev, struct
         if (rc == JRL_OK)
             rc = gpu_arrival_counters(dev, &call->arrived, err);
     }
-    return rc < 0 ? rc : gpu_launch_early(dev, err, name, few_product<C, gated>, dim3((unsigned)tiles, (unsigned)(parts ? parts : 1)), C::THREADS, sizeof(few_tiles<C>), *call);
+    return rc < 0 ? rc : gpu_launch_early(dev, err, name, few_product<C, gated>, dim3((unsigned)tiles, (unsigned)(parts ? parts : 1)), C::THREADS,
+                                          sizeof(few_tiles<C>), *call);
 }
 
 /* As measured on an H200 among 30 classes. */

@@ -40,10 +40,10 @@ struct slim_call {
 #if defined(WGMMA_EXISTS)
 
 /* The stages of a block, one after the other: where the next one lies, and the parity of the phase in which it is filled. */
-template <class C> struct slim_turn {
+template <class C> struct slim_stage {
     int stage, parity;
 };
-template <class C> static __device__ __forceinline__ void next_stage(struct slim_turn<C> &at)
+template <class C> static __device__ __forceinline__ void next_stage(struct slim_stage<C> &at)
 {
     at.parity ^= at.stage == C::STAGES - 1;
     at.stage = at.stage == C::STAGES - 1 ? 0 : at.stage + 1;
@@ -52,7 +52,7 @@ template <class C> static __device__ __forceinline__ void next_stage(struct slim
 template <class C> static __device__ __forceinline__ void bring_slim(slim_tiles<C> &s, const struct slim_boxes &boxes, const struct block_work &w)
 {
     const int end = (int)w.end, first = (int)w.begin, second = first + C::STAGES * C::BK;
-    struct slim_turn<C> at = { 0, 0 };
+    struct slim_stage<C> at = { 0, 0 };
     const auto bring_weights = [&](int stage, int k) {
         arrive_before_bytes(&s.full[stage], (C::BM + C::WIDTH) * C::BK * 2);
         for (int i = 0; i < C::WIDTH / C::BN; i++)
@@ -94,7 +94,7 @@ template <class C> static __device__ __forceinline__ void multiply_slim(struct a
     const int group = threadIdx.x / GROUP, whole = k / C::BK, left = (k % C::BK + STEP - 1) / STEP;
     const uint64_t a = operand_at(uniform(shared_address(s.a[0]) + group * 64 * C::BK * 2), 0), b = operand_at(uniform(shared_address(s.b[0])), 0);
     const int next_a = C::BM * C::BK * 2 / 16, next_b = C::WIDTH * C::BK * 2 / 16;
-    struct slim_turn<C> at = { 0, 0 };
+    struct slim_stage<C> at = { 0, 0 };
     int before = 0;
 
     settle(acc.of[0]);
@@ -149,7 +149,8 @@ template <class C> static __device__ __forceinline__ bool join_slim(struct accum
 #endif
 
 template <class C>
-static __global__ void __launch_bounds__(C::THREADS, 1) slim_product(const __grid_constant__ struct slim_boxes boxes, const __grid_constant__ struct slim_call call)
+static __global__ void __launch_bounds__(C::THREADS, 1) slim_product(const __grid_constant__ struct slim_boxes boxes,
+                                                                     const __grid_constant__ struct slim_call call)
 {
 #if defined(WGMMA_EXISTS)
     struct block_work w = work_of<C>(call.all, blockIdx.x, 0);

@@ -48,7 +48,8 @@ template <int SIZE, bool transposed> static __device__ __forceinline__ void brin
 }
 
 /* One thread: all stages of all tiles of this block. C: wide, or gated. */
-template <class C, bool a_transposed, bool b_transposed> static __device__ __forceinline__ void bring_all(struct wide_tiles &s, const struct boxes &boxes, const struct products &all)
+template <class C, bool a_transposed, bool b_transposed>
+static __device__ __forceinline__ void bring_all(struct wide_tiles &s, const struct boxes &boxes, const struct products &all)
 {
     int at = 0;
 
@@ -99,7 +100,8 @@ static __device__ __forceinline__ void add_stage(struct accumulators<wide> &acc,
 }
 
 /* As start and finish of tiles.cuh, for outputs that lie in pairs: an address for two rows, constants for the columns. */
-static __device__ __forceinline__ void start_pairs(struct accumulators<wide> &acc, const struct gpu_product &p, int64_t row, int64_t column, int64_t rows_before)
+static __device__ __forceinline__ void start_pairs(struct accumulators<wide> &acc, const struct gpu_product &p, int64_t row, int64_t column,
+                                                   int64_t rows_before)
 {
     const int lane = threadIdx.x % 32, columns = (int)smaller(p.n - column, wide::BN) - lane % 4 * 2;
 
@@ -205,7 +207,8 @@ static __global__ void __launch_bounds__(THREADS, 1) wgmma_product(const __grid_
 #endif
 }
 
-static __global__ void __launch_bounds__(THREADS, 1) wgmma_gated(const __grid_constant__ struct boxes boxes, const __grid_constant__ struct products all, struct gated_outputs out)
+static __global__ void __launch_bounds__(THREADS, 1) wgmma_gated(const __grid_constant__ struct boxes boxes, const __grid_constant__ struct products all,
+                                                                 struct gated_outputs out)
 {
 #if defined(WGMMA_EXISTS)
     SHARED(struct wide_tiles, s);
@@ -217,7 +220,8 @@ static __global__ void __launch_bounds__(THREADS, 1) wgmma_gated(const __grid_co
 }
 
 /* BN: rows of B in a box. */
-template <int BN, bool a_transposed, bool b_transposed> static int map_operands(struct jrl_device *dev, struct boxes *boxes, const struct gpu_product *p, int n, struct jrl_error *err)
+template <int BN, bool a_transposed, bool b_transposed>
+static int map_operands(struct jrl_device *dev, struct boxes *boxes, const struct gpu_product *p, int n, struct jrl_error *err)
 {
     typedef layout<wide::BM, a_transposed> of_a;
     typedef layout<BN, !b_transposed> of_b;
@@ -233,6 +237,9 @@ template <int BN, bool a_transposed, bool b_transposed> static int map_operands(
     return rc;
 }
 
+/* Those that can run at a time stay. */
+static dim3 blocks_for(const struct jrl_device *dev, const struct products &all) { return dim3((unsigned)smaller(all.n_items, gpu_of(dev)->n_processors)); }
+
 template <bool a_transposed, bool b_transposed> static int run_form(struct jrl_device *dev, const struct gpu_product *p, int n, struct jrl_error *err)
 {
     struct boxes boxes = {};
@@ -242,7 +249,7 @@ template <bool a_transposed, bool b_transposed> static int run_form(struct jrl_d
     if (rc == JRL_OK)
         rc = map_operands<wide::BN, a_transposed, b_transposed>(dev, &boxes, p, n, err);
     if (rc == JRL_OK)
-        rc = gpu_launch(dev, err, "wgmma_product", wgmma_product<a_transposed, b_transposed>, dim3((unsigned)smaller(all.n_items, gpu_of(dev)->n_processors)), THREADS,
+        rc = gpu_launch(dev, err, "wgmma_product", wgmma_product<a_transposed, b_transposed>, blocks_for(dev, all), THREADS,
                         sizeof(struct wide_tiles), boxes, all);
     return rc < 0 ? rc : gpu_products_join(dev, &all, err);
 }
@@ -263,6 +270,8 @@ bool gpu_product_is_wide(const struct jrl_device *dev, const struct gpu_product 
     return pairs;
 }
 
+double gpu_product_wgmma_cost(const struct jrl_device *dev, const struct gpu_product *p, int n) { return tile_cost<wide>(dev, p, n); }
+
 bool gpu_gated_is_wide(const struct jrl_device *dev, const struct gpu_product *gate_and_up)
 {
     return gpu_of(dev)->wgmma && gate_and_up->k <= PART && gate_and_up->n % 2 == 0;
@@ -277,5 +286,5 @@ int gpu_gated_wgmma(struct jrl_device *dev, const struct gpu_product *gate_and_u
 
     if (rc == JRL_OK)
         rc = map_operands<gated::BN, false, true>(dev, &boxes, gate_and_up, 2, err);
-    return rc < 0 ? rc : LAUNCH(wgmma_gated, dim3((unsigned)smaller(all.n_items, gpu_of(dev)->n_processors)), THREADS, sizeof(struct wide_tiles), boxes, all, out);
+    return rc < 0 ? rc : LAUNCH(wgmma_gated, blocks_for(dev, all), THREADS, sizeof(struct wide_tiles), boxes, all, out);
 }

@@ -9,8 +9,9 @@
 #define PART 4480 /* of the contracted index in form nt */
 #define BAND 16 /* tiles of rows whose blocks follow one another: those that run together share rows and columns */
 
-/* A class: blocks of BM x BN outputs by WM x WN warps, BK of the contracted index at a time, STAGES of them on their way. RATE: multiplications
- * that a processor does in a cycle, as measured on an H200, of 2048 that there are; LOADS: cycles of shared memory for a step of the contracted index, ldmatrix takes four a load. */
+/* A class: blocks of BM x BN outputs by WM x WN warps, of TM x TN each, BK of the contracted index at a time, STAGES of them on their way. RATE:
+ * multiplications that a processor does in a cycle, as measured on an H200, of 2048 that there are; LOADS: cycles of shared memory for a step of the
+ * contracted index, of which ldmatrix takes four a load. */
 template <int BM_, int BN_, int BK_, int WM_, int WN_, int STAGES_> struct tile_class {
     static const int BM = BM_, BN = BN_, BK = BK_, WM = WM_, WN = WN_, STAGES = STAGES_, THREADS = 32 * WM_ * WN_, TM = BM_ / WM_, TN = BN_ / WN_;
     static const int RATE = BM < 128 ? 250 : 450, LOADS = WM * WN * (TM / 16 + TN / 16) * 4;
@@ -50,8 +51,9 @@ template <class C> static __device__ __forceinline__ struct block_work work_of(c
             first = all.first[j];
             sums = all.sums[j];
         }
-    const unsigned i = (unsigned)(tile - first), n_rows = (unsigned)((w.p.m + C::BM - 1) / C::BM), n_columns = (unsigned)((w.p.n + C::BN - 1) / C::BN); /* 64 bits take long to divide */
-    const unsigned band = i / (BAND * n_columns), in_band = i % (BAND * n_columns), rows = n_rows - band * BAND < BAND ? n_rows - band * BAND : BAND;
+    const unsigned n_rows = (unsigned)((w.p.m + C::BM - 1) / C::BM), n_columns = (unsigned)((w.p.n + C::BN - 1) / C::BN); /* of tiles */
+    const unsigned i = (unsigned)(tile - first), band = i / (BAND * n_columns), in_band = i % (BAND * n_columns); /* 64 bits take long to divide */
+    const unsigned rows = n_rows - band * BAND < BAND ? n_rows - band * BAND : BAND;
     w.row = (int64_t)(band * BAND + in_band % rows) * C::BM;
     w.column = (int64_t)(in_band / rows) * C::BN;
     if (all.parts > 1) {
@@ -85,7 +87,8 @@ template <class C, class F> static __device__ __forceinline__ void for_outputs(s
 }
 
 /* The sums start from C in its first ROWS_BEFORE rows, from 0 behind. */
-template <class C> static __device__ __forceinline__ void start(struct accumulators<C> &acc, const struct gpu_product &p, int64_t row, int64_t column, int64_t rows_before)
+template <class C>
+static __device__ __forceinline__ void start(struct accumulators<C> &acc, const struct gpu_product &p, int64_t row, int64_t column, int64_t rows_before)
 {
     for_outputs<C>(acc, row, column, [&](int64_t y, int64_t x, float *sum) {
         sum[0] = y < rows_before && x < p.n ? p.c[y * p.ldc + x] : 0.0f;
@@ -94,7 +97,8 @@ template <class C> static __device__ __forceinline__ void start(struct accumulat
 }
 
 /* ADD: to the parts before. */
-template <class C> static __device__ __forceinline__ void finish(struct accumulators<C> &acc, const struct gpu_product &p, int64_t row, int64_t column, bool add)
+template <class C>
+static __device__ __forceinline__ void finish(struct accumulators<C> &acc, const struct gpu_product &p, int64_t row, int64_t column, bool add)
 {
     const bool pairs = p.ldc % 2 == 0 && p.n % 2 == 0 && (uintptr_t)p.c % 8 == 0;
 
@@ -117,9 +121,11 @@ template <class C> static __device__ __forceinline__ void finish(struct accumula
     });
 }
 
-/* Gate and up as one product: the first half of a tile's sums is gate's, the second the same columns of up. ACT: [m][n], n even, the activations; UP: where up goes,
- * as gate goes to C, or NULL: neither goes anywhere. */
-template <class C> static __device__ __forceinline__ void finish_gated(const struct accumulators<C> &acc, const struct gpu_product &p, int64_t row, int64_t column, jrl_bf16 *act, float *to_up)
+/* Gate and up as one product: the first half of a tile's sums is gate's, the second the same columns of up. ACT: [m][n], n even, the activations; TO_UP: where
+ * up goes, as gate goes to C, or NULL: neither goes anywhere. */
+template <class C>
+static __device__ __forceinline__ void finish_gated(const struct accumulators<C> &acc, const struct gpu_product &p, int64_t row, int64_t column, jrl_bf16 *act,
+                                                    float *to_up)
 {
     const int lane = threadIdx.x % 32, HALF = C::TN / 16;
 
@@ -140,16 +146,34 @@ template <class C> static __device__ __forceinline__ void finish_gated(const str
         }
 }
 
-/* ---- launching: matmul_tensor.cu ---- */
+/* ---- launching: products.cu ---- */
+
+static inline int64_t gpu_tiles_of(const struct gpu_product *p, int64_t bm, int64_t bn) { return divide_up(p->m, bm) * divide_up(p->n, bn); }
+
+/* Cycles of a processor for a step of the contracted index in tiles of class C, by the slowest of: tensor cores, shared memory (128 bytes a
+ * cycle), and 40 bytes a cycle from L2; times the blocks that the busiest processor gets. */
+template <class C> static double tile_cost(const struct jrl_device *dev, const struct gpu_product *p, int n)
+{
+    const double rows = p->m < C::BM ? (double)p->m : C::BM;
+    const double multiply = (double)C::BM * C::BN * STEP / C::RATE, load = (rows + C::BN) * 2 * STEP / 40;
+    const double shared = C::LOADS + (C::BM + C::BN) * 2 * STEP / 128.0;
+    const double slowest = multiply > shared ? multiply : shared;
+    int64_t blocks = 0;
+
+    for (int i = 0; i < n; i++)
+        blocks += gpu_tiles_of(&p[i], C::BM, C::BN);
+    return (double)divide_up(blocks, gpu_of(dev)->n_processors) * (slowest > load ? slowest : load);
+}
 
 /* *all: N products of one form in tiles of BM x BN, each by one block. */
 void gpu_products_list(struct products *all, const struct gpu_product *p, int n, int64_t bm, int64_t bn);
-/* *all: N products of one form in tiles of BM x BN; in parts side by side where that gives more processors work. */
-int gpu_products_set(struct jrl_device *dev, struct products *all, const struct gpu_product *p, int n, int64_t bm, int64_t bn, struct jrl_error *err) JRL_MUST_CHECK;
-/* Adds the parts that lay side by side. */
+/* The same, in parts side by side where that gives more processors work; then the launch is followed by gpu_products_join. */
+int gpu_products_set(struct jrl_device *dev, struct products *all, const struct gpu_product *p, int n, int64_t bm, int64_t bn,
+                     struct jrl_error *err) JRL_MUST_CHECK;
+/* Adds the parts that lay side by side, if any. */
 int gpu_products_join(struct jrl_device *dev, const struct products *all, struct jrl_error *err) JRL_MUST_CHECK;
-/* The class WIDE, where the GPU has it and outputs lie in pairs: as gpu_product_tensor. */
-bool gpu_product_is_wide(const struct jrl_device *dev, const struct gpu_product *p, int n);
-int gpu_product_wgmma(struct jrl_device *dev, const struct gpu_product *p, int n, struct jrl_error *err) JRL_MUST_CHECK;
+/* GPU_MOST_TILES counters in device memory that are 0 whenever no product runs: of a tile's parts that have arrived. */
+#define GPU_MOST_TILES (1 << 16)
+int gpu_arrival_counters(struct jrl_device *dev, unsigned **out, struct jrl_error *err) JRL_MUST_CHECK;
 
 #endif
