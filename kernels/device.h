@@ -22,7 +22,8 @@ struct jrl_device;
 
 /* NAME: "cpu"; "cuda" or "cuda:N", GPU number N from 0; "auto": the first GPU that can be used, else the CPU, and
  * jrl_device_note says why. Instruction sets are chosen on feature bits; the words of the environment variable
- * JRL_DISABLE switch them off (jrl-numerics(7)). JRL_ERR_USAGE for another name or a GPU that there is not. */
+ * JRL_DISABLE switch them off (jrl-numerics(7)). JRL_ERR_USAGE for another name or a GPU that there is not. A device is used by
+ * the thread that opened it: a GPU is current in that one alone. */
 int jrl_device_open(struct jrl_device **out, const char *name, int n_threads, struct jrl_error *err) JRL_MUST_CHECK;
 void jrl_device_close(struct jrl_device *dev); /* accepts NULL */
 struct jrl_pool *jrl_device_pool(struct jrl_device *dev); /* threads of the CPU */

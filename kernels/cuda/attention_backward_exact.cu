@@ -16,7 +16,8 @@ static size_t square_bytes(int64_t dim) { return sizeof(float) * (size_t)(6 * BL
 static __device__ struct square square_in(float *memory, int64_t dim)
 {
     const int64_t n = BLOCK * dim;
-    const struct square s = { memory, memory + n, memory + 2 * n, memory + 3 * n, memory + 4 * n, memory + 5 * n, memory + 6 * n, memory + 6 * n + BLOCK * (BLOCK + 1) };
+    float *squares = memory + 6 * n;
+    const struct square s = { memory, memory + n, memory + 2 * n, memory + 3 * n, memory + 4 * n, memory + 5 * n, squares, squares + BLOCK * (BLOCK + 1) };
     return s;
 }
 
@@ -81,7 +82,8 @@ static __device__ float product(float sum, const float *x, int64_t x_step, const
 }
 
 /* Queries and keys are in shared memory. ROW: the pack's row of the first query, at POSITION; KEYS: position of the first key. */
-template <class T> static __device__ void probabilities(const struct gpu_backward_call &c, struct square &s, int64_t row, int64_t position, int64_t n, int64_t keys, int64_t head)
+template <class T>
+static __device__ void probabilities(const struct gpu_backward_call &c, struct square &s, int64_t row, int64_t position, int64_t n, int64_t keys, int64_t head)
 {
     for (int64_t i = threadIdx.x; i < BLOCK * BLOCK; i += THREADS) {
         const int64_t j = i / BLOCK, t = i % BLOCK, at = (row + j) * c.n_heads + head;

@@ -2,7 +2,8 @@
  * tiles of 128 keys for dK and dV, one over tiles of 128 queries for dQ. Each works out P and dS of its squares for itself. Tiles are
  * counted from a sequence's first position, and every output has one accumulator: over heads, queries or keys in ascending order. So a
  * gradient depends on its sequence alone, whatever pack holds it.
- * A warp has 32 keys, or 32 queries, and meets 32 of the others at a time: a square. */
+ * A warp has 32 keys, or 32 queries, and meets 32 of the others at a time: a square.
+ * What both ways need first is here, too (attention_prepare): on a GPU that has wgmma attention_backward_wgmma.cu does the rest. */
 #include "kernels/cuda/attention_gpu.h"
 
 #define TILE GPU_BACK_ROWS
@@ -85,8 +86,9 @@ template <int N> static __device__ __forceinline__ void load_of_rows(float (*to)
 }
 
 /* A page's keys and values of one head. */
-template <int D> static __device__ __forceinline__ void load_page(jrl_bf16 (*k)[D + PAD], jrl_bf16 (*v)[D + PAD], const struct gpu_backward_call &c, const uint8_t *page,
-                                                                  int64_t kv)
+template <int D>
+static __device__ __forceinline__ void load_page(jrl_bf16 (*k)[D + PAD], jrl_bf16 (*v)[D + PAD], const struct gpu_backward_call &c, const uint8_t *page,
+                                                 int64_t kv)
 {
     const jrl_bf16 *keys = reinterpret_cast<const jrl_bf16 *>(page + c.page_offset) + kv * STEP * D, *values = keys + c.n_kv_heads * STEP * D;
 
@@ -136,9 +138,7 @@ template <int D> static __device__ __forceinline__ void add_product(float sum[2]
 
 #pragma unroll
         for (int i = 0; i < 2; i++)
-#pragma unroll
-            for (int e = 0; e < 4; e++)
-                a[i][e] = pair_of(square[i][2 * k + e / 2][e % 2 * 2], square[i][2 * k + e / 2][e % 2 * 2 + 1]);
+            to_operand<2>(&a[i], &square[i][2 * k]);
 #pragma unroll
         for (int j = 0; j < D / 16; j++) {
             load_matrices<true>(b, &z[16 * k + q % 2 * 8 + r][16 * j + q / 2 * 8]);
@@ -160,8 +160,9 @@ static __device__ __forceinline__ float probability(float score, float scale, fl
 static __device__ __forceinline__ float dscore(float prob, float dprob, float delta, float scale) { return prob * fmaf(dprob, scale, -delta); }
 
 /* 32 rows by one head of dqkv, rotated back where ROTATE; FIRST: position of the first. */
-template <int D> static __device__ __forceinline__ void write_rows(const struct gpu_backward_call &c, const float sum[2][D / 8][4], const struct gpu_back_tile &tile, int first,
-                                                                   int64_t column, bool rotate)
+template <int D>
+static __device__ __forceinline__ void write_rows(const struct gpu_backward_call &c, const float sum[2][D / 8][4], const struct gpu_back_tile &tile, int first,
+                                                  int64_t column, bool rotate)
 {
     const int64_t width = (c.n_heads + 2 * c.n_kv_heads) * D;
 
@@ -176,7 +177,8 @@ template <int D> static __device__ __forceinline__ void write_rows(const struct 
 
                 if (position >= (int)tile.n)
                     continue;
-                const float cosine = rotate ? c.cos_table[(int64_t)position * (D / 2) + d] : 1.0f, sine = rotate ? c.sin_table[(int64_t)position * (D / 2) + d] : 0.0f;
+                const float cosine = rotate ? c.cos_table[(int64_t)position * (D / 2) + d] : 1.0f;
+                const float sine = rotate ? c.sin_table[(int64_t)position * (D / 2) + d] : 0.0f;
                 float *to = c.dqkv + (tile.row + position) * width + column * D + d;
                 to[0] = rotate ? a * cosine + b * sine : a;
                 to[D / 2] = rotate ? b * cosine - a * sine : b;
@@ -187,7 +189,9 @@ template <int D> static __device__ __forceinline__ void write_rows(const struct 
 
 /* dK and dV of 128 keys and a key-value head. Two warps share a square: one works out P^T and adds to dV, the other, given P^T, works out
  * dS^T and adds to dK. Both do the same two products with other operands. */
-template <int D> static __global__ void __launch_bounds__(KEYS_THREADS) attention_keys_tiles(struct gpu_backward_call c, struct gpu_prepared p, const struct gpu_back_tile *tiles)
+template <int D>
+static __global__ void __launch_bounds__(KEYS_THREADS) attention_keys_tiles(struct gpu_backward_call c, struct gpu_prepared p,
+                                                                                   const struct gpu_back_tile *tiles)
 {
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, of_keys = warp / SQUARES, mine = warp % SQUARES * STEP;
     const int64_t kv = blockIdx.x % c.n_kv_heads, group = c.n_heads / c.n_kv_heads;
@@ -248,7 +252,9 @@ template <int D> static __global__ void __launch_bounds__(KEYS_THREADS) attentio
 }
 
 /* dQ of 128 queries and a head. */
-template <int D> static __global__ void __launch_bounds__(QUERIES_THREADS) attention_queries_tiles(struct gpu_backward_call c, struct gpu_prepared p, const struct gpu_back_tile *tiles)
+template <int D>
+static __global__ void __launch_bounds__(QUERIES_THREADS) attention_queries_tiles(struct gpu_backward_call c, struct gpu_prepared p,
+                                                                                         const struct gpu_back_tile *tiles)
 {
     const int mine = threadIdx.x / 32 * STEP;
     const int64_t head = blockIdx.x % c.n_heads, kv = head / (c.n_heads / c.n_kv_heads);
@@ -300,7 +306,8 @@ template <int D> static int run(struct jrl_device *dev, const struct gpu_backwar
     if (rc == JRL_OK && b->n_back)
         rc = LAUNCH(attention_keys_tiles<D>, dim3((unsigned)(b->n_back * c->n_kv_heads)), KEYS_THREADS, sizeof(struct keys_room<D>), *c, *p, b->keys_back);
     if (rc == JRL_OK && b->n_back)
-        rc = LAUNCH(attention_queries_tiles<D>, dim3((unsigned)(b->n_back * c->n_heads)), QUERIES_THREADS, sizeof(struct queries_room<D>), *c, *p, b->queries_back);
+        rc = LAUNCH(attention_queries_tiles<D>, dim3((unsigned)(b->n_back * c->n_heads)), QUERIES_THREADS, sizeof(struct queries_room<D>), *c, *p,
+                    b->queries_back);
     return rc;
 }
 
@@ -316,7 +323,9 @@ static int64_t dq_bytes(const struct jrl_device *dev, int64_t n_rows, int64_t n_
 
 int64_t gpu_attention_backward_tensor_bytes(const struct jrl_device *dev, int64_t n_rows, int64_t n_heads, int64_t dim)
 {
-    return dq_bytes(dev, n_rows, n_heads, dim) + rows_of_head(n_rows) * n_heads * (dim * (int64_t)sizeof(jrl_bf16) + 2 * (int64_t)sizeof(float)) + turns_of(n_rows, n_heads) * (int64_t)sizeof(int);
+    const int64_t row_bytes = dim * (int64_t)sizeof(jrl_bf16) + 2 * (int64_t)sizeof(float);
+
+    return dq_bytes(dev, n_rows, n_heads, dim) + rows_of_head(n_rows) * n_heads * row_bytes + turns_of(n_rows, n_heads) * (int64_t)sizeof(int);
 }
 
 int gpu_attention_backward_tensor(struct jrl_device *dev, const struct gpu_backward_call *c, struct jrl_error *err)

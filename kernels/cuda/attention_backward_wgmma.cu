@@ -19,7 +19,8 @@ template <int D> struct room {
     struct operand<TILE, D> keys, values;
     struct operand<ROWS, D> q[STAGES], dout[STAGES];
     struct operand<TILE, ROWS> dscores[STAGES];
-    __align__(128) float dq[ROWS][D]; /* in blocks of 16 columns, of which odd rows have two and two in turned order: eight threads write two rows and meet no bank twice */
+    /* in blocks of 16 columns, pairs of which change places in odd rows: eight threads write two rows and meet no bank twice */
+    __align__(128) float dq[ROWS][D];
     __align__(128) float of_rows[STAGES][2][ROWS];
     arrivals pages_there, step_there[STAGES], step_read[STAGES], dq_there, dq_sent;
     int item;
@@ -68,7 +69,8 @@ template <int D> static __device__ __forceinline__ void next_step(const struct w
 /* A warp: keys and values of the tile, a page a lane (behind the last the last again: P and dS are 0 there), then queries and dO of all steps. Rows behind a
  * sequence are others', or zeros: P and dS are 0 there, too. */
 template <int D>
-static __device__ __forceinline__ void bring(struct room<D> &s, const struct gpu_backward_call &c, const struct gpu_prepared &p, const struct maps &maps, const struct work &w)
+static __device__ __forceinline__ void bring(struct room<D> &s, const struct gpu_backward_call &c, const struct gpu_prepared &p, const struct maps &maps,
+                                             const struct work &w)
 {
     const int lane = (int)threadIdx.x, BYTES = JRL_PAGE_TOKENS * 128, ROWS = s.ROWS;
     struct step step = first_step(c, w);
@@ -82,7 +84,8 @@ static __device__ __forceinline__ void bring(struct room<D> &s, const struct gpu
 
         for (int chunk = 0; chunk < D / 64; chunk++) {
             copy_bytes(s.keys.of + chunk * s.keys.CHUNK + lane * BYTES, from + chunk * BYTES, BYTES, &s.pages_there);
-            copy_bytes(s.values.of + chunk * s.values.CHUNK + lane * BYTES, from + c.n_kv_heads * (JRL_PAGE_TOKENS * D * 2) + chunk * BYTES, BYTES, &s.pages_there);
+            copy_bytes(s.values.of + chunk * s.values.CHUNK + lane * BYTES, from + c.n_kv_heads * (JRL_PAGE_TOKENS * D * 2) + chunk * BYTES, BYTES,
+                       &s.pages_there);
         }
     }
     if (lane > 0)
@@ -152,7 +155,9 @@ static __device__ __forceinline__ void add_product(float (&sum)[D / 8][4], uint3
 }
 
 /* A group's part of what the tile of keys adds to dQ: with heads of 128, 64 columns; else 64 queries. */
-template <int D> static __device__ __forceinline__ void multiply_keys(float (&sum)[8][4], const struct operand<TILE, room<D>::ROWS> &dscores, const struct operand<TILE, D> &keys, int g)
+template <int D>
+static __device__ __forceinline__ void multiply_keys(float (&sum)[8][4], const struct operand<TILE, room<D>::ROWS> &dscores,
+                                                     const struct operand<TILE, D> &keys, int g)
 {
     const uint32_t a = shared_address(dscores.of) + (D == 64 ? g : 0) * dscores.CHUNK, b = shared_address(keys.of) + (D == 128 ? g : 0) * keys.CHUNK;
 
@@ -203,15 +208,6 @@ template <int n> static __device__ __forceinline__ void dscores_of(float (&squar
     }
 }
 
-template <int n> static __device__ __forceinline__ void to_pairs(uint32_t (&pairs)[n / 2][4], const float (&square)[n][4])
-{
-#pragma unroll
-    for (int k = 0; k < n / 2; k++)
-#pragma unroll
-        for (int e = 0; e < 4; e++)
-            pairs[k][e] = pair_of(square[2 * k + e / 2][e % 2 * 2], square[2 * k + e / 2][e % 2 * 2 + 1]);
-}
-
 /* Keys are the rows there too: transposed, an operand. */
 template <int ROWS> static __device__ __forceinline__ void write_dscores(struct operand<TILE, ROWS> &to, const uint32_t (&pairs)[ROWS / 16][4])
 {
@@ -226,7 +222,7 @@ template <int ROWS> static __device__ __forceinline__ void write_dscores(struct 
 
 /* ---- to the output ---- */
 
-/* dQ of a step: columns 8j + 2t, + 1, 8j + 8 + 2t, + 1 of each 16 as piece t of them, until attention_back_turn. */
+/* dQ of a step: columns 8j + 2t, + 1, 8j + 8 + 2t, + 1 of each 16 as piece t of them, until attention_back_rotate. */
 template <int D> static __device__ __forceinline__ void write_queries(struct room<D> &s, const float (&sum)[8][4], int g)
 {
     const int row = row_of(0) - (D == 128 ? 64 * g : 0), column = (D == 128 ? 64 * g : 0) + threadIdx.x % 4 * 4; /* rows row and row + 8 are both odd or not */
@@ -235,11 +231,12 @@ template <int D> static __device__ __forceinline__ void write_queries(struct roo
     for (int i = 0; i < 2; i++)
 #pragma unroll
         for (int j = 0; j < 8; j += 2)
-            *reinterpret_cast<float4 *>(&s.dq[row + 8 * i][column + (8 * j ^ row % 2 * 16)]) = { sum[j][2 * i], sum[j][2 * i + 1], sum[j + 1][2 * i], sum[j + 1][2 * i + 1] };
+            *reinterpret_cast<float4 *>(&s.dq[row + 8 * i][column + (8 * j ^ row % 2 * 16)]) =
+                { sum[j][2 * i], sum[j][2 * i + 1], sum[j + 1][2 * i], sum[j + 1][2 * i + 1] };
 }
 
 /* Columns D and D + 1, and those half a head further, rotated back. */
-static __device__ __forceinline__ void turn_back(float2 &a, float2 &b, const struct gpu_backward_call &c, int64_t position, int d)
+static __device__ __forceinline__ void rotate_back(float2 &a, float2 &b, const struct gpu_backward_call &c, int64_t position, int d)
 {
     const int64_t at = position * (c.dim / 2) + d;
     const float2 cosine = *reinterpret_cast<const float2 *>(c.cos_table + at), sine = *reinterpret_cast<const float2 *>(c.sin_table + at), x = a, y = b;
@@ -266,7 +263,7 @@ template <int D> static __device__ __forceinline__ void write_keys(const struct 
             const int d = column_of(j, 0);
             float2 a = { dk[j][2 * i], dk[j][2 * i + 1] }, b = { dk[j + D / 16][2 * i], dk[j + D / 16][2 * i + 1] };
 
-            turn_back(a, b, c, position, d);
+            rotate_back(a, b, c, position, d);
             *reinterpret_cast<float2 *>(to + d) = a;
             *reinterpret_cast<float2 *>(to + D / 2 + d) = b;
             *reinterpret_cast<float2 *>(to_v + d) = { dv[j][2 * i], dv[j][2 * i + 1] };
@@ -300,14 +297,14 @@ static __device__ __forceinline__ void multiply_all(struct room<D> &s, const str
         probabilities(probs, s.of_rows[stage][GPU_LSE], c.scale * (float)M_LOG2E);
         if (at_edge)
             mask(probs, w.tile, now.first);
-        to_pairs(pairs, probs);
+        to_operand<s.ROWS / 8>(pairs, probs);
         add_product(dv, pairs, s.dout[stage]);
         wait_products<1>();
         settle(square);
         dscores_of(square, probs, s.of_rows[stage][GPU_DELTA], c.scale);
         if (at_edge)
             mask(square, w.tile, now.first);
-        to_pairs(dpairs, square);
+        to_operand<s.ROWS / 8>(dpairs, square);
         write_dscores(s.dscores[stage], dpairs);
         fence_operands();
         meet_some<2 * GROUP>(1); /* dS is there; who writes it in the same place two steps later has seen both groups done with it here, a step later */
@@ -366,7 +363,7 @@ static __global__ void __launch_bounds__(THREADS, 1) attention_back_tiles(struct
 }
 
 /* dQ as it should be: its columns in order and rotated back. A row of a head by D / 4 threads of one warp. */
-template <int D> static __global__ void attention_back_turn(struct gpu_backward_call c, struct gpu_prepared p)
+template <int D> static __global__ void attention_back_rotate(struct gpu_backward_call c, struct gpu_prepared p)
 {
 #if defined(WGMMA_EXISTS)
     const int64_t i = first_index() / (D / 4);
@@ -383,7 +380,7 @@ template <int D> static __global__ void attention_back_turn(struct gpu_backward_
     for (int e = 0; e < 4 && exists; e += 2) {
         float2 a = { upper ? other[e] : mine[e], upper ? other[e + 1] : mine[e + 1] }, b = { upper ? mine[e] : other[e], upper ? mine[e + 1] : other[e + 1] };
 
-        turn_back(a, b, c, c.rows[i / c.n_heads].position, column % (D / 2) + 4 * e);
+        rotate_back(a, b, c, c.rows[i / c.n_heads].position, column % (D / 2) + 4 * e);
         *reinterpret_cast<float2 *>(row + column + 4 * e) = upper ? b : a;
     }
 #endif
@@ -401,7 +398,7 @@ template <int D> static int run(struct jrl_device *dev, const struct gpu_backwar
     if (rc == JRL_OK)
         rc = LAUNCH(attention_back_tiles<D>, dim3((unsigned)(b->n_back * c->n_kv_heads)), THREADS, sizeof(struct room<D>), *c, *p, b->keys_back, maps);
 
-    return rc < 0 ? rc : LAUNCH(attention_back_turn<D>, dim3((unsigned)divide_up(c->n_rows * c->n_heads * (D / 4), 256)), 256, 0, *c, *p);
+    return rc < 0 ? rc : LAUNCH(attention_back_rotate<D>, dim3((unsigned)divide_up(c->n_rows * c->n_heads * (D / 4), 256)), 256, 0, *c, *p);
 }
 
 int gpu_attention_backward_wgmma(struct jrl_device *dev, const struct gpu_backward_call *c, const struct gpu_prepared *p, struct jrl_error *err)

@@ -28,7 +28,8 @@ template <class T> static __device__ float dot(const float *a, const T *b, int s
 }
 
 /* Element I of P V over whole pages; E: the weights before rounding. */
-template <class T> static __device__ float weighted_value(const struct gpu_attention_call &c, const struct gpu_row &row, int64_t kv, const float *e, int64_t n_pages, int64_t i)
+template <class T>
+static __device__ float weighted_value(const struct gpu_attention_call &c, const struct gpu_row &row, int64_t kv, const float *e, int64_t n_pages, int64_t i)
 {
     const T zero = T(0);
     float sum = 0;

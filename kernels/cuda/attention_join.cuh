@@ -1,4 +1,5 @@
-/* attention_join.cuh - what decoding shares: a page's scores by mma.sync, parts of a sequence that several tiles work out, and joining them. For attention_tensor.cu and attention_parts.cu. */
+/* attention_join.cuh - what decoding shares: a page's scores by mma.sync, parts of a sequence that several tiles work out, and joining them. For
+ * attention_tensor.cu and attention_parts.cu. */
 #ifndef JRL_KERNELS_CUDA_ATTENTION_JOIN_CUH
 #define JRL_KERNELS_CUDA_ATTENTION_JOIN_CUH
 

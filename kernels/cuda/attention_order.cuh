@@ -1,5 +1,5 @@
-/* attention_order.cuh - the order of additions of attention forward, which attention_tensor.cu, attention_parts.cu and attention_wgmma.cu share: they give a row
- * the same bits. For these only. */
+/* attention_order.cuh - the order of additions of attention forward, which attention_tensor.cu, attention_parts.cu and attention_wgmma.cu share: they give a
+ * row the same bits. For these only. */
 #ifndef JRL_KERNELS_CUDA_ATTENTION_ORDER_CUH
 #define JRL_KERNELS_CUDA_ATTENTION_ORDER_CUH
 
@@ -8,9 +8,9 @@
 #define HALF_POSITIONS (GPU_HALF_PAGES * JRL_PAGE_TOKENS)
 
 /* ---- half a part ----
- * Its scores come first, of all its pages; their maximum, or that of the half before, is what P is relative to; then P V of its pages is added in order. A maximum
- * is that of the scores times UNIT, so that P is a power of two: the bits need not be the CPU's, and P is rounded to bf16 next. Tiles of scores lie in a thread as
- * mma_bf16 leaves them: of each 8 positions two of query g and two of query g + 8. */
+ * Its scores come first, of all its pages; their maximum, or that of the half before, is what P is relative to; then P V of its pages is added in order.
+ * A maximum is that of the scores times UNIT, so that P is a power of two: the bits need not be the CPU's, and P is rounded to bf16 next. Tiles of scores lie
+ * in a thread as mma_bf16 leaves them: of each 8 positions two of query g and two of query g + 8. */
 
 static __device__ __forceinline__ float score_unit(const struct gpu_attention_call &c) { return c.scale * 0x1.715476p0f; }
 
@@ -59,16 +59,6 @@ template <int N> static __device__ __forceinline__ float weigh(float (*score)[4]
     return sum;
 }
 
-/* P as the first operand of P V. */
-template <int N> static __device__ __forceinline__ void to_weights(uint32_t (*p)[4], const float (*score)[4])
-{
-#pragma unroll
-    for (int k = 0; k < N / 2; k++)
-#pragma unroll
-        for (int e = 0; e < 4; e++)
-            p[k][e] = pair_of(score[2 * k + e / 2][e % 2 * 2], score[2 * k + e / 2][e % 2 * 2 + 1]);
-}
-
 /* ---- joining ---- */
 
 /* The factors that bring two sums relative to their own maxima to the larger; both 1 or 0 where a side is empty. */
@@ -107,7 +97,7 @@ static __device__ __forceinline__ struct half_factors weigh_half(uint32_t (*p)[4
         f.of[i] = both.of_a;
         sum[i] = fmaf(sum[i], both.of_a, weigh<HALF_POSITIONS / 8>(score, i, unit, both.max));
     }
-    to_weights<HALF_POSITIONS / 8>(p, score);
+    to_operand<HALF_POSITIONS / 8>(p, score);
     return f;
 }
 

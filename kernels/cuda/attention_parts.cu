@@ -86,7 +86,7 @@ template <int D> static __device__ __forceinline__ void exponentials(struct part
             max = of_half(s, max, 1, g + 8 * i, unit).max;
         s.sum[warp][g + 8 * i][t] = weigh<PAGE / 8>(score, i, unit, max);
     }
-    to_weights<PAGE / 8>(p, score);
+    to_operand<PAGE / 8>(p, score);
 #pragma unroll
     for (int k = 0; k < PAGE / 16; k++)
         s.p[warp][k][lane] = { p[k][0], p[k][1], p[k][2], p[k][3] };
@@ -134,7 +134,8 @@ static __device__ __forceinline__ void add_pages(struct part_outputs &o, const s
 }
 
 /* To the output, where the part is all there is (joined to nothing, as a whole sequence begins), or to its slot. */
-template <int D> static __device__ __forceinline__ void write_part(const struct gpu_attention_call &c, const struct gpu_tile &tile, int kv, const struct part_outputs &o)
+template <int D>
+static __device__ __forceinline__ void write_part(const struct gpu_attention_call &c, const struct gpu_tile &tile, int kv, const struct part_outputs &o)
 {
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, t = lane % 4, column = COLUMNS * warp + 4 * t;
     struct part_row<D> *slot = slot_of<D>(c, tile, kv, tile.first_page / GPU_SPLIT_PAGES);

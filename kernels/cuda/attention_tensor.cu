@@ -188,7 +188,8 @@ template <int D> static int run(struct jrl_device *dev, const struct gpu_attenti
     if (b->n_wide && gpu_of(dev)->wgmma)
         rc = gpu_attention_wgmma(dev, c, err);
     else if (b->n_wide)
-        rc = LAUNCH((attention_tiles<D, WARPS>), dim3((unsigned)b->n_wide * BLOCKS_WIDE, kv_heads), 32 * WARPS, sizeof(struct tile_room<D, WARPS>), *c, b->lists);
+        rc = LAUNCH((attention_tiles<D, WARPS>), dim3((unsigned)b->n_wide * BLOCKS_WIDE, kv_heads), 32 * WARPS, sizeof(struct tile_room<D, WARPS>), *c,
+                    b->lists);
     if (rc < 0 || b->n_narrow == 0)
         return rc;
     if (b->blocks)

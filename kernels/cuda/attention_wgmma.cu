@@ -41,7 +41,8 @@ static __device__ __forceinline__ int tile_number(int n, int n_all)
 
 /* A warp: keys and values of all tiles, a page a lane. Where a step has fewer pages than it could, the last comes again: P is 0 there, and what it meets is a
  * number. */
-template <int D> static __device__ __forceinline__ void bring_pages(struct sequence_room<D> &s, const struct gpu_attention_call &c, const struct gpu_lists *lists)
+template <int D>
+static __device__ __forceinline__ void bring_pages(struct sequence_room<D> &s, const struct gpu_attention_call &c, const struct gpu_lists *lists)
 {
     const int n_all = (int)(lists->n_wide * c.n_kv_heads), lane = (int)threadIdx.x, BYTES = PAGE * 128;
     const int to_values = (int)c.n_kv_heads * (PAGE * D * 2);
@@ -74,7 +75,8 @@ template <int D> static __device__ __forceinline__ void bring_pages(struct seque
 }
 
 /* Three warps: the queries of all tiles, and what the groups must know of these. */
-template <int D> static __device__ __forceinline__ void bring_queries(struct sequence_room<D> &s, const struct gpu_attention_call &c, const struct gpu_lists *lists)
+template <int D>
+static __device__ __forceinline__ void bring_queries(struct sequence_room<D> &s, const struct gpu_attention_call &c, const struct gpu_lists *lists)
 {
     const int n_all = (int)(lists->n_wide * c.n_kv_heads), thread = (int)threadIdx.x - 32, d = thread % (D / 8) * 8;
     const unsigned heads = (unsigned)c.n_heads / (unsigned)c.n_kv_heads;
@@ -102,7 +104,8 @@ template <int D> static __device__ __forceinline__ void bring_queries(struct seq
 }
 
 /* P V of a step, which is under way then. FOLLOWS: on what the part has. */
-template <int D> static __device__ __forceinline__ void add_values(struct running<D> &part, uint32_t (&p)[STEP / 16][4], const struct operand<STEP, D> &values, bool follows)
+template <int D>
+static __device__ __forceinline__ void add_values(struct running<D> &part, uint32_t (&p)[STEP / 16][4], const struct operand<STEP, D> &values, bool follows)
 {
     const uint32_t b = shared_address(values.of);
 

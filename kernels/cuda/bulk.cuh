@@ -1,5 +1,6 @@
-/* bulk.cuh - Hopper's copies of whole boxes of a matrix, or of pieces of memory, into shared memory (TMA), the barriers there that tell when they have arrived,
- * turns that groups of warps take, and the division of registers among them; or their emulated twins. For kernels that only a GPU of 9.0 is given (struct gpu, wgmma). */
+/* bulk.cuh - Hopper's copies of whole boxes of a matrix, or of pieces of memory, into shared memory (TMA), the barriers there that tell when they have arrived
+ * (mbarrier), turns that groups of warps take (named barriers), and the division of registers among them (setmaxnreg); or their emulated twins. For kernels
+ * that only a GPU of 9.0 is given (struct gpu, wgmma). */
 #ifndef JRL_KERNELS_CUDA_BULK_CUH
 #define JRL_KERNELS_CUDA_BULK_CUH
 
@@ -24,7 +25,8 @@ static inline cudaError_t map_boxes(box_map *map, const void *matrix, int64_t ro
     cudaDriverEntryPointQueryResult found;
 
     if (!encode) {
-        const cudaError_t error = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", reinterpret_cast<void **>(&encode), 12000, cudaEnableDefault, &found);
+        const cudaError_t error = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", reinterpret_cast<void **>(&encode), 12000, cudaEnableDefault,
+                                                                   &found);
         if (error != cudaSuccess || !encode)
             return error == cudaSuccess ? cudaErrorNotSupported : error;
     }
@@ -50,23 +52,28 @@ static __device__ __forceinline__ void arrive_before_bytes(arrivals *a, int byte
 /* Until the phase of that PARITY is over. */
 static __device__ __forceinline__ void wait_arrivals(arrivals *a, int parity)
 {
-    asm volatile("{\n.reg .pred over;\nAGAIN: mbarrier.try_wait.parity.shared::cta.b64 over, [%0], %1;\n@!over bra AGAIN;\n}" ::"r"(shared_address(a)), "r"(parity) : "memory");
+    asm volatile("{\n.reg .pred over;\nAGAIN: mbarrier.try_wait.parity.shared::cta.b64 over, [%0], %1;\n@!over bra AGAIN;\n}" ::"r"(shared_address(a)),
+                 "r"(parity)
+                 : "memory");
 }
 /* The box whose first element is (ROW, COLUMN) to TO, which 1024 divides. */
 static __device__ __forceinline__ void copy_box(void *to, const box_map *map, int row, int column, arrivals *a)
 {
-    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];" ::"r"(shared_address(to)), "l"(map), "r"(column),
-                 "r"(row), "r"(shared_address(a)) : "memory");
+    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];" ::"r"(shared_address(to)),
+                 "l"(map), "r"(column), "r"(row), "r"(shared_address(a))
+                 : "memory");
 }
 /* So that the first box of MAP does not wait for it. */
 static __device__ __forceinline__ void fetch_map(const box_map *map) { asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory"); }
 /* N bytes, which 16 divides as it does both addresses. */
 static __device__ __forceinline__ void copy_bytes(void *to, const void *from, int n, arrivals *a)
 {
-    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(shared_address(to)), "l"(from), "r"(n), "r"(shared_address(a))
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(shared_address(to)), "l"(from), "r"(n),
+                 "r"(shared_address(a))
                  : "memory");
 }
-/* The other way, N bytes from shared memory, written before a fence (fence_operands): stored, or added as f32. Groups of them are waited for as those of copy_16. */
+/* The other way, N bytes from shared memory, written before a fence (fence_operands): stored, or added as f32. Groups of them are waited for as those of
+ * copy_16. */
 static __device__ __forceinline__ void send_bytes(void *to, const void *from, int n)
 {
     asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;" ::"l"(to), "r"(shared_address(from)), "r"(n) : "memory");

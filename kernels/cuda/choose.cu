@@ -301,7 +301,8 @@ static __device__ int64_t draw_from_kept(const uint64_t *keys, int64_t n, double
     return id_of(keys[last] >> 32);
 }
 
-static __device__ int64_t draw_from_likely(const struct choose_call &c, struct choose_room &s, const struct row_of_logits &r, uint64_t *keys, int64_t top_k, double u)
+static __device__ int64_t draw_from_likely(const struct choose_call &c, struct choose_room &s, const struct row_of_logits &r, uint64_t *keys, int64_t top_k,
+                                           double u)
 {
     find_floor(c, s, r, top_k);
     for (int64_t i = threadIdx.x; i < c.vocab; i += THREADS) {

@@ -158,6 +158,16 @@ static __device__ __forceinline__ float to_f32(jrl_bf16 x) { return jrl_bf16_to_
 static __device__ __forceinline__ void store(float *y, float x) { *y = x; }
 static __device__ __forceinline__ void store(jrl_bf16 *y, float x) { *y = jrl_f32_to_bf16(x); }
 
+/* Sums of N tiles of 16 x 8, as mma_bf16 leaves them, rounded to the first operand of N / 2 products. */
+template <int N> static __device__ __forceinline__ void to_operand(uint32_t (*a)[4], const float (*sums)[4])
+{
+#pragma unroll
+    for (int k = 0; k < N / 2; k++)
+#pragma unroll
+        for (int e = 0; e < 4; e++)
+            a[k][e] = pair_of(sums[2 * k + e / 2][e % 2 * 2], sums[2 * k + e / 2][e % 2 * 2 + 1]);
+}
+
 /* W elements that lie side by side, as f32: one access for four of them, whose address their size divides, else W is 1. Kernels whose threads go over
  * a row load several pieces before they store the first: a store may change what the next load finds, as far as the compiler knows, and so a loop
  * that does both waits for memory at every step. */

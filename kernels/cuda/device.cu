@@ -257,8 +257,8 @@ static enum jrl_plugin_result look(struct jrl_plugin_request *request, int *n_pr
     const cudaError_t error = cudaGetDeviceCount(&n);
 
     if (error == cudaErrorInsufficientDriver && cudaDriverGetVersion(&driver) == cudaSuccess && driver > 0) {
-        snprintf(request->text, sizeof request->text, "the NVIDIA driver is too old: it knows CUDA %d.%d, this build is of %d.%d", driver / 1000, driver % 1000 / 10,
-                 CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
+        snprintf(request->text, sizeof request->text, "the NVIDIA driver is too old: it knows CUDA %d.%d, this build is of %d.%d", driver / 1000,
+                 driver % 1000 / 10, CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
         return JRL_PLUGIN_BROKEN;
     }
     if (error == cudaErrorInsufficientDriver || error == cudaErrorNoDevice || (error == cudaSuccess && n == 0)) {

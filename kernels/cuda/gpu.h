@@ -9,17 +9,17 @@
 enum gpu_slot { GPU_BOUND, GPU_SCORES, GPU_GATED, GPU_LOGITS, GPU_SORT, GPU_ROWS, GPU_PARTS, GPU_ARRIVED, GPU_LIBRARY, GPU_SLOTS };
 #define GPU_LEAST_SHARED (145 << 10) /* bytes a block, as attention_tensor.cu needs them for decoding; GPUs without a data centre have 99 KiB */
 #define GPU_STAGING 4 /* pinned buffers through which uploads go, in turn */
+#define GPU_FETCHES 2 /* slots of jrl_device_fetch */
 
-#define GPU_FETCHES 2
-
-/* What jrl_attention_bind made of a pass (attention.cu). */
+/* What jrl_attention_bind made of a pass (attention_gpu.h). */
 struct gpu_bound;
 /* cuBLASLt (matmul_cublas.cu). */
 struct gpu_library;
 
+/* A GPU that is open. Everything happens in its one stream, in the order of the calls, which one thread makes: the GPU is current in that thread alone. */
 struct gpu {
     const struct jrl_plugin_host *host;
-    int index, n_processors;
+    int index, n_processors; /* processors: streaming multiprocessors */
     size_t most_shared; /* bytes of shared memory that a block can have */
     bool exact, wgmma, overlaps; /* wgmma: Hopper's matrix instructions are there; overlaps: a kernel can begin before the one before it has ended */
     cudaStream_t stream;
@@ -32,13 +32,13 @@ struct gpu {
         cudaEvent_t sent; /* its last copy has left it */
     } staging[GPU_STAGING];
     int next_staging;
-    bool recording;
+    bool recording; /* kernels into a graph */
     uint64_t n_freed; /* pieces of device memory so far: what was recorded before is of no use */
     struct {
         void *memory;
         size_t n_bytes;
         cudaEvent_t there;
-    } fetched[GPU_FETCHES];
+    } fetched[GPU_FETCHES]; /* pinned memory for downloads */
     struct gpu_bound *bound;
     struct gpu_library *library; /* NULL: strict numerics */
 };
@@ -49,14 +49,16 @@ static inline struct gpu *gpu_of(const struct jrl_device *dev) { return static_c
 #define gpu_fail(dev, err, ...) (gpu_of(dev)->host->fail(err, JRL_ERR_RUN, __VA_ARGS__))
 /* JRL_OK, or the failure of a call of the run-time library: "GPU 0: WHAT: text". */
 int gpu_check(const struct jrl_device *dev, cudaError_t error, const char *what, struct jrl_error *err) JRL_MUST_CHECK;
+/* N_BYTES of the slot's memory, contents anything, until more of the slot is asked for; where it must grow, an error while kernels are recorded. */
 int gpu_scratch(struct jrl_device *dev, void **out, enum gpu_slot slot, size_t n_bytes, struct jrl_error *err) JRL_MUST_CHECK;
 
-void gpu_bound_free(struct gpu_bound *bound);
+void gpu_bound_free(struct gpu_bound *bound); /* accepts NULL */
 /* Products of bf16 go to the library from now on. False: it cannot be had, TEXT says why. */
 bool gpu_library_open(struct jrl_device *dev, char *text, size_t n_text);
 void gpu_library_close(struct gpu_library *library); /* accepts NULL */
 
-/* A kernel of the stream. Shared memory above 48 KiB is asked for. */
+/* Puts a kernel into the stream; NAME is for messages. Shared memory above 48 KiB is asked for. EARLY: LAUNCH_EARLY. What fails inside the kernel comes out
+ * where somebody waits. */
 template <class... P, class... A>
 static int gpu_launch_when(struct jrl_device *dev, struct jrl_error *err, bool early, const char *name, void (*kernel)(P...), dim3 grid, dim3 block,
                            size_t shared_bytes, A... arguments)

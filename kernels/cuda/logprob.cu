@@ -225,12 +225,13 @@ int jrl_cuda_logits_sums(struct jrl_device *dev, struct jrl_row_sums *row_sums, 
 
     for (int64_t at = 0; at < rows && rc == JRL_OK; at += MOST_ROWS) {
         const unsigned n = (unsigned)smaller(rows - at, MOST_ROWS);
+        struct jrl_block_sums *blocks = block_sums + at * n_blocks;
 
-        rc = LAUNCH_EARLY(logits_blocks, dim3((unsigned)divide_up(n_blocks, BLOCKS), n), 32 * BLOCKS, BLOCKS * sizeof(struct block_room), block_sums + at * n_blocks,
-                    logits + at * ld, ld, inv_temperature, vocab, in_fours(ld, logits));
+        rc = LAUNCH_EARLY(logits_blocks, dim3((unsigned)divide_up(n_blocks, BLOCKS), n), 32 * BLOCKS, BLOCKS * sizeof(struct block_room), blocks,
+                          logits + at * ld, ld, inv_temperature, vocab, in_fours(ld, logits));
         if (rc == JRL_OK)
-            rc = LAUNCH_EARLY(logits_joins, dim3(n), THREADS, sizeof(struct join_room), row_sums + at, static_cast<const struct jrl_block_sums *>(block_sums + at * n_blocks),
-                        n_blocks);
+            rc = LAUNCH_EARLY(logits_joins, dim3(n), THREADS, sizeof(struct join_room), row_sums + at,
+                              static_cast<const struct jrl_block_sums *>(blocks), n_blocks);
     }
     return rc;
 }
@@ -247,8 +248,11 @@ int jrl_cuda_logprob(struct jrl_device *dev, float *logprob, float *entropy, flo
     if (rc < 0 || rows == 0)
         return rc;
     rc = gpu_scratch(dev, &memory, GPU_LOGITS, (size_t)rows * (sizeof(struct jrl_row_sums) + (size_t)n_blocks * sizeof(struct jrl_block_sums)), err);
+    if (rc < 0)
+        return rc;
     struct jrl_row_sums *sums = static_cast<struct jrl_row_sums *>(memory);
-    if (rc < 0 || (rc = jrl_cuda_logits_sums(dev, sums, reinterpret_cast<struct jrl_block_sums *>(sums + rows), logits, ld, inv_temperature, rows, vocab, err)) < 0)
+    rc = jrl_cuda_logits_sums(dev, sums, reinterpret_cast<struct jrl_block_sums *>(sums + rows), logits, ld, inv_temperature, rows, vocab, err);
+    if (rc < 0)
         return rc;
     return LAUNCH(logprob_rows, dim3((unsigned)divide_up(rows, THREADS)), THREADS, 0, logprob, entropy, lse, static_cast<const struct jrl_row_sums *>(sums),
                   logits, ld, targets, inv_temperature, rows, vocab);
@@ -269,11 +273,11 @@ int jrl_cuda_logprob_backward(struct jrl_device *dev, void *dlogits, enum jrl_dt
         const float *more = dentropy ? dentropy + at : NULL, *entropies = entropy ? entropy + at : NULL;
 
         if (dtype == JRL_F32)
-            rc = LAUNCH(logprob_back<float>, grid, THREADS, 0, static_cast<float *>(dlogits) + at * ld, logits + at * ld, ld, targets + at, inv_temperature, lse + at,
-                        entropies, dlogprob + at, more, vocab, fours);
-        else
-            rc = LAUNCH(logprob_back<jrl_bf16>, grid, THREADS, 0, static_cast<jrl_bf16 *>(dlogits) + at * ld, logits + at * ld, ld, targets + at, inv_temperature,
+            rc = LAUNCH(logprob_back<float>, grid, THREADS, 0, static_cast<float *>(dlogits) + at * ld, logits + at * ld, ld, targets + at, inv_temperature,
                         lse + at, entropies, dlogprob + at, more, vocab, fours);
+        else
+            rc = LAUNCH(logprob_back<jrl_bf16>, grid, THREADS, 0, static_cast<jrl_bf16 *>(dlogits) + at * ld, logits + at * ld, ld, targets + at,
+                        inv_temperature, lse + at, entropies, dlogprob + at, more, vocab, fours);
     }
     return rc;
 }

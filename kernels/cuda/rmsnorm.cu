@@ -188,5 +188,6 @@ int jrl_cuda_rmsnorm_backward(struct jrl_device *dev, float *dx, float *dweight,
                     eps, dim, fours);
     if (rc < 0)
         return rc;
-    return LAUNCH(rmsnorm_weight_back, column_blocks(dim), COLUMN_THREADS, sizeof(struct column_terms), dweight, dy, x, static_cast<const float *>(inverses), rows, dim);
+    return LAUNCH(rmsnorm_weight_back, column_blocks(dim), COLUMN_THREADS, sizeof(struct column_terms), dweight, dy, x, static_cast<const float *>(inverses),
+                  rows, dim);
 }

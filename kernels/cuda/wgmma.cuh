@@ -26,39 +26,6 @@ static __device__ __forceinline__ void commit_products() { asm volatile("wgmma.c
 /* Until at most N of the committed groups are under way. */
 template <int n> static __device__ __forceinline__ void wait_products() { asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(n) : "memory"); }
 
-/* c += a b, 64 x 256 x 16: warp w of four has rows 16 w to 16 w + 15, in tiles of 16 x 8 that lie in its threads as those of mma_bf16. */
-template <bool a_transposed, bool b_transposed> static __device__ __forceinline__ void wgmma_64_256(float (&c)[32][4], uint64_t a, uint64_t b)
-{
-    asm volatile(
-        "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "
-        "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "
-        "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "
-        "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, "
-        "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127}, "
-        "%128, %129, 1, 1, 1, %130, %131;"
-        : "+f"(c[0][0]), "+f"(c[0][1]), "+f"(c[0][2]), "+f"(c[0][3]), "+f"(c[1][0]), "+f"(c[1][1]), "+f"(c[1][2]), "+f"(c[1][3]),
-          "+f"(c[2][0]), "+f"(c[2][1]), "+f"(c[2][2]), "+f"(c[2][3]), "+f"(c[3][0]), "+f"(c[3][1]), "+f"(c[3][2]), "+f"(c[3][3]),
-          "+f"(c[4][0]), "+f"(c[4][1]), "+f"(c[4][2]), "+f"(c[4][3]), "+f"(c[5][0]), "+f"(c[5][1]), "+f"(c[5][2]), "+f"(c[5][3]),
-          "+f"(c[6][0]), "+f"(c[6][1]), "+f"(c[6][2]), "+f"(c[6][3]), "+f"(c[7][0]), "+f"(c[7][1]), "+f"(c[7][2]), "+f"(c[7][3]),
-          "+f"(c[8][0]), "+f"(c[8][1]), "+f"(c[8][2]), "+f"(c[8][3]), "+f"(c[9][0]), "+f"(c[9][1]), "+f"(c[9][2]), "+f"(c[9][3]),
-          "+f"(c[10][0]), "+f"(c[10][1]), "+f"(c[10][2]), "+f"(c[10][3]), "+f"(c[11][0]), "+f"(c[11][1]), "+f"(c[11][2]), "+f"(c[11][3]),
-          "+f"(c[12][0]), "+f"(c[12][1]), "+f"(c[12][2]), "+f"(c[12][3]), "+f"(c[13][0]), "+f"(c[13][1]), "+f"(c[13][2]), "+f"(c[13][3]),
-          "+f"(c[14][0]), "+f"(c[14][1]), "+f"(c[14][2]), "+f"(c[14][3]), "+f"(c[15][0]), "+f"(c[15][1]), "+f"(c[15][2]), "+f"(c[15][3]),
-          "+f"(c[16][0]), "+f"(c[16][1]), "+f"(c[16][2]), "+f"(c[16][3]), "+f"(c[17][0]), "+f"(c[17][1]), "+f"(c[17][2]), "+f"(c[17][3]),
-          "+f"(c[18][0]), "+f"(c[18][1]), "+f"(c[18][2]), "+f"(c[18][3]), "+f"(c[19][0]), "+f"(c[19][1]), "+f"(c[19][2]), "+f"(c[19][3]),
-          "+f"(c[20][0]), "+f"(c[20][1]), "+f"(c[20][2]), "+f"(c[20][3]), "+f"(c[21][0]), "+f"(c[21][1]), "+f"(c[21][2]), "+f"(c[21][3]),
-          "+f"(c[22][0]), "+f"(c[22][1]), "+f"(c[22][2]), "+f"(c[22][3]), "+f"(c[23][0]), "+f"(c[23][1]), "+f"(c[23][2]), "+f"(c[23][3]),
-          "+f"(c[24][0]), "+f"(c[24][1]), "+f"(c[24][2]), "+f"(c[24][3]), "+f"(c[25][0]), "+f"(c[25][1]), "+f"(c[25][2]), "+f"(c[25][3]),
-          "+f"(c[26][0]), "+f"(c[26][1]), "+f"(c[26][2]), "+f"(c[26][3]), "+f"(c[27][0]), "+f"(c[27][1]), "+f"(c[27][2]), "+f"(c[27][3]),
-          "+f"(c[28][0]), "+f"(c[28][1]), "+f"(c[28][2]), "+f"(c[28][3]), "+f"(c[29][0]), "+f"(c[29][1]), "+f"(c[29][2]), "+f"(c[29][3]),
-          "+f"(c[30][0]), "+f"(c[30][1]), "+f"(c[30][2]), "+f"(c[30][3]), "+f"(c[31][0]), "+f"(c[31][1]), "+f"(c[31][2]), "+f"(c[31][3])
-        : "l"(a), "l"(b), "n"((int)a_transposed), "n"((int)b_transposed));
-}
-
 /* The compiler knows nothing of waiting: what is read of C behind this is read behind it, and what is written to C before is written before. */
 template <int n> static __device__ __forceinline__ void settle(float (&c)[n][4])
 {
@@ -73,10 +40,12 @@ template <int n> static __device__ __forceinline__ void settle(uint32_t (&a)[n][
         asm volatile("" : "+r"(a[i][0]), "+r"(a[i][1]), "+r"(a[i][2]), "+r"(a[i][3])::"memory");
 }
 
+/* The operands of as many sums, those of C from tile J on; and the names of the first so many operands. */
 #define SUMS_4(c, j) "+f"(c[j][0]), "+f"(c[j][1]), "+f"(c[j][2]), "+f"(c[j][3])
 #define SUMS_8(c, j) SUMS_4(c, j), SUMS_4(c, (j) + 1)
 #define SUMS_16(c, j) SUMS_8(c, j), SUMS_8(c, (j) + 2)
 #define SUMS_32(c, j) SUMS_16(c, j), SUMS_16(c, (j) + 4)
+#define SUMS_64(c, j) SUMS_32(c, j), SUMS_32(c, (j) + 8)
 #define NAMES_8 "%0, %1, %2, %3, %4, %5, %6, %7"
 #define NAMES_12 NAMES_8 ", %8, %9, %10, %11"
 #define NAMES_16 NAMES_12 ", %12, %13, %14, %15"
@@ -85,6 +54,17 @@ template <int n> static __device__ __forceinline__ void settle(uint32_t (&a)[n][
 #define NAMES_48 NAMES_32 ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47"
 #define NAMES_64 NAMES_48 ", %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
 #define NAMES_72 NAMES_64 ", %64, %65, %66, %67, %68, %69, %70, %71"
+#define NAMES_128 NAMES_72 ", %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, %82, %83, %84, %85, %86, %87, %88, %89, " \
+                           "%90, %91, %92, %93, %94, %95, %96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, %112, " \
+                           "%113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
+
+/* c += a b, 64 x 256 x 16: warp w of four has rows 16 w to 16 w + 15, in tiles of 16 x 8 that lie in its threads as those of mma_bf16. */
+template <bool a_transposed, bool b_transposed> static __device__ __forceinline__ void wgmma_64_256(float (&c)[32][4], uint64_t a, uint64_t b)
+{
+    asm volatile("wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 {" NAMES_128 "}, %128, %129, 1, 1, 1, %130, %131;"
+                 : SUMS_64(c, 0), SUMS_64(c, 16)
+                 : "l"(a), "l"(b), "n"((int)a_transposed), "n"((int)b_transposed));
+}
 
 /* The same, 64 x N; without ADD instead of c. NAMES: of SUMS, and of the five operands behind them. */
 #define WGMMA_64(N, SUMS, NAMES, A, B, ADD, TURN_A, TURN_B) \
@@ -102,19 +82,19 @@ WGMMA_64(32, SUMS_OF(SUMS_16(c, 0)), NAMES_16, 16, 17, 18, 19, 20)
 WGMMA_64(48, SUMS_OF(SUMS_16(c, 0), SUMS_8(c, 4)), NAMES_24, 24, 25, 26, 27, 28)
 WGMMA_64(64, SUMS_OF(SUMS_32(c, 0)), NAMES_32, 32, 33, 34, 35, 36)
 WGMMA_64(96, SUMS_OF(SUMS_32(c, 0), SUMS_16(c, 8)), NAMES_48, 48, 49, 50, 51, 52)
-WGMMA_64(128, SUMS_OF(SUMS_32(c, 0), SUMS_32(c, 8)), NAMES_64, 64, 65, 66, 67, 68)
-WGMMA_64(144, SUMS_OF(SUMS_32(c, 0), SUMS_32(c, 8), SUMS_8(c, 16)), NAMES_72, 72, 73, 74, 75, 76)
+WGMMA_64(128, SUMS_OF(SUMS_64(c, 0)), NAMES_64, 64, 65, 66, 67, 68)
+WGMMA_64(144, SUMS_OF(SUMS_64(c, 0), SUMS_8(c, 16)), NAMES_72, 72, 73, 74, 75, 76)
 /* A from registers, a warp's 16 rows as those of mma_bf16. */
 #define WGMMA_64_OF_REGISTERS(N, SUMS, NAMES, A0, A1, A2, A3, B, ADD, TURN_B) \
     template <bool b_transposed> static __device__ __forceinline__ void wgmma_64(float (&c)[N / 8][4], const uint32_t (&a)[4], uint64_t b, bool add) \
     { \
-        asm volatile("{.reg .pred p; setp.ne.b32 p, %" #ADD ", 0; wgmma.mma_async.sync.aligned.m64n" #N "k16.f32.bf16.bf16 {" NAMES "}, {%" #A0 ", %" #A1 ", %" #A2 \
-                     ", %" #A3 "}, %" #B ", p, 1, 1, %" #TURN_B ";}" \
+        asm volatile("{.reg .pred p; setp.ne.b32 p, %" #ADD ", 0; wgmma.mma_async.sync.aligned.m64n" #N "k16.f32.bf16.bf16 {" NAMES "}, {%" #A0 ", %" #A1 \
+                     ", %" #A2 ", %" #A3 "}, %" #B ", p, 1, 1, %" #TURN_B ";}" \
                      : SUMS \
                      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"((int)add), "n"((int)b_transposed)); \
     }
 WGMMA_64_OF_REGISTERS(64, SUMS_OF(SUMS_32(c, 0)), NAMES_32, 32, 33, 34, 35, 36, 37, 38)
-WGMMA_64_OF_REGISTERS(128, SUMS_OF(SUMS_32(c, 0), SUMS_32(c, 8)), NAMES_64, 64, 65, 66, 67, 68, 69, 70)
+WGMMA_64_OF_REGISTERS(128, SUMS_OF(SUMS_64(c, 0)), NAMES_64, 64, 65, 66, 67, 68, 69, 70)
 
 #elif !defined(__CUDACC__)
 #define WGMMA_EXISTS 1
@@ -128,7 +108,8 @@ template <bool a_transposed, bool b_transposed> static inline void wgmma_64_256(
     emulator::wgmma(&c[0][0], 256, a, a_transposed, b, b_transposed, true, line);
 }
 template <class T> static inline void settle(T &) {}
-template <bool a_transposed, bool b_transposed, int n> static inline void wgmma_64(float (&c)[n][4], uint64_t a, uint64_t b, bool add, int line = __builtin_LINE())
+template <bool a_transposed, bool b_transposed, int n>
+static inline void wgmma_64(float (&c)[n][4], uint64_t a, uint64_t b, bool add, int line = __builtin_LINE())
 {
     emulator::wgmma(&c[0][0], 8 * n, a, a_transposed, b, b_transposed, add, line);
 }
