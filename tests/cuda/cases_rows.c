@@ -7,9 +7,13 @@ static const struct { int64_t rows, dim; } shapes[] = {
 #define FOR_SHAPES for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
 #define FOR_FEW_ROWS for (size_t i = 0; i < sizeof shapes / sizeof *shapes && shapes[i].rows <= 5; i++)
 
+/* Elements one by one and four at a time. */
+static const int64_t lengths[] = { 0, 299, 1028 };
+#define FOR_LENGTHS(n) for (size_t n_i = 0; n_i < 3; n_i++) for (int64_t n = lengths[n_i], once_##n = 1; once_##n; once_##n = 0)
+
 void case_convert_from_f32(struct fixture *f)
 {
-    FOR_BOTH_TYPES(dtype) for (int64_t n = 0; n < 600; n += 299) {
+    FOR_BOTH_TYPES(dtype) FOR_LENGTHS(n) {
         struct both x = new_numbers(f, JRL_F32, n, 3), y = new_both(f, (size_t)(n * jrl_dtype_bytes(dtype)));
 
         if (n > 2)
@@ -25,12 +29,12 @@ void case_convert_from_f32(struct fixture *f)
 
 void case_convert_to_f32(struct fixture *f)
 {
-    FOR_BOTH_TYPES(dtype) {
-        struct both x = new_numbers(f, dtype, 301, 3), y = new_both(f, 301 * 4);
+    FOR_BOTH_TYPES(dtype) FOR_LENGTHS(n) {
+        struct both x = new_numbers(f, dtype, n, 3), y = new_both(f, (size_t)n * 4);
 
-        MUST(jrl_convert_to_f32(f->cpu, (float *)y.host, x.host, dtype, 301, err));
-        MUST(jrl_convert_to_f32(f->gpu, y.gpu, x.gpu, dtype, 301, err));
-        expect_equal("convert_to_f32", &y, JRL_F32, 301, SAME_BITS);
+        MUST(jrl_convert_to_f32(f->cpu, (float *)y.host, x.host, dtype, n, err));
+        MUST(jrl_convert_to_f32(f->gpu, y.gpu, x.gpu, dtype, n, err));
+        expect_equal("convert_to_f32", &y, JRL_F32, n, SAME_BITS);
         free_both(&x);
         free_both(&y);
     }
@@ -38,13 +42,15 @@ void case_convert_to_f32(struct fixture *f)
 
 void case_add(struct fixture *f)
 {
-    struct both x = new_numbers(f, JRL_F32, 517, 3), y = new_numbers(f, JRL_F32, 517, 3);
+    FOR_LENGTHS(n) {
+        struct both x = new_numbers(f, JRL_F32, n, 3), y = new_numbers(f, JRL_F32, n, 3);
 
-    MUST(jrl_add(f->cpu, (float *)y.host, (float *)x.host, 517, err));
-    MUST(jrl_add(f->gpu, y.gpu, x.gpu, 517, err));
-    expect_equal("add", &y, JRL_F32, 517, SAME_BITS);
-    free_both(&x);
-    free_both(&y);
+        MUST(jrl_add(f->cpu, (float *)y.host, (float *)x.host, n, err));
+        MUST(jrl_add(f->gpu, y.gpu, x.gpu, n, err));
+        expect_equal("add", &y, JRL_F32, n, SAME_BITS);
+        free_both(&x);
+        free_both(&y);
+    }
 }
 
 void case_gather_rows(struct fixture *f)
@@ -217,9 +223,8 @@ void case_bias_backward(struct fixture *f)
 void case_adamw_step(struct fixture *f)
 {
     const struct jrl_adamw p = { .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.1, .grad_scale = 0.7, .step = 3 };
-    const int64_t n = 333;
 
-    FOR_BOTH_TYPES(dtype) {
+    FOR_BOTH_TYPES(dtype) FOR_LENGTHS(n) {
         struct both master = new_numbers(f, JRL_F32, n, 1), m = new_numbers(f, JRL_F32, n, 0.1f), v = new_numbers(f, JRL_F32, n, 1);
         struct both grad = new_numbers(f, JRL_F32, n, 1), w = new_both(f, (size_t)(n * jrl_dtype_bytes(dtype)));
 

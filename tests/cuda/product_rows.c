@@ -127,8 +127,7 @@ void check_some_product_rows(struct fixture *f)
     check_gated_rows(f, 264, 136, 190 * scale, slim);
 }
 
-/* A product, added to what is there, of so many tiles that each adds its parts one after the other, as the way back of an MLP does in training; its last rows,
- * multiplied alone, have the parts side by side: the same bits. */
+/* A product of several parts, added to what is there, by CLASS on DEV, and its last rows alone: the same bits. */
 static void check_parts_of(struct fixture *f, struct jrl_device *dev, const char *class, int64_t m, int64_t n, int64_t k)
 {
     struct both a = new_numbers(f, JRL_BF16, m * k, 1), b = new_numbers(f, JRL_BF16, n * k, 1), x = new_numbers(f, JRL_F32, m * n, 8);
@@ -142,7 +141,7 @@ static void check_parts_of(struct fixture *f, struct jrl_device *dev, const char
         fail_msg("%s has not run", class);
     f->gpu = f->tensor;
     got = product_of(f, &a, &b, &x, JRL_BF16, m - 5, 5, n, k);
-    expect_same_bits("parts one after the other", want + (m - 5) * n, got, 5 * n);
+    expect_same_bits("parts of a product", want + (m - 5) * n, got, 5 * n);
     free(want);
     free(got);
     free_both(&a);
@@ -150,10 +149,14 @@ static void check_parts_of(struct fixture *f, struct jrl_device *dev, const char
     free_both(&x);
 }
 
+/* Of so many tiles that each adds its parts one after the other, as the way back of an MLP does in training; then side by side, in the tiles of large models. */
 void check_parts_in_turn(struct fixture *f, struct jrl_device *tensor, struct jrl_device *no_wgmma)
 {
     const bool emulated = launches_of("") >= 0;
 
     check_parts_of(f, tensor, "wgmma_product", emulated ? 136 : 9900, emulated ? 8 : 1024, 4496);
     check_parts_of(f, no_wgmma, "tensor_product", emulated ? 65 : 9900, emulated ? 8 : 1024, 9000);
+    check_parts_of(f, no_wgmma, "few_product<THIRTY_WIDE, false>", 30, 72, 4600);
+    check_parts_of(f, no_wgmma, "few_product<SIXTY_WIDE, false>", 60, 72, 4600);
+    check_parts_of(f, tensor, "slim_product<96>", 60, 72, 4600);
 }
