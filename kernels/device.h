@@ -27,7 +27,8 @@ struct jrl_device;
 int jrl_device_open(struct jrl_device **out, const char *name, int n_threads, struct jrl_error *err) JRL_MUST_CHECK;
 void jrl_device_close(struct jrl_device *dev); /* accepts NULL */
 struct jrl_pool *jrl_device_pool(struct jrl_device *dev); /* threads of the CPU */
-const char *jrl_device_path(const struct jrl_device *dev); /* "amx", "avx512bf16", "avx512", "avx2", "portable"; "cuda-tensor", "cuda-exact", "cuda-fast" */
+const char *jrl_device_path(const struct jrl_device *dev); /* "amx", "avx512bf16", "avx512", "avx2", "portable"; on a GPU
+ * "cuda-exact", or with the compute capability "cuda-wgmma-9.0", "cuda-mma-8.0", "cuda-fast-9.0" */
 /* How a device trades bits for speed, to be said before its first kernel. "strict", as devices open: a result depends on its row
  * alone, so that sampler and trainer agree to the last bit. "fast": a GPU's products of bf16 by its vendor's library; where
  * that cannot be had they stay strict, and jrl_device_note says why. On the CPU both are the same. */

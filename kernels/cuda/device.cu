@@ -197,17 +197,25 @@ static int64_t gpu_memory_available(const struct jrl_device *dev)
     return cudaMemGetInfo(&available, &total) == cudaSuccess ? (int64_t)available : 0;
 }
 
-static const char *gpu_path(const struct jrl_device *dev)
+static const char *gpu_path(const struct jrl_device *dev) { return gpu_of(dev)->path; }
+
+/* Tensor cores of another generation round otherwise, and gradients without wgmma have another order: other bits, so another name. */
+static void name_path(struct gpu *g)
 {
-    return gpu_of(dev)->exact ? "cuda-exact" : gpu_of(dev)->library ? "cuda-fast" : "cuda-tensor";
+    if (g->exact)
+        snprintf(g->path, sizeof g->path, "cuda-exact");
+    else
+        snprintf(g->path, sizeof g->path, "cuda-%s-%d.%d", g->library ? "fast" : g->wgmma ? "wgmma" : "mma", g->capability / 10, g->capability % 10);
 }
 
 static void gpu_set_fast(struct jrl_device *dev)
 {
     char text[200] = "tensor cores are switched off";
 
-    if (gpu_of(dev)->library || (!gpu_of(dev)->exact && gpu_library_open(dev, text, sizeof text)))
+    if (gpu_of(dev)->library || (!gpu_of(dev)->exact && gpu_library_open(dev, text, sizeof text))) {
+        name_path(gpu_of(dev));
         return;
+    }
     snprintf(dev->note, sizeof dev->note, "numerics stay strict: %s", text);
     dev->note_warns = true;
 }
@@ -318,8 +326,10 @@ extern "C" __attribute__((visibility("default"))) enum jrl_plugin_result jrl_cud
     g->n_processors = n_processors;
     g->most_shared = (size_t)most_shared;
     g->exact = request->exact;
+    g->capability = capability;
     g->wgmma = capability == WGMMA_CAPABILITY && !request->no_wgmma;
     g->overlaps = capability >= OVERLAP_CAPABILITY;
+    name_path(g);
     for (int i = 0; i < GPU_STAGING && error == cudaSuccess; i++)
         if ((error = cudaMallocHost(&g->staging[i].memory, STAGING_BYTES)) == cudaSuccess)
             error = cudaEventCreateWithFlags(&g->staging[i].sent, cudaEventDisableTiming);

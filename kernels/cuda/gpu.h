@@ -20,6 +20,8 @@ struct gpu_library;
 struct gpu {
     const struct jrl_plugin_host *host;
     int index, n_processors; /* processors: streaming multiprocessors */
+    int capability;          /* ten times major, and minor */
+    char path[32]; /* jrl_device_path */
     size_t most_shared; /* bytes of shared memory that a block can have */
     bool exact, wgmma, overlaps; /* wgmma: Hopper's matrix instructions are there; overlaps: a kernel can begin before the one before it has ended */
     cudaStream_t stream;
