@@ -60,7 +60,7 @@ rm run.log 2> /dev/null
 ok "cron, when the run is finished" cron '*/5'
 ok "sends no mail" test ! -s mail
 echo 'steps 6' > run/settings
-ok "cron for some hours, which are up at once" exits 124 cron timeout 0.3
+ok "cron for some hours, which are up at once" exits 124 cron timeout 0.05
 ok "cron, which goes on" cron '*/5'
 ok "and finishes" test "$(readlink run/policy/latest)" = 000006
 ok "without mail, but with a log" test ! -s mail -a -s run.log
