@@ -22,9 +22,6 @@ export PKG_CONFIG_PATH := $(DEPS)/lib/pkgconfig:$(DEPS)/lib64/pkgconfig:$(DEPS)/
 # make before 4.4 exports to recipes, but not to $(shell)
 pkg_config := PKG_CONFIG_PATH='$(PKG_CONFIG_PATH)' $(PKG_CONFIG)
 endif
-# msgpack-c calls itself so since its version 6
-msgpack := $(firstword $(foreach l,msgpack-c msgpack,$(shell $(pkg_config) --exists $l && echo $l)) msgpack)
-libraries := $(msgpack) libzstd jansson libpcre2-8 libutf8proc libxxhash mpfr gmp
 test_libraries := cmocka
 
 goals := $(or $(MAKECMDGOALS),all)
@@ -33,6 +30,9 @@ ifneq ($(filter-out deps clean,$(goals)),)
 ifneq ($(filter demo check check-slow lint,$(goals)),)
 installed := $(shell tests/deps.sh $(if $(filter check-slow,$(goals)),--slow) >&2)
 endif
+# msgpack-c calls itself so since its version 6. Looked for when what is missing has been installed.
+msgpack := $(firstword $(foreach l,msgpack-c msgpack,$(shell $(pkg_config) --exists $l && echo $l)) msgpack)
+libraries := $(msgpack) libzstd jansson libpcre2-8 libutf8proc libxxhash mpfr gmp
 pkg_missing := $(strip $(shell for l in $(libraries); do $(pkg_config) --exists $$l || echo $$l; done))
 ifneq ($(pkg_missing),)
 $(error $(shell tests/deps.sh --explain $(pkg_missing)))

@@ -27,6 +27,13 @@ make -n -s -C "$JRL_TOP" BUILD=none DEPS="$PWD/prefix" all > deps.txt 2>&1
 ok 'DEPS: its headers are used' grep -q -- "-I$PWD/prefix/include .*tools/jrl-cat.c" deps.txt
 ok 'DEPS: its libraries are linked and found at run time' grep -q -- "-o build/none/bin/jrl-cat .*-lmsgpack-here.*-Wl,-rpath,$PWD/prefix/lib" deps.txt
 
+# A job installs first and looks then, also for the library that has two names.
+mkdir late
+printf '#!/bin/sh\ntouch "%s/late/installed"; echo "install ok installed"\n' "$PWD" > late/dpkg-query
+printf '#!/bin/sh\n[ -e "%s/late/installed" ] || exit 1\ncase $* in "--exists msgpack") exit 1 ;; --libs*" msgpack-c "*) echo -lmsgpack-late ;; --libs*) exit 1 ;; esac\n' "$PWD" > late/pkg-config
+chmod +x late/*
+ok 'what a job has installed is found' bash -c 'PATH=$PWD/late:$PATH make -n -s -C "$0" BUILD=none PKG_CONFIG="$PWD/late/pkg-config" check 2>&1 | grep -q -- "-o build/none/bin/jrl-cat .*-lmsgpack-late"' "$JRL_TOP"
+
 # Without nvcc all but the plug-in is made, and the GPU's jobs say that they were skipped.
 ok 'no nvcc: no plug-in' bash -c 'make -n -s -C "$0" BUILD=none NVCC= all > all.txt && grep -q bin/jrl-update all.txt && ! grep -q libjrl-cuda all.txt' "$JRL_TOP"
 ok '... with it, there is one' bash -c 'make -n -s -C "$0" BUILD=none NVCC=/somewhere/nvcc all | grep -q "^/somewhere/nvcc -shared .*libjrl-cuda.so"' "$JRL_TOP"
