@@ -60,7 +60,7 @@ join_shards() { # NAME
     done
     pipeline "$out/log/$1.log" "$(printf '%q ' jrl-cat --merge -- "${parts[@]}") > $(printf %q "$out/$1.jrl.tmp")" || status=$?
     [ "$status" -eq 0 ] || report_failure "$status" "$out/log/$1.log" "joining of $1"
-    move_whole "$out/$1.jrl.tmp" "$out/$1.jrl"
+    commit "$out/$1.jrl"
     rm -f -- "${parts[@]}"
 }
 

@@ -123,7 +123,7 @@ evaluate() { # STEP: eval/STEP.json, when it is due and not there; cut samples a
     done
     pipeline "$log" "$(eval_score_command "$1" "${samples[@]}") > $(printf %q "$file.tmp")" || status=$?
     [ "$status" -eq 0 ] || report_failure "$status" "$log" "scoring of step $1"
-    move_whole "$file.tmp" "$file"
+    commit "$file"
     rm -f -- "${samples[@]}"
     note "step $1: $(jq -r '"avg@\(.overall.samples) \(.overall.avg)"' "$file")"
 }

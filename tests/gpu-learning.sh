@@ -23,7 +23,7 @@ at_most() { awk -v x="$1" -v bound="$2" 'BEGIN { exit !(x ~ /^[0-9.]+$/ && x <= 
 at_least() { awk -v x="$1" -v bound="$2" 'BEGIN { exit !(x ~ /^[0-9.]+$/ && x >= bound) }'; }
 
 ok 'the demo ends well' bash -c "cat demo.err demo/run.log; exit $status"
-ok '... on tensor cores' grep -Eq '"cuda-(wgmma|mma)-[0-9.]+"' demo/run/policy/latest/state.json
+ok '... on tensor cores' on_tensor_cores demo/run/policy/latest
 ok 'the first ratios of each step are exactly 1' every_step '.ratio_first_min == 1 and .ratio_first_max == 1 and .updates == 4'
 ok '... and no logprob differs between sampler and trainer' every_step '.mismatch_share == 0 and .mismatch_max == 0'
 if [ $# = 0 ]; then

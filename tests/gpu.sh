@@ -5,6 +5,9 @@
 plugin=${JRL_GPU_PLUGIN:-$JRL_BUILD/tests/emulated/lib/jrl/libjrl-cuda.so}
 emulated() { [ -z "${JRL_GPU_PLUGIN:-}" ]; } # only then something fails on demand
 
+# on_tensor_cores POLICY: its state.json says that those of a GPU computed it, in strict numerics
+on_tensor_cores() { jq -e '.numerics | .device == "cuda" and (.path | test("^cuda-(wgmma|mma)-[0-9]+[.][0-9]$"))' "$1/state.json"; }
+
 # needs_plugin WHAT: where there is none, WHAT is skipped and the test ends
 needs_plugin() {
     [ ! -e "$plugin" ] || return 0

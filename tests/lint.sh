@@ -28,7 +28,8 @@ shellcheck -x -S info -e SC1091 "${scripts[@]}" "${sourced[@]}" || complain "she
 
 # C: what the compiler does not see. cppcheck in its turn does not see that intrinsics store.
 cppcheck --quiet --error-exitcode=1 --enable=warning,portability --inline-suppr --std=c11 -j 2 \
-    --suppress=missingIncludeSystem --suppress=unknownMacro --suppress=invalidPointerCast --suppress=normalCheckLevelMaxBranches --suppress='uninitvar:kernels/cpu/*_amx.c' \
+    --suppress=missingIncludeSystem --suppress=unknownMacro --suppress=invalidPointerCast --suppress=normalCheckLevelMaxBranches \
+    --suppress='uninitvar:kernels/cpu/*_amx.c' \
     --cppcheck-build-dir="$(mkdir -p "$build/cppcheck" && echo "$build/cppcheck")" \
     -I . -I libcommon -I "$build" tools libcommon kernels || complain "C: see above"
 

@@ -39,7 +39,7 @@ batch p 1 --dtype bf16 --max-tokens 9 > p-bf16.jrl
 
 # The bits of the CPU.
 ok 'f32: the policy of the CPU' env -u JRL_EMULATOR_OPEN bash -c "$(declare -f both update gpu_update same_policy weights without_times); $(declare -p learn); both f32 p p.jrl --recompute-old"
-ok '... state.json says what computed it' grep -Eq '"cuda-(wgmma|mma)-[0-9.]+"' gpu-f32/state.json
+ok '... state.json says what computed it' on_tensor_cores gpu-f32
 jrl-logprob --device cpu --policy q --as ref q.jrl > q-ref.jrl
 ok '... with biases, a reference and an entropy term' both biases q q-ref.jrl --kl-coef 0.1 --entropy-coef 0.01
 export JRL_DISABLE=tensor

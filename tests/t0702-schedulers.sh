@@ -37,6 +37,7 @@ job() {
 stopped() { # HOW SECONDS STATUS: so, or the run was finished by then
     local status
     status=$(job "$1" "$2")
+    [ "$status" -ne "$3" ] || echo "$1" >> at-work
     [ "$status" -eq "$3" ] || [ "$status" -eq 0 ] || { echo "status $status"; cat job.log; return 1; }
 }
 ok "the job's script" bash -n job.sh
@@ -45,6 +46,7 @@ for t in 0.4 0.9; do
     ok "every process does: 75" stopped all "$t" 75
     ok "every process is killed" stopped kill "$t" 137
 done
+ok "some of these found it at work" test -s at-work
 ok "the last of the array" test "$(job none 0)" -eq 0
 ok "ends in the same weights" same_weights
 ok "another finds nothing to do" test "$(job none 0)" -eq 0

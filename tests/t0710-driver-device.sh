@@ -23,7 +23,7 @@ same_run() { cmp "$1/policy/00000$3/model.safetensors" "$2/policy/00000$3/model.
 of_steps() { values "$1/metrics.jsonl" | jq -c "$2" | tr '\n' ' '; }
 
 ok 'two steps on the GPU that is there' quiet "$justrl" "${new[@]}" --steps 2 whole
-ok '... on tensor cores' grep -Eq '"cuda-(wgmma|mma)-[0-9.]+"' whole/policy/000002/state.json
+ok '... on tensor cores' on_tensor_cores whole/policy/000002
 ok '... the first ratios are exactly 1' test "$(of_steps whole '[.ratio_first_min, .ratio_first_max, .updates]')" = '[1,1,2] [1,1,2] '
 ok '... and the policy learns' exits 1 cmp -s whole/policy/000001/model.safetensors whole/policy/000002/model.safetensors
 ok 'small passes, few responses at a time' quiet "$justrl" "${new[@]}" --micro-tokens 1 --batch 3 --steps 2 small

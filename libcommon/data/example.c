@@ -35,18 +35,17 @@ static int optional_f64(const struct jrl_record *rec, const char *key, double *o
     return must_be_finite(*out, key, err);
 }
 
-/* A number that is added to, and so stays far from the largest. */
 static int optional_count(const struct jrl_record *rec, const char *key, int64_t min, int64_t *out, struct jrl_error *err)
 {
-    const int64_t max = INT64_C(1000000000000000);
     int rc;
 
     if (!jrl_record_find(rec, key))
         return JRL_OK;
     if ((rc = jrl_record_i64(rec, key, out, err)) < 0)
         return rc;
-    if (*out < min || *out > max)
-        return jrl_fail(err, JRL_ERR_INPUT, "field '%s' is %lld, not from %lld to %lld", key, (long long)*out, (long long)min, (long long)max);
+    if (*out < min || *out > JRL_MAX_COUNT)
+        return jrl_fail(err, JRL_ERR_INPUT, "field '%s' is %lld, not from %lld to %lld", key, (long long)*out, (long long)min,
+                        (long long)JRL_MAX_COUNT);
     return JRL_OK;
 }
 

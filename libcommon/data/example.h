@@ -9,6 +9,9 @@
 #include "base/error.h"
 #include "base/hash.h"
 
+/* The largest step, and the like, of a record or a policy: one that can be added to without care. */
+#define JRL_MAX_COUNT INT64_C(1000000000000000)
+
 struct jrl_record;
 struct jrl_chat;
 struct jrl_tokenizer;

@@ -8,9 +8,9 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "data/example.h"
 
 #define MAX_STATE_BYTES (16u << 20)
-#define MAX_STEP INT64_C(1000000000000000) /* and updates: they are added to */
 
 static int text_member(const json_t *object, const char *key, char *out, size_t size, const char *where, struct jrl_error *err)
 {
@@ -28,8 +28,8 @@ static int read_members(struct jrl_train_state *s, const json_t *root, const cha
     int rc;
 
     s->step = s->updates = -1;
-    if ((rc = jrl_json_get_i64(root, "step", 0, MAX_STEP, &s->step, path, err)) < 0 ||
-        (rc = jrl_json_get_i64(root, "updates", 0, MAX_STEP, &s->updates, path, err)) < 0 ||
+    if ((rc = jrl_json_get_i64(root, "step", 0, JRL_MAX_COUNT, &s->step, path, err)) < 0 ||
+        (rc = jrl_json_get_i64(root, "updates", 0, JRL_MAX_COUNT, &s->updates, path, err)) < 0 ||
         (rc = text_member(root, "parent", s->parent, sizeof(s->parent), path, err)) < 0 ||
         (rc = text_member(json_object_get(root, "policy"), "id", s->policy, sizeof(s->policy), path, err)) < 0 ||
         (rc = text_member(numerics, "device", s->device, sizeof(s->device), path, err)) < 0 ||
