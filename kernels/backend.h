@@ -13,6 +13,7 @@
 #include "kernels/matmul.h"
 #include "kernels/mlp.h"
 #include "kernels/norm.h"
+#include "kernels/objective.h"
 #include "kernels/swiglu.h"
 #include "kernels/vmath.h"
 
@@ -23,7 +24,7 @@
     X(convert_to_f32) X(add)
 #define JRL_TRAINING_KERNELS(X) \
     X(embedding_backward) X(rmsnorm_backward) X(swiglu_backward) X(gated_backward) X(matmul_nn) X(matmul_tn_group) X(attention_backward) \
-    X(bias_backward) X(logprob_backward) X(adamw_step) X(sum_squares)
+    X(bias_backward) X(logprob_backward) X(objective_backward) X(adamw_step) X(sum_squares)
 
 /* Functions of memory, as their public namesakes in device.h. */
 #define JRL_MEMORY_FUNCTIONS(X) X(alloc) X(free) X(upload) X(download) X(copy) X(zero) X(synchronise) X(memory_available)

@@ -138,6 +138,13 @@ int jrl_logprob_backward(struct jrl_device *dev, void *dlogits, enum jrl_dtype d
            : cannot("logprob_backward", err);
 }
 
+int jrl_objective_backward(struct jrl_device *dev, float *dlogprob, float *dentropy, const struct jrl_objective *o,
+                           const struct jrl_objective_token *tokens, const float *logprob, const float *entropy, int64_t n, struct jrl_error *err)
+{
+    return dev->backend->objective_backward ? dev->backend->objective_backward(dev, dlogprob, dentropy, o, tokens, logprob, entropy, n, err)
+           : cannot("objective_backward", err);
+}
+
 int jrl_choose_tokens(struct jrl_device *dev, const struct jrl_choose *p, struct jrl_error *err)
 {
     return dev->backend->choose_tokens(dev, p, err);

@@ -130,6 +130,21 @@ if [[ $path == cuda-wgmma-* ]]; then
     ok '... to tensor cores without wgmma, whose gradients have other bits, too' goes_on env JRL_DISABLE=wgmma gpu/bin/jrl-update --device cuda
 fi
 
+# Logprobs come down once a pass, however many chunks of 2816 rows the head takes.
+# asks SEQUENCES FILE: what a step of so many sequences of 256 rows asks the GPU for
+asks() {
+    for ((i = 0; i < $1; i++)); do printf '{"uid":%d,"prompt":"a","text":"%0230d"}\n' "$i" "$i"; done | jrl-pack --kind rollout |
+        JRL_EMULATOR_COUNTS=$2 gpu_update --policy narrow --out "narrow-$1" --mini-batch "$1"
+}
+same_count() { diff <(grep "^$1 " eleven.txt) <(grep "^$1 " twelve.txt); }
+if emulated; then
+    jrl-model make -q -o narrow --dtype bf16 --shape dim=16,layers=1,heads=1,kv-heads=1,mlp=16,positions=256
+    ok 'a head of one chunk' asks 11 eleven.txt
+    ok '... of two' asks 12 twelve.txt
+    ok '... downloads no more often' same_count down
+    ok '... but computes more' exits 1 same_count kernels
+fi
+
 # Memory
 plan() { gpu/bin/jrl-update --device cuda --policy p --out never --micro-tokens 128 "${learn[@]}" "$@"; }
 total() { plan --plan "$@" | sed -n 's/^total *\([0-9]*\) .*/\1/p'; }

@@ -5,7 +5,7 @@
 
 #include "base/memory.h"
 #include "data/example.h"
-#include "learn/objective.h"
+#include "learn/token_stats.h"
 
 /* Zero-initialise. */
 struct jrl_step_metrics {

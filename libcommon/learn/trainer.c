@@ -106,20 +106,13 @@ int jrl_trainer_check(const struct jrl_trainer *t, const struct jrl_example *e, 
     return JRL_OK;
 }
 
-/* What the objective's callback needs: the targets of the micro-batch's sequences and the running sums. */
-struct pass {
-    const struct jrl_objective *objective;
-    const struct jrl_target *targets;
-    struct jrl_token_stats *stats;
+/* What the objective needs of a response. Arrays: one value a response token. */
+struct target {
+    const float *old_logprobs;
+    const float *ref_logprobs;     /* may be NULL while kl_coef is 0 */
+    const float *sampler_logprobs; /* of the engine that drew the tokens; NULL: the old ones are */
+    double advantage, weight;
 };
-
-static void objective(void *ctx, int64_t sequence, int64_t first, int64_t n, const float *logprob, const float *entropy,
-                      float *dlogprob, float *dentropy)
-{
-    const struct pass *p = ctx;
-
-    jrl_objective_tokens(p->objective, &p->targets[sequence], first, n, logprob, entropy, dlogprob, dentropy, p->stats);
-}
 
 /* Sequences first .. next-1 fit in one pass: the result is next. */
 static int64_t micro_end(const struct jrl_sequence *seqs, int64_t n, int64_t first, int64_t micro_tokens)
@@ -131,7 +124,7 @@ static int64_t micro_end(const struct jrl_sequence *seqs, int64_t n, int64_t fir
     return next;
 }
 
-static void set_weights(const struct jrl_aggregate *a, struct jrl_target *targets, const struct jrl_example *examples, int64_t n)
+static void set_weights(const struct jrl_aggregate *a, struct target *targets, const struct jrl_example *examples, int64_t n)
 {
     double *weights = jrl_xcalloc((size_t)n, sizeof(*weights));
     int64_t *n_prompt = jrl_xcalloc((size_t)n, sizeof(*n_prompt)), *n_response = jrl_xcalloc((size_t)n, sizeof(*n_response));
@@ -150,7 +143,7 @@ static void set_weights(const struct jrl_aggregate *a, struct jrl_target *target
 
 /* The pass over the old logprobs, where one is wanted. What it finds is compared; with is_cap it takes the place of what the
  * records say, which then are the sampler's. *OLD is what the targets point into, for the caller to free. */
-static int score_old(struct jrl_trainer *t, const struct jrl_example *examples, const struct jrl_sequence *seqs, struct jrl_target *targets,
+static int score_old(struct jrl_trainer *t, const struct jrl_example *examples, const struct jrl_sequence *seqs, struct target *targets,
                      int64_t n, double temperature, float **old, struct jrl_step_metrics *m, struct jrl_error *err)
 {
     const double start = jrl_clock();
@@ -177,14 +170,14 @@ static int score_old(struct jrl_trainer *t, const struct jrl_example *examples, 
 }
 
 /* The sequences that have a gradient, then the others, each in their order. Returns how many have one. */
-static int64_t part_by_gradient(const struct jrl_objective *o, struct jrl_sequence *seqs, struct jrl_target *targets, int64_t n)
+static int64_t part_by_gradient(const struct jrl_objective *o, struct jrl_sequence *seqs, struct target *targets, int64_t n)
 {
     struct jrl_sequence *other_seqs = jrl_xcalloc((size_t)n, sizeof(*other_seqs));
-    struct jrl_target *other_targets = jrl_xcalloc((size_t)n, sizeof(*other_targets));
+    struct target *other_targets = jrl_xcalloc((size_t)n, sizeof(*other_targets));
     int64_t n_with = 0, n_others = 0;
 
     for (int64_t i = 0; i < n; i++) {
-        bool with = jrl_objective_has_gradient(o, &targets[i]);
+        bool with = jrl_objective_has_gradient(o, targets[i].advantage);
 
         *(with ? &seqs[n_with] : &other_seqs[n_others]) = seqs[i];
         *(with ? &targets[n_with++] : &other_targets[n_others++]) = targets[i];
@@ -196,7 +189,53 @@ static int64_t part_by_gradient(const struct jrl_objective *o, struct jrl_sequen
     return n_with;
 }
 
-static int run_passes(struct jrl_trainer *t, struct jrl_sequence *seqs, struct jrl_target *targets, int64_t n, double temperature,
+static int64_t n_scored(const struct jrl_sequence *seqs, int64_t n)
+{
+    int64_t sum = 0;
+
+    for (int64_t i = 0; i < n; i++)
+        sum += seqs[i].n - seqs[i].n_prompt;
+    return sum;
+}
+
+/* What the objective needs of each token: for the caller to free. */
+static struct jrl_objective_token *list_tokens(const struct jrl_sequence *seqs, const struct target *targets, int64_t n)
+{
+    struct jrl_objective_token *tokens = jrl_xcalloc((size_t)n_scored(seqs, n), sizeof *tokens), *token = tokens;
+
+    for (int64_t i = 0; i < n; i++) {
+        const struct target *t = &targets[i];
+
+        for (int64_t j = 0; j < seqs[i].n - seqs[i].n_prompt; j++, token++) {
+            token->advantage = t->advantage;
+            token->weight = t->weight;
+            token->old_logprob = t->old_logprobs ? t->old_logprobs[j] : 0;
+            token->ref_logprob = t->ref_logprobs ? t->ref_logprobs[j] : 0;
+            token->sampler_logprob = t->sampler_logprobs ? t->sampler_logprobs[j] : token->old_logprob;
+        }
+    }
+    return tokens;
+}
+
+/* One micro-batch; G NULL: its tokens are only counted. */
+static int run_pass(struct jrl_trainer *t, const struct jrl_sequence *seqs, const struct target *targets, int64_t n, double temperature,
+                    struct jrl_gradients *g, struct jrl_token_stats *stats, struct jrl_error *err)
+{
+    const struct jrl_objective *o = &t->settings.objective;
+    const int64_t n_tokens = n_scored(seqs, n);
+    struct jrl_objective_token *tokens = list_tokens(seqs, targets, n);
+    float *logprobs = jrl_xmalloc((size_t)n_tokens * 2 * sizeof *logprobs), *entropies = logprobs + n_tokens;
+    const int rc = g ? jrl_train(&t->model, t->workspace, seqs, n, temperature, o, tokens, logprobs, entropies, g, err)
+                   : jrl_score(&t->model, t->workspace, seqs, n, temperature, logprobs, entropies, err);
+
+    if (rc == JRL_OK)
+        jrl_token_stats_count(stats, o, tokens, n_tokens, logprobs, entropies);
+    free(tokens);
+    free(logprobs);
+    return rc;
+}
+
+static int run_passes(struct jrl_trainer *t, struct jrl_sequence *seqs, struct target *targets, int64_t n, double temperature,
                       struct jrl_token_stats *stats, struct jrl_error *err)
 {
     const int64_t n_with = part_by_gradient(&t->settings.objective, seqs, targets, n);
@@ -206,7 +245,6 @@ static int run_passes(struct jrl_trainer *t, struct jrl_sequence *seqs, struct j
     for (int64_t i = 0; i < n; i++)
         n_tokens += seqs[i].n;
     for (int64_t first = 0, next; first < n && rc == JRL_OK; first = next) {
-        struct pass pass = { &t->settings.objective, targets + first, stats };
         const bool with = first < n_with;
 
         next = micro_end(seqs, with ? n_with : n, first, t->settings.micro_tokens);
@@ -214,7 +252,7 @@ static int run_passes(struct jrl_trainer *t, struct jrl_sequence *seqs, struct j
             t->watch(t->watch_ctx, n_done, n_tokens);
         for (int64_t i = first; i < next; i++)
             n_done += seqs[i].n;
-        rc = jrl_train(&t->model, t->workspace, seqs + first, next - first, temperature, objective, &pass, with ? t->gradients : NULL, err);
+        rc = run_pass(t, seqs + first, targets + first, next - first, temperature, with ? t->gradients : NULL, stats, err);
     }
     return rc < 0 ? rc : jrl_gradients_finish(t->gradients, err);
 }
@@ -223,7 +261,7 @@ int jrl_trainer_minibatch(struct jrl_trainer *t, const struct jrl_example *examp
                           struct jrl_step_metrics *m, bool *skipped, struct jrl_error *err)
 {
     struct jrl_sequence *seqs = jrl_xcalloc((size_t)n, sizeof(*seqs));
-    struct jrl_target *targets = jrl_xcalloc((size_t)n, sizeof(*targets));
+    struct target *targets = jrl_xcalloc((size_t)n, sizeof(*targets));
     struct jrl_token_stats stats = { 0 };
     float *old = NULL;
     struct jrl_pass_seconds before, after;
@@ -235,7 +273,7 @@ int jrl_trainer_minibatch(struct jrl_trainer *t, const struct jrl_example *examp
         const struct jrl_example *e = &examples[i];
 
         seqs[i] = (struct jrl_sequence){ .tokens = e->tokens, .n = e->n_prompt + e->n_response, .n_prompt = e->n_prompt };
-        targets[i] = (struct jrl_target){ .old_logprobs = e->old_logprobs, .ref_logprobs = e->ref_logprobs, .advantage = e->advantage };
+        targets[i] = (struct target){ .old_logprobs = e->old_logprobs, .ref_logprobs = e->ref_logprobs, .advantage = e->advantage };
     }
     set_weights(&t->settings.aggregate, targets, examples, n);
     jrl_trace_phase(t->trace, "read");

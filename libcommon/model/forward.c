@@ -22,7 +22,7 @@ struct jrl_workspace *jrl_workspace_new(void)
 static bool is_list(enum jrl_scratch which)
 {
     return which == JRL_WS_IDS || which == JRL_WS_ROWS || which == JRL_WS_PICKED || which == JRL_WS_PAGE_TABLE || which == JRL_WS_HEAD_ROWS ||
-           which == JRL_WS_TARGETS || which == JRL_WS_STATS;
+           which == JRL_WS_TARGETS || which == JRL_WS_ANSWERS || which == JRL_WS_TOKENS;
 }
 
 static void release(struct jrl_workspace *ws, enum jrl_scratch which)

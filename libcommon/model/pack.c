@@ -67,7 +67,7 @@ static int lay_pages(struct jrl_pack *pack, const struct jrl_model *model, struc
     return JRL_OK;
 }
 
-static void lay_sequence(struct jrl_pack *pack, int64_t i, int64_t *row, int64_t *head_row)
+static void lay_sequence(struct jrl_pack *pack, int64_t i, int64_t *row, int64_t *head_row, int64_t *scored)
 {
     const struct jrl_sequence *s = &pack->seqs[i];
     const int64_t n_rows = n_scored(s) ? s->n - 1 : 0;
@@ -75,19 +75,53 @@ static void lay_sequence(struct jrl_pack *pack, int64_t i, int64_t *row, int64_t
 
     pack->rows[i] = (struct jrl_attention_rows){ .first_row = *row, .n_rows = n_rows };
     for (int64_t t = s->n_prompt; t < s->n; t++)
-        pack->head_rows[(*head_row)++] = (struct jrl_head_row){ .row = *row + t - 1, .sequence = i, .token = t };
+        pack->head_rows[(*head_row)++] = (struct jrl_head_row){ .row = *row + t - 1, .sequence = i, .token = t, .scored = (*scored)++ };
     while (*head_row < head_end)
-        pack->head_rows[(*head_row)++] = (struct jrl_head_row){ .row = -1, .sequence = i, .token = -1 };
+        pack->head_rows[(*head_row)++] = (struct jrl_head_row){ .row = -1, .sequence = i, .token = -1, .scored = -1 };
     for (int64_t t = 0; t < n_rows; t++)
         pack->ids[(*row)++] = s->tokens[t];
     while (*row < end)
         pack->ids[(*row)++] = UINT32_MAX;
 }
 
+/* Logprobs, entropies and lse of all head rows. */
+static int lay_answers(struct jrl_pack *pack, struct jrl_workspace *ws, struct jrl_error *err)
+{
+    const int64_t n = pack->n_head_rows, bytes = 3 * sizeof(float);
+    int rc;
+
+    if ((rc = jrl_workspace_need(ws, JRL_WS_ANSWERS, n, bytes, &pack->logprob, err)) < 0 ||
+        (rc = jrl_workspace_on_device(ws, JRL_WS_ANSWERS, (size_t)(n * bytes), false, &pack->logprob, err)) < 0)
+        return rc;
+    pack->entropy = pack->logprob + n;
+    pack->lse = pack->entropy + n;
+    return JRL_OK;
+}
+
+int jrl_pack_answers(const struct jrl_pack *pack, struct jrl_workspace *ws, float *logprobs, float *entropies, struct jrl_error *err)
+{
+    const int64_t n = pack->n_head_rows;
+    float *answers = NULL;
+    int rc;
+
+    if ((rc = jrl_workspace_need(ws, JRL_WS_ANSWERS, n, 3 * sizeof(float), &answers, err)) < 0 ||
+        (answers != pack->logprob && (rc = jrl_device_download(ws->dev, answers, pack->logprob, (size_t)n * 2 * sizeof(float), err)) < 0))
+        return rc;
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t scored = pack->head_rows[i].scored;
+
+        if (scored >= 0)
+            logprobs[scored] = answers[i];
+        if (scored >= 0 && entropies)
+            entropies[scored] = answers[n + i];
+    }
+    return JRL_OK;
+}
+
 int jrl_pack_init(struct jrl_pack *pack, const struct jrl_model *model, struct jrl_workspace *ws, const struct jrl_sequence *seqs,
                   int64_t n_seqs, bool train, struct jrl_error *err)
 {
-    int64_t row = 0, head_row = 0;
+    int64_t row = 0, head_row = 0, scored = 0;
     int rc;
 
     *pack = (struct jrl_pack){ .seqs = seqs, .n_seqs = n_seqs };
@@ -105,8 +139,9 @@ int jrl_pack_init(struct jrl_pack *pack, const struct jrl_model *model, struct j
         (rc = jrl_workspace_need(ws, JRL_WS_HEAD_ROWS, pack->n_head_rows, sizeof(*pack->head_rows), &pack->head_rows, err)) < 0)
         return rc;
     for (int64_t i = 0; i < n_seqs; i++)
-        lay_sequence(pack, i, &row, &head_row);
-    if ((rc = jrl_workspace_on_device(ws, JRL_WS_IDS, (size_t)pack->n_rows * sizeof(*pack->ids), true, &pack->ids, err)) < 0)
+        lay_sequence(pack, i, &row, &head_row, &scored);
+    if ((rc = jrl_workspace_on_device(ws, JRL_WS_IDS, (size_t)pack->n_rows * sizeof(*pack->ids), true, &pack->ids, err)) < 0 ||
+        (rc = lay_answers(pack, ws, err)) < 0)
         return rc;
     return lay_pages(pack, model, ws, train && pack->n_rows <= ws->keep_rows ? model->config.n_layers : 1, err);
 }
@@ -119,68 +154,69 @@ int64_t jrl_head_chunk_rows(const struct jrl_model *model)
     return rows < CHUNK_MIN_ROWS ? CHUNK_MIN_ROWS : min64(rows, host ? CHUNK_MAX_ROWS : CHUNK_MAX_ROWS_GPU);
 }
 
-static int chunk_buffers(struct jrl_head_chunk *chunk, const struct jrl_model *model, struct jrl_workspace *ws, int64_t **picked, struct jrl_error *err)
+/* Which rows the chunk has, and their targets: lists that are sent. */
+static int chunk_lists(struct jrl_head_chunk *chunk, struct jrl_workspace *ws, const struct jrl_pack *pack, int64_t **picked, struct jrl_error *err)
 {
-    const struct jrl_model_config *c = &model->config;
-    float *stats = NULL;
+    const size_t n = (size_t)chunk->n;
     int rc;
 
     if ((rc = jrl_workspace_need(ws, JRL_WS_PICKED, chunk->n, sizeof(**picked), picked, err)) < 0 ||
-        (rc = jrl_workspace_need(ws, JRL_WS_HEAD_X, chunk->n * c->dim, 4, &chunk->x, err)) < 0 ||
-        (rc = jrl_workspace_need(ws, JRL_WS_HEAD_NORMED, chunk->n * c->dim, jrl_dtype_bytes(model->dtype), &chunk->normed, err)) < 0 ||
-        (rc = jrl_workspace_need(ws, JRL_WS_LOGITS, chunk->n * c->vocab, 4, &chunk->logits, err)) < 0 ||
-        (rc = jrl_workspace_need(ws, JRL_WS_TARGETS, chunk->n, sizeof(*chunk->targets), &chunk->targets, err)) < 0 ||
-        (rc = jrl_workspace_need(ws, JRL_WS_STATS, chunk->n * 5, 4, &stats, err)) < 0)
+        (rc = jrl_workspace_need(ws, JRL_WS_TARGETS, chunk->n, sizeof(*chunk->targets), &chunk->targets, err)) < 0)
         return rc;
-    chunk->logprob = stats;
-    chunk->entropy = stats + chunk->n;
-    chunk->lse = stats + 2 * chunk->n;
-    chunk->dlogprob = stats + 3 * chunk->n;
-    chunk->dentropy = stats + 4 * chunk->n;
-    return JRL_OK;
+    for (int64_t i = 0; i < chunk->n; i++) {
+        const struct jrl_head_row *from = &pack->head_rows[chunk->at + i];
+
+        chunk->targets[i] = from->row >= 0 ? pack->seqs[from->sequence].tokens[from->token] : 0;
+        (*picked)[i] = from->row; /* negative: zeros */
+    }
+    if ((rc = jrl_workspace_on_device(ws, JRL_WS_PICKED, n * sizeof(**picked), true, picked, err)) < 0)
+        return rc;
+    return jrl_workspace_on_device(ws, JRL_WS_TARGETS, n * sizeof(*chunk->targets), true, &chunk->targets, err);
 }
 
 int jrl_head_chunk_forward(struct jrl_head_chunk *chunk, const struct jrl_model *model, struct jrl_workspace *ws, const struct jrl_pack *pack,
                            int64_t at, double temperature, const float *x, struct jrl_error *err)
 {
     const struct jrl_model_config *c = &model->config;
-    const size_t results = 3 * sizeof(float), all = 5 * sizeof(float); /* logprob, entropy and lse come first */
-    uint32_t *targets = NULL;
+    const int64_t n = min64(pack->n_head_rows - at, jrl_head_chunk_rows(model));
     int64_t *picked = NULL;
-    float *stats = NULL;
     int rc;
 
-    *chunk = (struct jrl_head_chunk){ .at = at, .n = min64(pack->n_head_rows - at, jrl_head_chunk_rows(model)) };
-    if ((rc = chunk_buffers(chunk, model, ws, &picked, err)) < 0)
+    *chunk = (struct jrl_head_chunk){ .at = at, .n = n };
+    if ((rc = chunk_lists(chunk, ws, pack, &picked, err)) < 0 || (rc = jrl_workspace_need(ws, JRL_WS_HEAD_X, n * c->dim, 4, &chunk->x, err)) < 0 ||
+        (rc = jrl_workspace_need(ws, JRL_WS_HEAD_NORMED, n * c->dim, jrl_dtype_bytes(model->dtype), &chunk->normed, err)) < 0 ||
+        (rc = jrl_workspace_need(ws, JRL_WS_LOGITS, n * c->vocab, 4, &chunk->logits, err)) < 0 ||
+        (rc = jrl_gather_rows(model->dev, chunk->x, x, picked, n, c->dim, err)) < 0 ||
+        (rc = jrl_head_block(model, chunk->x, chunk->normed, chunk->logits, n, err)) < 0)
         return rc;
-    for (int64_t i = 0; i < chunk->n; i++) {
-        const struct jrl_head_row *from = &pack->head_rows[at + i];
-
-        chunk->targets[i] = from->row >= 0 ? pack->seqs[from->sequence].tokens[from->token] : 0;
-        picked[i] = from->row; /* negative: zeros */
-    }
-    if ((rc = jrl_workspace_on_device(ws, JRL_WS_PICKED, (size_t)chunk->n * sizeof(*picked), true, &picked, err)) < 0 ||
-        (rc = jrl_workspace_on_device(ws, JRL_WS_TARGETS, (size_t)chunk->n * sizeof(*targets), true, &targets, err)) < 0 ||
-        (rc = jrl_workspace_on_device(ws, JRL_WS_STATS, (size_t)chunk->n * all, false, &stats, err)) < 0 ||
-        (rc = jrl_gather_rows(model->dev, chunk->x, x, picked, chunk->n, c->dim, err)) < 0 ||
-        (rc = jrl_head_block(model, chunk->x, chunk->normed, chunk->logits, chunk->n, err)) < 0 ||
-        (rc = jrl_logprob(model->dev, stats, stats + chunk->n, stats + 2 * chunk->n, chunk->logits, c->vocab, targets,
-                          jrl_inv_temperature(temperature), chunk->n, c->vocab, err)) < 0)
-        return rc;
-    return stats == chunk->logprob ? JRL_OK : jrl_device_download(model->dev, chunk->logprob, stats, (size_t)chunk->n * results, err);
+    return jrl_logprob(model->dev, pack->logprob + at, pack->entropy + at, pack->lse + at, chunk->logits, c->vocab, chunk->targets,
+                       jrl_inv_temperature(temperature), n, c->vocab, err);
 }
 
-/* Where the device has the chunk's targets and numbers: the forward left its results there, the derivatives are sent. */
-static int chunk_on_device(const struct jrl_head_chunk *chunk, const struct jrl_model *model, struct jrl_workspace *ws, uint32_t **targets,
-                           float **stats, struct jrl_error *err)
+/* The derivatives of the objective with respect to the chunk's logprobs and, where it has an entropy term, entropies (else NULL). */
+static int chunk_derivatives(const struct jrl_head_chunk *chunk, struct jrl_workspace *ws, const struct jrl_pack *pack, const struct jrl_objective *objective,
+                             const struct jrl_objective_token *tokens, float **dlogprob, float **dentropy, struct jrl_error *err)
 {
-    const size_t n = (size_t)chunk->n;
+    const int64_t n = chunk->n;
+    struct jrl_objective_token *rows = NULL;
     int rc;
 
-    if ((rc = jrl_workspace_on_device(ws, JRL_WS_TARGETS, n * sizeof(**targets), false, targets, err)) < 0 ||
-        (rc = jrl_workspace_on_device(ws, JRL_WS_STATS, n * 5 * sizeof(float), false, stats, err)) < 0 || *stats == chunk->logprob)
+    if ((rc = jrl_workspace_need(ws, JRL_WS_TOKENS, n, sizeof(*rows), &rows, err)) < 0 ||
+        (rc = jrl_workspace_need(ws, JRL_WS_DERIVATIVES, n, 2 * sizeof(float), dlogprob, err)) < 0)
         return rc;
-    return jrl_device_upload(model->dev, *stats + 3 * n, chunk->dlogprob, n * 2 * sizeof(float), err);
+    *dentropy = objective->entropy_coef != 0 ? *dlogprob + n : NULL;
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t scored = pack->head_rows[chunk->at + i].scored;
+
+        rows[i] = (struct jrl_objective_token){ .scored = scored >= 0 };
+        if (scored >= 0) {
+            rows[i] = tokens[scored];
+            rows[i].scored = 1;
+        }
+    }
+    if ((rc = jrl_workspace_on_device(ws, JRL_WS_TOKENS, (size_t)n * sizeof(*rows), true, &rows, err)) < 0)
+        return rc;
+    return jrl_objective_backward(ws->dev, *dlogprob, *dentropy, objective, rows, pack->logprob + chunk->at, pack->entropy + chunk->at, n, err);
 }
 
 /* dx of the scored rows. Those of one sequence follow one another here and there. */
@@ -199,40 +235,31 @@ static int scatter_rows(const struct jrl_head_chunk *chunk, struct jrl_device *d
     return rc;
 }
 
-static bool all_zero(const float *x, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++)
-        if (x[i] != 0)
-            return false;
-    return true;
-}
-
-int jrl_head_chunk_backward(const struct jrl_head_chunk *chunk, const struct jrl_model *model, struct jrl_workspace *ws,
-                            const struct jrl_pack *pack, double temperature, struct jrl_gradients *g, float *dx, struct jrl_error *err)
+int jrl_head_chunk_backward(const struct jrl_head_chunk *chunk, const struct jrl_model *model, struct jrl_workspace *ws, const struct jrl_pack *pack,
+                            double temperature, const struct jrl_objective *objective, const struct jrl_objective_token *tokens, struct jrl_gradients *g,
+                            float *dx, struct jrl_error *err)
 {
     const struct jrl_model_config *c = &model->config;
     const int64_t n = chunk->n;
     void *dlogits = chunk->logits;
-    float *dnormed = NULL, *dhead_x = NULL, *stats = NULL;
-    uint32_t *targets = NULL;
+    float *dnormed = NULL, *dhead_x = NULL, *dlogprob = NULL, *dentropy = NULL;
     int rc;
 
-    if ((model->dtype != JRL_F32 &&
-         (rc = jrl_workspace_need(ws, JRL_WS_DLOGITS, chunk->n * c->vocab, jrl_dtype_bytes(model->dtype), &dlogits, err)) < 0) ||
-        (rc = jrl_workspace_need(ws, JRL_WS_DHEAD_NORMED, chunk->n * c->dim, 4, &dnormed, err)) < 0 ||
-        (rc = jrl_workspace_need(ws, JRL_WS_DHEAD_X, chunk->n * c->dim, 4, &dhead_x, err)) < 0 ||
-        (rc = chunk_on_device(chunk, model, ws, &targets, &stats, err)) < 0 ||
-        (rc = jrl_logprob_backward(model->dev, dlogits, model->dtype, chunk->logits, c->vocab, targets, jrl_inv_temperature(temperature),
-                                   stats + 2 * n, stats + n, stats + 3 * n, all_zero(chunk->dentropy, n) ? NULL : stats + 4 * n, n, c->vocab, err)) < 0)
+    if ((model->dtype != JRL_F32 && (rc = jrl_workspace_need(ws, JRL_WS_DLOGITS, n * c->vocab, jrl_dtype_bytes(model->dtype), &dlogits, err)) < 0) ||
+        (rc = jrl_workspace_need(ws, JRL_WS_DHEAD_NORMED, n * c->dim, 4, &dnormed, err)) < 0 ||
+        (rc = jrl_workspace_need(ws, JRL_WS_DHEAD_X, n * c->dim, 4, &dhead_x, err)) < 0 ||
+        (rc = chunk_derivatives(chunk, ws, pack, objective, tokens, &dlogprob, &dentropy, err)) < 0 ||
+        (rc = jrl_logprob_backward(model->dev, dlogits, model->dtype, chunk->logits, c->vocab, chunk->targets, jrl_inv_temperature(temperature),
+                                   pack->lse + chunk->at, pack->entropy + chunk->at, dlogprob, dentropy, n, c->vocab, err)) < 0)
         return rc;
-    const struct jrl_matmul to_weight = { .dtype = model->dtype, .m = c->vocab, .n = c->dim, .k = chunk->n, .a = dlogits, .lda = c->vocab,
+    const struct jrl_matmul to_weight = { .dtype = model->dtype, .m = c->vocab, .n = c->dim, .k = n, .a = dlogits, .lda = c->vocab,
                                           .b = chunk->normed, .ldb = c->dim, .c = g->head, .ldc = c->dim, .accumulate = true };
-    const struct jrl_matmul to_input = { .dtype = model->dtype, .m = chunk->n, .n = c->dim, .k = c->vocab, .a = dlogits, .lda = c->vocab,
+    const struct jrl_matmul to_input = { .dtype = model->dtype, .m = n, .n = c->dim, .k = c->vocab, .a = dlogits, .lda = c->vocab,
                                          .b = model->head, .ldb = c->dim, .c = dnormed, .ldc = c->dim };
-    if ((rc = jrl_device_zero(model->dev, dhead_x, (size_t)(chunk->n * c->dim * 4), err)) < 0 ||
+    if ((rc = jrl_device_zero(model->dev, dhead_x, (size_t)(n * c->dim * 4), err)) < 0 ||
         (rc = jrl_matmul_tn(model->dev, &to_weight, err)) < 0 || (rc = jrl_matmul_nn(model->dev, &to_input, err)) < 0 ||
         (rc = jrl_rmsnorm_backward(model->dev, dhead_x, g->final_norm, dnormed, chunk->x, model->final_norm, model->dtype, c->norm_eps,
-                                   chunk->n, c->dim, err)) < 0)
+                                   n, c->dim, err)) < 0)
         return rc;
     return scatter_rows(chunk, model->dev, pack, dhead_x, dx, c->dim, err);
 }

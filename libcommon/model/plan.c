@@ -56,8 +56,8 @@ static void need_pack(struct jrl_scratch_needs *s, const struct jrl_pass_plan *p
     else
         set(s, JRL_WS_SAVED, JRL_NEED_ROWS, n, c->dim * 4);
     set(s, JRL_WS_HEAD_ROWS, JRL_NEED_ROWS, n, sizeof(struct jrl_head_row));
+    set(s, JRL_WS_ANSWERS, JRL_NEED_ROWS, n, 3 * 4);
     set(s, JRL_WS_TARGETS, JRL_NEED_HEAD, chunk, 4);
-    set(s, JRL_WS_STATS, JRL_NEED_HEAD, chunk, 5 * 4);
 }
 
 /* The backward pass; operands of products are rounded copies unless the type is f32. */
@@ -68,6 +68,8 @@ static void need_backward(struct jrl_scratch_needs *s, const struct jrl_pass_pla
     const int64_t q_dim = c->n_heads * c->head_dim, width = q_dim + 2 * c->n_kv_heads * c->head_dim;
     const int64_t mlp = jrl_mlp_backward_rows(c, p->dev, n), widest = max64(mlp, jrl_mlp_rows(p->dev, n));
 
+    set(s, JRL_WS_TOKENS, JRL_NEED_HEAD, chunk, sizeof(struct jrl_objective_token));
+    set(s, JRL_WS_DERIVATIVES, JRL_NEED_HEAD, chunk, 2 * 4);
     set(s, JRL_WS_DLOGITS, JRL_NEED_HEAD, chunk, c->vocab * rounded);
     set(s, JRL_WS_DHEAD_NORMED, JRL_NEED_HEAD, chunk, c->dim * 4);
     set(s, JRL_WS_DHEAD_X, JRL_NEED_HEAD, chunk, c->dim * 4);

@@ -1,7 +1,5 @@
 /* train.c - scoring and the training pass over whole sequences: forward with the layer inputs (or all activations) kept, head and
  * objective chunk by chunk, then the layers backwards. */
-#include <string.h>
-
 #include "base/machine.h"
 #include "base/trace.h"
 #include "kernels/gated.h"
@@ -110,7 +108,6 @@ int jrl_score(const struct jrl_model *model, struct jrl_workspace *ws, const str
     struct jrl_pass pass;
     float *saved = NULL, *x = NULL;
     double start = jrl_clock();
-    int64_t n = 0;
     int rc;
 
     if ((rc = jrl_pack_init(&pack, model, ws, seqs, n_seqs, false, err)) < 0 ||
@@ -118,39 +115,16 @@ int jrl_score(const struct jrl_model *model, struct jrl_workspace *ws, const str
         (rc = forward(&pass, &pack, NULL, &saved, &x, err)) < 0 ||
         (rc = end_part(ws, "forward", &start, &ws->seconds.forward, pack.n_rows, err)) < 0)
         return rc;
-    for (int64_t at = 0; at < pack.n_head_rows; at += chunk.n) {
+    for (int64_t at = 0; at < pack.n_head_rows; at += chunk.n)
         if ((rc = jrl_head_chunk_forward(&chunk, model, ws, &pack, at, temperature, x, err)) < 0)
             return rc;
-        for (int64_t i = 0; i < chunk.n; i++) {
-            if (pack.head_rows[at + i].row < 0)
-                continue;
-            logprobs[n] = chunk.logprob[i];
-            if (entropies)
-                entropies[n] = chunk.entropy[i];
-            n++;
-        }
-    }
-    return end_part(ws, "head", &start, &ws->seconds.head, pack.n_head_rows, err);
+    rc = jrl_pack_answers(&pack, ws, logprobs, entropies, err);
+    return rc < 0 ? rc : end_part(ws, "head", &start, &ws->seconds.head, pack.n_head_rows, err);
 }
 
-/* Asks the objective for the derivatives of the chunk's tokens, one run of one sequence at a time. */
-static void ask_objective(struct jrl_head_chunk *chunk, const struct jrl_pack *pack, jrl_objective_fn *objective, void *ctx)
-{
-    const struct jrl_head_row *rows = pack->head_rows + chunk->at;
-
-    memset(chunk->dlogprob, 0, (size_t)chunk->n * 4);
-    memset(chunk->dentropy, 0, (size_t)chunk->n * 4);
-    for (int64_t i = 0, end; i < chunk->n; i = end) {
-        for (end = i + 1; end < chunk->n && rows[i].row >= 0 && rows[end].row >= 0 && rows[end].sequence == rows[i].sequence;)
-            end++;
-        if (rows[i].row >= 0)
-            objective(ctx, rows[i].sequence, rows[i].token - pack->seqs[rows[i].sequence].n_prompt, end - i, chunk->logprob + i,
-                      chunk->entropy + i, chunk->dlogprob + i, chunk->dentropy + i);
-    }
-}
-
-int jrl_train(const struct jrl_model *model, struct jrl_workspace *ws, const struct jrl_sequence *seqs, int64_t n_seqs,
-              double temperature, jrl_objective_fn *objective, void *ctx, struct jrl_gradients *g, struct jrl_error *err)
+int jrl_train(const struct jrl_model *model, struct jrl_workspace *ws, const struct jrl_sequence *seqs, int64_t n_seqs, double temperature,
+              const struct jrl_objective *objective, const struct jrl_objective_token *tokens, float *logprobs, float *entropies, struct jrl_gradients *g,
+              struct jrl_error *err)
 {
     const int64_t dim = model->config.dim;
     struct jrl_head_chunk chunk;
@@ -161,23 +135,18 @@ int jrl_train(const struct jrl_model *model, struct jrl_workspace *ws, const str
     double start = jrl_clock();
     int rc;
 
-    if ((rc = jrl_pack_init(&pack, model, ws, seqs, n_seqs, g != NULL, err)) < 0 ||
-        (rc = jrl_pass_init(&pass, model, ws, pack.n_rows, pack.rows, n_seqs, err)) < 0 ||
-        (g && (rc = keep_activations(&kept, &pass, err)) < 0) || (rc = forward(&pass, &pack, g ? &kept : NULL, &saved, &x, err)) < 0 ||
-        (g && (rc = jrl_workspace_need(ws, JRL_WS_DX, pack.n_rows * dim, 4, &dx, err)) < 0))
-        return rc;
-    if ((g && (rc = jrl_device_zero(model->dev, dx, (size_t)(pack.n_rows * dim * 4), err)) < 0) ||
+    if ((rc = jrl_pack_init(&pack, model, ws, seqs, n_seqs, true, err)) < 0 ||
+        (rc = jrl_pass_init(&pass, model, ws, pack.n_rows, pack.rows, n_seqs, err)) < 0 || (rc = keep_activations(&kept, &pass, err)) < 0 ||
+        (rc = forward(&pass, &pack, &kept, &saved, &x, err)) < 0 || (rc = jrl_workspace_need(ws, JRL_WS_DX, pack.n_rows * dim, 4, &dx, err)) < 0 ||
+        (rc = jrl_device_zero(model->dev, dx, (size_t)(pack.n_rows * dim * 4), err)) < 0 ||
         (rc = end_part(ws, "forward", &start, &ws->seconds.forward, pack.n_rows, err)) < 0)
         return rc;
-    for (int64_t at = 0; at < pack.n_head_rows; at += chunk.n) {
-        if ((rc = jrl_head_chunk_forward(&chunk, model, ws, &pack, at, temperature, x, err)) < 0)
+    for (int64_t at = 0; at < pack.n_head_rows; at += chunk.n)
+        if ((rc = jrl_head_chunk_forward(&chunk, model, ws, &pack, at, temperature, x, err)) < 0 ||
+            (rc = jrl_head_chunk_backward(&chunk, model, ws, &pack, temperature, objective, tokens, g, dx, err)) < 0)
             return rc;
-        ask_objective(&chunk, &pack, objective, ctx);
-        if (g && (rc = jrl_head_chunk_backward(&chunk, model, ws, &pack, temperature, g, dx, err)) < 0)
-            return rc;
-    }
-    rc = end_part(ws, "head", &start, &ws->seconds.head, pack.n_head_rows, err);
-    if (!g || rc < 0)
+    if ((rc = jrl_pack_answers(&pack, ws, logprobs, entropies, err)) < 0 ||
+        (rc = end_part(ws, "head", &start, &ws->seconds.head, pack.n_head_rows, err)) < 0)
         return rc;
     for (int64_t i = model->config.n_layers - 1; i >= 0; i--) {
         use_layer(&pass, &kept, i);

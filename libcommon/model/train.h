@@ -6,6 +6,7 @@
 #ifndef JRL_MODEL_TRAIN_H
 #define JRL_MODEL_TRAIN_H
 
+#include "kernels/objective.h"
 #include "model/model.h"
 
 /* One sequence: prompt then response. The scored tokens are tokens[n_prompt .. n-1]; token t is predicted by
@@ -16,12 +17,6 @@ struct jrl_sequence {
     int64_t n, n_prompt;
 };
 int64_t jrl_sequence_rows(int64_t n); /* rows a sequence of n tokens takes: n - 1 rounded up to 32 */
-
-/* Called for scored tokens in order, some at a time: sequence index, first scored token (0-based in the response),
- * count. logprob and entropy are under the model at the pack's temperature. Sets dlogprob[i] = dLoss/dlogprob and
- * dentropy[i] (both are zero at entry). */
-typedef void jrl_objective_fn(void *ctx, int64_t sequence, int64_t first, int64_t n, const float *logprob, const float *entropy,
-                              float *dlogprob, float *dentropy);
 
 /* Running gradients, f32, one flat array in parameter order, in the memory of the model's device. Embedding and head of a tied model, and the biases, accumulate
  * apart; jrl_gradients_finish, called once after the last micro-batch, brings them to their places. */
@@ -56,9 +51,10 @@ void jrl_workspace_trace(struct jrl_workspace *ws, struct jrl_trace *trace);
 int jrl_score(const struct jrl_model *model, struct jrl_workspace *ws, const struct jrl_sequence *seqs, int64_t n_seqs,
               double temperature, float *logprobs, float *entropies, struct jrl_error *err) JRL_MUST_CHECK;
 
-/* Forward and backward of one micro-batch; gradients are added to *g. With g NULL there is no backward pass: the objective
- * sees the tokens, and what it sets is not used. */
-int jrl_train(const struct jrl_model *model, struct jrl_workspace *ws, const struct jrl_sequence *seqs, int64_t n_seqs,
-              double temperature, jrl_objective_fn *objective, void *ctx, struct jrl_gradients *g, struct jrl_error *err) JRL_MUST_CHECK;
+/* The same, and the gradient of OBJECTIVE added to *g: forward and backward of one micro-batch. TOKENS: what the objective needs of
+ * each scored token. */
+int jrl_train(const struct jrl_model *model, struct jrl_workspace *ws, const struct jrl_sequence *seqs, int64_t n_seqs, double temperature,
+              const struct jrl_objective *objective, const struct jrl_objective_token *tokens, float *logprobs, float *entropies, struct jrl_gradients *g,
+              struct jrl_error *err) JRL_MUST_CHECK;
 
 #endif

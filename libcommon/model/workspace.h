@@ -12,7 +12,7 @@ enum jrl_scratch {
     JRL_WS_ACT,                                               /* of some rows of the MLP */
     JRL_WS_PICKED, JRL_WS_HEAD_X, JRL_WS_HEAD_NORMED, JRL_WS_LOGITS, /* indices of the wanted rows; of these rows */
     JRL_WS_PAGES, JRL_WS_PAGE_TABLE, JRL_WS_SAVED,            /* training: K and V of one layer; layer inputs */
-    JRL_WS_HEAD_ROWS, JRL_WS_TARGETS, JRL_WS_STATS, JRL_WS_DLOGITS, JRL_WS_DHEAD_NORMED, JRL_WS_DHEAD_X,
+    JRL_WS_HEAD_ROWS, JRL_WS_ANSWERS, JRL_WS_TARGETS, JRL_WS_TOKENS, JRL_WS_DERIVATIVES, JRL_WS_DLOGITS, JRL_WS_DHEAD_NORMED, JRL_WS_DHEAD_X,
     JRL_WS_DX, JRL_WS_DX_ROUNDED, JRL_WS_LSE, JRL_WS_DMIXED, JRL_WS_DQKV, JRL_WS_DQKV_ROUNDED, JRL_WS_DNORMED,
     JRL_WS_MLP_NORMED, JRL_WS_DGATE, JRL_WS_DUP,
     JRL_WS_KEPT_X, JRL_WS_KEPT_Q, JRL_WS_KEPT_MIXED, JRL_WS_KEPT_LSE, JRL_WS_KEPT_GATED, /* of all layers */
@@ -109,16 +109,20 @@ struct jrl_pack {
     struct jrl_attention_rows *rows;  /* [n_seqs], without rows when nothing is scored */
     /* Scored rows, sequence by sequence, each filled up to a multiple of 32 with padding (row -1). */
     int64_t n_head_rows;
-    struct jrl_head_row { int64_t row, sequence, token; } *head_rows;
+    struct jrl_head_row { int64_t row, sequence, token, scored; } *head_rows; /* scored: its place among all scored tokens */
+    float *logprob, *entropy, *lse;   /* [n_head_rows], in the device's memory: chunk by chunk the head leaves them here */
 };
 /* TRAIN: the activations of all layers may be kept, then pages too. */
 int jrl_pack_init(struct jrl_pack *pack, const struct jrl_model *model, struct jrl_workspace *ws, const struct jrl_sequence *seqs,
                   int64_t n_seqs, bool train, struct jrl_error *err) JRL_MUST_CHECK;
 
-/* Head rows at..at+n-1 of the pack: their residuals, normed rows, logits, and what jrl_logprob makes of them. */
+/* Logprobs and, unless NULL, entropies of the scored tokens, one behind the other, when all chunks have been forward. */
+int jrl_pack_answers(const struct jrl_pack *pack, struct jrl_workspace *ws, float *logprobs, float *entropies, struct jrl_error *err) JRL_MUST_CHECK;
+
+/* Head rows at..at+n-1 of the pack: their residuals, normed rows and logits; all in the device's memory. */
 struct jrl_head_chunk {
     int64_t at, n;
-    float *x, *logits, *logprob, *entropy, *lse, *dlogprob, *dentropy;
+    float *x, *logits;
     void *normed;
     uint32_t *targets;
 };
@@ -126,8 +130,10 @@ int64_t jrl_head_chunk_rows(const struct jrl_model *model); /* most rows of a ch
 /* X: final residual of all rows. The memory is valid until the next chunk. */
 int jrl_head_chunk_forward(struct jrl_head_chunk *chunk, const struct jrl_model *model, struct jrl_workspace *ws, const struct jrl_pack *pack,
                            int64_t at, double temperature, const float *x, struct jrl_error *err) JRL_MUST_CHECK;
-int jrl_head_chunk_backward(const struct jrl_head_chunk *chunk, const struct jrl_model *model, struct jrl_workspace *ws,
-                            const struct jrl_pack *pack, double temperature, struct jrl_gradients *g, float *dx, struct jrl_error *err) JRL_MUST_CHECK;
+/* TOKENS: of all scored tokens. */
+int jrl_head_chunk_backward(const struct jrl_head_chunk *chunk, const struct jrl_model *model, struct jrl_workspace *ws, const struct jrl_pack *pack,
+                            double temperature, const struct jrl_objective *objective, const struct jrl_objective_token *tokens, struct jrl_gradients *g,
+                            float *dx, struct jrl_error *err) JRL_MUST_CHECK;
 
 /* From dx, the gradient of the layer's output, to that of its input, in place; x_in is the saved input. What the pass
  * did not keep is computed again. */

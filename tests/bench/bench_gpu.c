@@ -24,6 +24,7 @@
 #include "tests/bench/lengths.h"
 #include "tests/bench/policy.h"
 #include "tests/bench/rate.h"
+#include "tests/flat_training.h"
 
 #define DEFAULT_SHAPE "deepseek-r1-distill-qwen-1.5b"
 #define PROMPT_TOKENS 200
@@ -155,19 +156,11 @@ struct update {
     int64_t n_seqs;
 };
 
-static void flat_objective(void *ctx, int64_t sequence, int64_t first, int64_t n, const float *logprob, const float *entropy, float *dlogprob,
-                           float *dentropy)
-{
-    (void)ctx, (void)sequence, (void)first, (void)logprob, (void)entropy, (void)dentropy;
-    for (int64_t i = 0; i < n; i++)
-        dlogprob[i] = -1e-4f;
-}
-
 static int update_once(void *ctx, struct jrl_error *err)
 {
     const struct update *u = ctx;
 
-    return jrl_train(u->model, u->ws, u->seqs, u->n_seqs, 1, flat_objective, NULL, u->gradients, err);
+    return train_flat(u->model, u->ws, u->seqs, u->n_seqs, -1e-4, u->gradients, err);
 }
 
 static void measure_update_of(struct bench *b, struct update *u, const char *work, int64_t n_tokens)

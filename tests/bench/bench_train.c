@@ -14,16 +14,9 @@
 #include "model/plan.h"
 #include "tests/bench/batch.h"
 #include "tests/bench/rate.h"
+#include "tests/flat_training.h"
 
 #define MAX_REPETITIONS 100
-
-static void flat_objective(void *ctx, int64_t sequence, int64_t first, int64_t n, const float *logprob, const float *entropy,
-                           float *dlogprob, float *dentropy)
-{
-    (void)ctx, (void)sequence, (void)first, (void)logprob, (void)entropy, (void)dentropy;
-    for (int64_t i = 0; i < n; i++)
-        dlogprob[i] = -1e-4f;
-}
 
 static double token_flops(const struct jrl_model_config *c, int64_t n_tokens)
 {
@@ -65,7 +58,7 @@ static double time_train(struct bench *b)
 {
     const double start = now_seconds();
 
-    must(jrl_train(&b->batch.model, b->batch.ws, b->batch.seqs, b->batch.n_seqs, 1.0, flat_objective, NULL, b->g, &error));
+    must(train_flat(&b->batch.model, b->batch.ws, b->batch.seqs, b->batch.n_seqs, -1e-4, b->g, &error));
     return now_seconds() - start;
 }
 

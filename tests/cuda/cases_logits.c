@@ -95,6 +95,51 @@ void case_logprob_backward(struct fixture *f)
     }
 }
 
+/* Tokens of every clip and divergence; rows of nobody; ratios beyond f32, not a number, too small. */
+#define TOKENS 3000
+static void check_objective(struct fixture *f, const struct jrl_objective *o, bool with_entropy)
+{
+    struct both logprob = new_numbers(f, JRL_F32, TOKENS, 3), entropy = new_numbers(f, JRL_F32, TOKENS, 2), tokens = new_both(f, TOKENS * sizeof(struct jrl_objective_token));
+    struct both dlogprob = new_both(f, TOKENS * 4), dentropy = new_both(f, TOKENS * 4);
+    struct jrl_objective_token *t = (struct jrl_objective_token *)tokens.host;
+
+    for (int i = 0; i < TOKENS; i++) {
+        const float near = ((float *)logprob.host)[i];
+
+        t[i] = (struct jrl_objective_token){ (i % 7 - 3) * 0.5, i % 5 ? 0x1.8p-9 : 0x1p-129, near + (float)(i % 11 - 5) * 0.1f, near + (float)(i % 13 - 6) * 0.7f,
+                                             near + (float)(i % 17 - 8) * 0.2f, i % 19 != 0 };
+        if (i % 101 == 0)
+            t[i].old_logprob = near + (i % 2 ? 150.0f : -150.0f);
+        if (i % 103 == 0)
+            ((float *)logprob.host)[i] = NAN;
+    }
+    upload_all(&logprob);
+    upload_all(&tokens);
+    MUST(jrl_objective_backward(f->cpu, (float *)dlogprob.host, with_entropy ? (float *)dentropy.host : NULL, o, t, (float *)logprob.host, (float *)entropy.host,
+                                TOKENS, err));
+    MUST(jrl_objective_backward(f->gpu, dlogprob.gpu, with_entropy ? dentropy.gpu : NULL, o, tokens.gpu, logprob.gpu, entropy.gpu, TOKENS, err));
+    expect_equal("objective_backward, dlogprob", &dlogprob, JRL_F32, TOKENS, SAME_BITS);
+    expect_equal("objective_backward, dentropy", &dentropy, JRL_F32, TOKENS, SAME_BITS);
+    free_both(&logprob);
+    free_both(&entropy);
+    free_both(&tokens);
+    free_both(&dlogprob);
+    free_both(&dentropy);
+}
+
+void case_objective_backward(struct fixture *f)
+{
+    const struct jrl_objective nll = { .kind = JRL_OBJECTIVE_NLL, .entropy_coef = 0.01 };
+
+    check_objective(f, &nll, true);
+    for (int variant = 0; variant < 6; variant++) {
+        const struct jrl_objective o = { JRL_OBJECTIVE_POLICY, (enum jrl_kl)(variant % 3), 0.2, 0.28, variant & 1 ? 3 : 0, variant < 3 ? 0 : 0.1,
+                                         variant & 2 ? 0.01 : 0, variant & 4 ? 2 : 0 };
+
+        check_objective(f, &o, o.entropy_coef != 0);
+    }
+}
+
 #define CHOICES 10
 
 static void check_choices(struct fixture *f, int64_t vocab, const struct jrl_choice_rule *rule, float size)

@@ -1,4 +1,4 @@
-/* test_objective.c - the objective against verl's published formulas (tests/golden/make_objective.py) and its
+/* test_objective.c - the objective and what is counted of it against verl's published formulas (tests/golden/make_objective.py) and its
  * derivative against finite differences; importance weights against tests/golden/make_importance.py. */
 #include <math.h>
 #include <setjmp.h>
@@ -13,7 +13,9 @@
 #include <jansson.h>
 
 #include "learn/aggregate.h"
-#include "learn/objective.h"
+#include "learn/token_stats.h"
+
+static struct jrl_device *device;
 
 #define MAX_TOKENS 64
 #define MAX_SEQUENCES 32
@@ -70,6 +72,17 @@ static void close_to(const char *what, int64_t index, double got, double want, d
         fail_msg("case %d, %s: got %.12g, expected %.12g", (int)index, what, got, want);
 }
 
+/* Derivatives and counts of N tokens. */
+static void run_tokens(const struct jrl_objective *o, const struct jrl_objective_token *tokens, int64_t n, const float *logprob, const float *entropy,
+                       float *dlogprob, float *dentropy, struct jrl_token_stats *stats)
+{
+    struct jrl_error err = { 0 };
+
+    if (jrl_objective_backward(device, dlogprob, dentropy, o, tokens, logprob, entropy, n, &err) < 0)
+        fail_msg("%s", err.text);
+    jrl_token_stats_count(stats, o, tokens, n, logprob, entropy);
+}
+
 /* The whole objective over the responses of one case, a few tokens at a time. */
 static void evaluate(const json_t *c, const struct jrl_objective *o, const struct jrl_aggregate *a, struct jrl_token_stats *stats)
 {
@@ -88,16 +101,18 @@ static void evaluate(const json_t *c, const struct jrl_objective *o, const struc
     for (int64_t i = 0; i < n; i++) {
         const json_t *r = json_array_get(responses, (size_t)i);
         float old[MAX_TOKENS], new[MAX_TOKENS], ref[MAX_TOKENS], entropy[MAX_TOKENS], dlogprob[MAX_TOKENS], dentropy[MAX_TOKENS];
-        struct jrl_target target = { old, ref, number(r, "advantage"), weights[i], NULL };
+        struct jrl_objective_token tokens[MAX_TOKENS];
         int64_t length = floats(new, r, "new");
 
         floats(old, r, "old");
         floats(ref, r, "ref");
         floats(entropy, r, "entropy");
+        for (int64_t j = 0; j < length; j++)
+            tokens[j] = (struct jrl_objective_token){ number(r, "advantage"), weights[i], old[j], ref[j], old[j], 1 };
         for (int64_t first = 0; first < length; first += 5) {
             int64_t some = length - first < 5 ? length - first : 5;
 
-            jrl_objective_tokens(o, &target, first, some, new + first, entropy + first, dlogprob, dentropy, stats);
+            run_tokens(o, tokens + first, some, new + first, entropy + first, dlogprob, dentropy, stats);
         }
     }
 }
@@ -112,8 +127,8 @@ static void test_verl(void **state)
     assert_true(json_array_size(cases) >= 11);
     for (size_t i = 0; i < json_array_size(cases); i++) {
         const json_t *c = json_array_get(cases, i), *expect = json_object_get(c, "expect");
-        struct jrl_objective o = { JRL_OBJECTIVE_POLICY, number(c, "clip_low"), number(c, "clip_high"), number(c, "dual_clip"),
-                                   (enum jrl_kl)word(c, "kl", kls), number(c, "kl_coef"), number(c, "entropy_coef"), 0 };
+        struct jrl_objective o = { JRL_OBJECTIVE_POLICY, (enum jrl_kl)word(c, "kl", kls), number(c, "clip_low"), number(c, "clip_high"),
+                                   number(c, "dual_clip"), number(c, "kl_coef"), number(c, "entropy_coef"), 0 };
         struct jrl_aggregate a = { (enum jrl_aggregate_kind)word(c, "aggregate", kinds), (int64_t)number(c, "ranks"),
                                    (int64_t)number(c, "micro_tokens") };
         struct jrl_token_stats s = { 0 }, nll = { 0 };
@@ -139,11 +154,11 @@ static void test_verl(void **state)
     json_decref(cases);
 }
 
-static double loss_at(const struct jrl_objective *o, const struct jrl_target *t, float logprob, float entropy, float *dlogprob, float *dentropy)
+static double loss_at(const struct jrl_objective *o, const struct jrl_objective_token *t, float logprob, float entropy, float *dlogprob, float *dentropy)
 {
     struct jrl_token_stats stats = { 0 };
 
-    jrl_objective_tokens(o, t, 0, 1, &logprob, &entropy, dlogprob, dentropy, &stats);
+    run_tokens(o, t, 1, &logprob, &entropy, dlogprob, dentropy, &stats);
     return stats.loss;
 }
 
@@ -152,7 +167,7 @@ static void check_derivative(const struct jrl_objective *o, double advantage, fl
 {
     const float h = 0x1p-7f, entropy = 0.75f, old = -1.5f;
     float logprob = old + log_ratio, ref = old + ref_offset, dlogprob, dentropy, up, down;
-    struct jrl_target t = { &old, &ref, advantage, 0.125, NULL };
+    struct jrl_objective_token t = { advantage, 0.125, old, ref, old, 1 };
     double below = loss_at(o, &t, logprob - h, entropy, &up, &down), above = loss_at(o, &t, logprob + h, entropy, &up, &down);
     double less = loss_at(o, &t, logprob, entropy - h, &up, &down), more = loss_at(o, &t, logprob, entropy + h, &up, &down);
 
@@ -172,8 +187,8 @@ static void test_derivative(void **state)
     (void)state;
     for (int kl = 0; kl < 3; kl++)
         for (int mode = 0; mode < 3; mode++) {
-            struct jrl_objective o = { mode == 2 ? JRL_OBJECTIVE_NLL : JRL_OBJECTIVE_POLICY, 0.2, 0.28, mode ? 0 : 10,
-                                       (enum jrl_kl)kl, mode == 1 ? 0.1 : 0, mode == 1 ? 0.01 : 0, 0 };
+            struct jrl_objective o = { mode == 2 ? JRL_OBJECTIVE_NLL : JRL_OBJECTIVE_POLICY, (enum jrl_kl)kl, 0.2, 0.28,
+                                       mode ? 0 : 10, mode == 1 ? 0.1 : 0, mode == 1 ? 0.01 : 0, 0 };
 
             for (int i = 0; i < 4; i++)
                 for (int j = 0; j < 8; j++)
@@ -185,19 +200,19 @@ static void test_derivative(void **state)
 /* Equal logprobs are a ratio of exactly 1; a ratio beyond f32 leaves the loss finite wherever it is bounded. */
 static void test_extremes(void **state)
 {
-    struct jrl_objective o = { JRL_OBJECTIVE_POLICY, 0.2, 0.28, 10, JRL_KL_K3, 0, 0, 0 };
+    struct jrl_objective o = { JRL_OBJECTIVE_POLICY, JRL_KL_K3, 0.2, 0.28, 10, 0, 0, 0 };
     float old[2] = { -3.25f, -200 }, now[2] = { -3.25f, -1 }, entropy[2] = { 0, 0 }, dlogprob[2], dentropy[2];
     static const double advantages[] = { -1, 0, 1 }, losses[] = { 10, 0, -1.28 };
 
     (void)state;
     for (int i = 0; i < 3; i++) {
-        struct jrl_target t = { old, NULL, advantages[i], 1, NULL };
+        const struct jrl_objective_token t[2] = { { advantages[i], 1, old[0], 0, old[0], 1 }, { advantages[i], 1, old[1], 0, old[1], 1 } };
         struct jrl_token_stats first = { 0 }, second = { 0 };
 
-        jrl_objective_tokens(&o, &t, 0, 1, now, entropy, dlogprob, dentropy, &first);
+        run_tokens(&o, t, 1, now, entropy, dlogprob, dentropy, &first);
         assert_true(first.ratio_max == 1 && first.ratio_min == 1 && first.kl_old == 0 && first.kl_old_k3 == 0);
         assert_true(first.loss == -advantages[i] && dlogprob[0] == (float)-advantages[i]);
-        jrl_objective_tokens(&o, &t, 1, 1, now + 1, entropy + 1, dlogprob, dentropy, &second);
+        run_tokens(&o, t + 1, 1, now + 1, entropy + 1, dlogprob, dentropy, &second);
         assert_true(second.loss == losses[i] && dlogprob[0] == 0);
         jrl_token_stats_add(&first, &second);
         assert_true(first.n_tokens == 2 && first.ratio_min == 1 && isinf(first.ratio_max));
@@ -207,15 +222,15 @@ static void test_extremes(void **state)
 /* A logprob that is not a number must reach the gradient, where the step is skipped, not be clipped away. */
 static void test_nan(void **state)
 {
-    struct jrl_objective o = { JRL_OBJECTIVE_POLICY, 0.2, 0.28, 10, JRL_KL_K3, 0, 0, 0 };
+    struct jrl_objective o = { JRL_OBJECTIVE_POLICY, JRL_KL_K3, 0.2, 0.28, 10, 0, 0, 0 };
     float old = -1, now = NAN, entropy = NAN, dlogprob = 0, dentropy = 0;
 
     (void)state;
     for (int sign = -1; sign <= 1; sign += 2) {
-        struct jrl_target t = { &old, NULL, sign, 1, NULL };
+        const struct jrl_objective_token t = { sign, 1, old, 0, old, 1 };
         struct jrl_token_stats stats = { 0 };
 
-        jrl_objective_tokens(&o, &t, 0, 1, &now, &entropy, &dlogprob, &dentropy, &stats);
+        run_tokens(&o, &t, 1, &now, &entropy, &dlogprob, &dentropy, &stats);
         assert_true(isnan(dlogprob) && isnan(stats.loss) && isnan(stats.ratio_max));
     }
 }
@@ -227,20 +242,22 @@ static void test_has_gradient(void **state)
 
     (void)state;
     for (int variant = 0; variant < 8; variant++) {
-        const struct jrl_objective o = { JRL_OBJECTIVE_POLICY, 0.2, 0.28, 10, JRL_KL_K3, variant & 1 ? 0.1 : 0, variant & 2 ? 0.1 : 0, 0 };
-        const struct jrl_target t = { old, ref, variant & 4 ? -0.5 : 0, 0.25, NULL };
+        const struct jrl_objective o = { JRL_OBJECTIVE_POLICY, JRL_KL_K3, 0.2, 0.28, 10, variant & 1 ? 0.1 : 0, variant & 2 ? 0.1 : 0, 0 };
+        const double advantage = variant & 4 ? -0.5 : 0;
+        struct jrl_objective_token tokens[3];
         struct jrl_token_stats stats = { 0 };
         float dlogprob[3] = { 9, 9, 9 }, dentropy[3] = { 9, 9, 9 };
         bool any = false;
 
-        jrl_objective_tokens(&o, &t, 0, 3, now, entropy, dlogprob, dentropy, &stats);
+        for (int i = 0; i < 3; i++)
+            tokens[i] = (struct jrl_objective_token){ advantage, 0.25, old[i], ref[i], old[i], 1 };
+        run_tokens(&o, tokens, 3, now, entropy, dlogprob, dentropy, &stats);
         for (int i = 0; i < 3; i++)
             any |= !(dlogprob[i] == 0 && dentropy[i] == 0);
-        assert_int_equal(any, jrl_objective_has_gradient(&o, &t));
+        assert_int_equal(any, jrl_objective_has_gradient(&o, advantage));
     }
     const struct jrl_objective nll = { .kind = JRL_OBJECTIVE_NLL };
-    const struct jrl_target t = { .weight = 1 };
-    assert_true(jrl_objective_has_gradient(&nll, &t));
+    assert_true(jrl_objective_has_gradient(&nll, 0));
 }
 
 /* The weighted loss, its derivative, and what is counted, token by token as single responses. */
@@ -248,7 +265,7 @@ static void check_importance(const json_t *c, int64_t index)
 {
     const json_t *tokens = json_object_get(c, "tokens"), *expect = json_object_get(c, "expect");
     const size_t n = json_array_size(tokens);
-    const struct jrl_objective o = { JRL_OBJECTIVE_POLICY, number(c, "clip_low"), number(c, "clip_high"), number(c, "dual_clip"), JRL_KL_K3,
+    const struct jrl_objective o = { JRL_OBJECTIVE_POLICY, JRL_KL_K3, number(c, "clip_low"), number(c, "clip_high"), number(c, "dual_clip"),
                                      number(c, "kl_coef"), number(c, "entropy_coef"), number(c, "is_cap") };
     struct jrl_token_stats sum = { 0 };
 
@@ -257,11 +274,11 @@ static void check_importance(const json_t *c, int64_t index)
         const json_t *t = json_array_get(tokens, i);
         const float old = (float)number(t, "old"), sampler = (float)number(t, "sampler"), ref = (float)number(t, "ref");
         const float new = (float)number(t, "new"), entropy = (float)number(t, "entropy");
-        const struct jrl_target target = { &old, &ref, number(t, "advantage"), 1.0 / (double)n, &sampler };
+        const struct jrl_objective_token token = { number(t, "advantage"), 1.0 / (double)n, old, ref, sampler, 1 };
         struct jrl_token_stats one = { 0 };
         float dlogprob, dentropy;
 
-        jrl_objective_tokens(&o, &target, 0, 1, &new, &entropy, &dlogprob, &dentropy, &one);
+        run_tokens(&o, &token, 1, &new, &entropy, &dlogprob, &dentropy, &one);
         close_to("dlogprob", index, (double)dlogprob, json_number_value(json_array_get(json_object_get(expect, "dlogprob"), i)), 1e-7);
         jrl_token_stats_add(&sum, &one);
     }
@@ -288,19 +305,19 @@ static void test_importance(void **state)
 /* A sampler that agrees changes no bit; one that is beyond f32 or not a number is bounded, or reaches the gradient. */
 static void test_importance_extremes(void **state)
 {
-    const struct jrl_objective plain = { JRL_OBJECTIVE_POLICY, 0.2, 0.28, 10, JRL_KL_K3, 0.1, 0.1, 0 };
+    const struct jrl_objective plain = { JRL_OBJECTIVE_POLICY, JRL_KL_K3, 0.2, 0.28, 10, 0.1, 0.1, 0 };
     const float old = -1.25f, now = -1.2f, ref = -1, entropy = 0.5f, samplers[] = { -1.25f, -200, 200, NAN };
     struct jrl_objective weighted = plain;
 
     (void)state;
     weighted.is_cap = 3;
     for (int i = 0; i < 4; i++) {
-        const struct jrl_target target = { &old, &ref, -0.7, 0.3, &samplers[i] };
+        const struct jrl_objective_token token = { -0.7, 0.3, old, ref, samplers[i], 1 };
         struct jrl_token_stats a = { 0 }, b = { 0 };
         float da, db, ea, eb;
 
-        jrl_objective_tokens(&plain, &target, 0, 1, &now, &entropy, &da, &ea, &a);
-        jrl_objective_tokens(&weighted, &target, 0, 1, &now, &entropy, &db, &eb, &b);
+        run_tokens(&plain, &token, 1, &now, &entropy, &da, &ea, &a);
+        run_tokens(&weighted, &token, 1, &now, &entropy, &db, &eb, &b);
         assert_true(i == 3 ? isnan(db) && isnan(b.loss) && isnan(b.difference_max) : isfinite(db) && isfinite(b.loss));
         assert_true(ea == eb && a.is_weight == 0);
         if (i == 0)
@@ -331,6 +348,36 @@ static void test_weights(void **state)
         }
 }
 
+/* A row of nobody has no derivative, whatever its logprob, and what is too small for a normal f32 is 0. */
+static void test_no_derivative(void **state)
+{
+    const struct jrl_objective o = { JRL_OBJECTIVE_POLICY, JRL_KL_K3, 0.2, 0.28, 10, 0, 0.1, 0 };
+    const struct jrl_objective_token tokens[] = { { 1, 1, -1, 0, -1, 0 }, { -1, 0x1p-127, -1, 0, -1, 1 }, { 1, 0x1p-126, -1, 0, -1, 1 } };
+    const float logprob[] = { NAN, -1, -1 }, entropy[] = { NAN, 1, 1 };
+    float dlogprob[3], dentropy[3];
+    struct jrl_error err = { 0 };
+
+    (void)state;
+    assert_int_equal(jrl_objective_backward(device, dlogprob, dentropy, &o, tokens, logprob, entropy, 3, &err), JRL_OK);
+    assert_true(dlogprob[0] == 0 && dentropy[0] == 0 && dlogprob[1] == 0 && dentropy[1] == 0);
+    assert_true(dlogprob[2] == -0x1p-126f && dentropy[2] == 0);
+}
+
+static int open_device(void **state)
+{
+    struct jrl_error err = { 0 };
+
+    (void)state;
+    return jrl_device_open(&device, "cpu", 1, &err);
+}
+
+static int close_device(void **state)
+{
+    (void)state;
+    jrl_device_close(device);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -342,6 +389,7 @@ int main(void)
         cmocka_unit_test(test_importance),
         cmocka_unit_test(test_importance_extremes),
         cmocka_unit_test(test_weights),
+        cmocka_unit_test(test_no_derivative),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, open_device, close_device);
 }

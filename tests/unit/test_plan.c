@@ -11,6 +11,7 @@
 #include "base/memory.h"
 #include "model/workspace.h"
 #include "tests/unit/tiny_policy.h"
+#include "tests/flat_training.h"
 
 #define SHAPE "\"vocab_size\":200,\"hidden_size\":64,\"num_hidden_layers\":3,\"num_attention_heads\":4,\"num_key_value_heads\":2," \
     "\"intermediate_size\":96,\"max_position_embeddings\":1024,\"tie_word_embeddings\":true,\"hidden_act\":\"silu\""
@@ -50,14 +51,6 @@ static void close_model(struct fixture *f)
     tiny_policy_remove(&f->files);
 }
 
-static void zero_objective(void *ctx, int64_t sequence, int64_t first, int64_t n, const float *logprob, const float *entropy,
-                           float *dlogprob, float *dentropy)
-{
-    (void)ctx, (void)sequence, (void)first, (void)logprob, (void)entropy, (void)dentropy;
-    for (int64_t i = 0; i < n; i++)
-        dlogprob[i] = 1;
-}
-
 /* Score or train sequences of these lengths. */
 static void pass(struct fixture *f, struct jrl_workspace *ws, enum jrl_pass_kind kind, const int64_t *lengths, int64_t n_seqs)
 {
@@ -77,7 +70,7 @@ static void pass(struct fixture *f, struct jrl_workspace *ws, enum jrl_pass_kind
     }
     must(jrl_gradients_new(&g, &f->model, &err), &err);
     must(jrl_gradients_zero(g, &err), &err);
-    must(jrl_train(&f->model, ws, seqs, n_seqs, 1, zero_objective, NULL, g, &err), &err);
+    must(train_flat(&f->model, ws, seqs, n_seqs, 1, g, &err), &err);
     jrl_gradients_free(g);
 }
 

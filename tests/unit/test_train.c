@@ -9,10 +9,8 @@ struct batch {
     int64_t n_seqs, n_scored;
     int64_t *first; /* index of a sequence's first scored token among all */
     const float *old, *ref, *advantage;
-    int objective;
     double loss;
     float *logprob, *entropy;
-    int64_t sequence_offset; /* of the micro-batch under way */
 };
 
 static void batch_init(struct batch *b, const struct test_model *t)
@@ -47,38 +45,31 @@ static void batch_free(struct batch *b)
     free(b->entropy);
 }
 
-/* Token mean of max(-A r, -A clip(r, 0.8, 1.28)), for A < 0 at most -10 A; objective 1 adds 0.3 k3 - 0.1 entropy. */
-static void objective(void *ctx, int64_t sequence, int64_t first, int64_t n, const float *logprob, const float *entropy, float *dlogprob, float *dentropy)
+/* Token mean of the clipped loss; objective 1 adds 0.3 k3 - 0.1 entropy. */
+static struct jrl_objective objective_of(int which)
 {
-    struct batch *b = ctx;
-    const int64_t at = b->first[b->sequence_offset + sequence] + first;
+    return (struct jrl_objective){ JRL_OBJECTIVE_POLICY, .kl = JRL_KL_K3, .clip_low = 0.2, .clip_high = 0.28, .dual_clip = 10,
+                                   .kl_coef = which ? 0.3 : 0, .entropy_coef = which ? 0.1 : 0 };
+}
 
-    for (int64_t i = 0; i < n; i++) {
-        const double a = (double)b->advantage[at + i], ratio = exp((double)logprob[i] - (double)b->old[at + i]);
-        const double clipped = ratio < 0.8 ? 0.8 : ratio > 1.28 ? 1.28 : ratio;
-        double loss = -a * ratio, slope = -a * ratio;
+/* N sequences from FIRST on; G NULL: scored alone. */
+static void train(struct test_model *t, struct batch *b, int which, int64_t first, int64_t n, struct jrl_gradients *g)
+{
+    const struct jrl_objective o = objective_of(which);
+    const int64_t at = b->first[first], n_tokens = (first + n < b->n_seqs ? b->first[first + n] : b->n_scored) - at;
+    struct jrl_objective_token *tokens = calloc((size_t)n_tokens, sizeof *tokens);
+    const double temperature = which ? 0.7 : 1.0;
 
-        assert_true(dlogprob[i] == 0 && dentropy[i] == 0);
-        if (-a * clipped > loss) {
-            loss = -a * clipped;
-            slope = 0;
-        }
-        if (a < 0 && loss > -a * 10) {
-            loss = -a * 10;
-            slope = 0;
-        }
-        if (b->objective == 1) {
-            const double d = (double)b->ref[at + i] - (double)logprob[i];
-
-            loss += 0.3 * (exp(d) - d - 1) - 0.1 * (double)entropy[i];
-            slope += 0.3 * (1 - exp(d));
-            dentropy[i] = (float)(-0.1 / (double)b->n_scored);
-        }
-        b->loss += loss / (double)b->n_scored;
-        dlogprob[i] = (float)(slope / (double)b->n_scored);
-        b->logprob[at + i] = logprob[i];
-        b->entropy[at + i] = entropy[i];
-    }
+    for (int64_t i = 0; i < n_tokens; i++)
+        tokens[i] = (struct jrl_objective_token){ .advantage = (double)b->advantage[at + i], .weight = 1.0 / (double)b->n_scored,
+                                                  .old_logprob = b->old[at + i], .ref_logprob = b->ref[at + i] };
+    if (g)
+        assert_ok(jrl_train(&t->model, t->ws, b->seqs + first, n, temperature, &o, tokens, b->logprob + at, b->entropy + at, g, err));
+    else
+        assert_ok(jrl_score(&t->model, t->ws, b->seqs + first, n, temperature, b->logprob + at, b->entropy + at, err));
+    for (int64_t i = 0; i < n_tokens; i++)
+        b->loss += tokens[i].weight * jrl_token_loss(&o, &tokens[i], b->logprob[at + i], b->entropy[at + i]).loss;
+    free(tokens);
 }
 
 /* All sequences, the given number at a time (0: all at once). */
@@ -88,13 +79,11 @@ static struct jrl_gradients *gradients_of(struct test_model *t, struct batch *b,
 
     assert_ok(jrl_gradients_new(&g, &t->model, err));
     assert_ok(jrl_gradients_zero(g, err));
-    b->objective = which;
     b->loss = 0;
     for (int64_t i = 0; i < b->n_seqs; i += at_a_time ? at_a_time : b->n_seqs) {
         const int64_t n = at_a_time && b->n_seqs - i > at_a_time ? at_a_time : b->n_seqs - i;
 
-        b->sequence_offset = i;
-        assert_ok(jrl_train(&t->model, t->ws, b->seqs + i, n, which ? 0.7 : 1.0, objective, b, g, err));
+        train(t, b, which, i, n, g);
     }
     assert_ok(jrl_gradients_finish(g, err));
     return g;
@@ -239,8 +228,8 @@ static void test_same_bits(void **state)
     }
 }
 
-/* A sequence whose derivatives are all 0 changes no bit of a gradient: it may as well have no backward pass, and then the
- * objective sees the same. */
+/* A sequence whose derivatives are all 0 changes no bit of a gradient: it may as well have no backward pass, and its
+ * logprobs are the same then. */
 static void test_without_gradient(void **state)
 {
     static const char *const dtypes[] = { "f32", "bf16" };
@@ -261,8 +250,8 @@ static void test_without_gradient(void **state)
         memset(b.logprob, 0, (size_t)b.n_scored * sizeof(float));
         assert_ok(jrl_gradients_new(&parts, &t.model, err));
         assert_ok(jrl_gradients_zero(parts, err));
-        for (b.sequence_offset = 0; b.sequence_offset < b.n_seqs; b.sequence_offset++)
-            assert_ok(jrl_train(&t.model, t.ws, b.seqs + b.sequence_offset, 1, 1.0, objective, &b, b.sequence_offset == 1 ? NULL : parts, err));
+        for (int64_t i = 0; i < b.n_seqs; i++)
+            train(&t, &b, 0, i, 1, i == 1 ? NULL : parts);
         assert_ok(jrl_gradients_finish(parts, err));
         int64_t n;
         const float *want = jrl_gradients_data(whole, &n), *got = jrl_gradients_data(parts, &n);
