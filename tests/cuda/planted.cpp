@@ -115,6 +115,22 @@ static __global__ void no_arrival(float *out)
     wait_arrivals(&s.full, 0);
 }
 
+/* Waits for an arrival that comes before what it reads. */
+static __global__ void waits_too_early(float *out)
+{
+    SHARED(struct boxes, s);
+    if (threadIdx.x == 0)
+        init_arrivals(&s.full, 1);
+    __syncthreads();
+    if (threadIdx.x == 32) {
+        arrive(&s.full);
+        s.box[0][0] = 0;
+    }
+    if (threadIdx.x == 0)
+        wait_arrivals(&s.full, 0);
+    out[threadIdx.x] = threadIdx.x ? 0 : s.box[0][0];
+}
+
 /* More bytes are said to come than do. */
 static __global__ void too_few_bytes(float *out)
 {
@@ -306,7 +322,7 @@ static const struct {
     size_t shared_bytes;
 } kernels[] = {
     IN(room, none), IN(room, no_barrier), IN(room, barrier_of_some), IN(room, shuffle_of_some), IN(room, no_wait),
-    IN(room, refilled), IN(room, odd_copy), IN(rows, same_banks), IN(boxes, no_arrival), IN(boxes, too_few_bytes),
+    IN(room, refilled), IN(room, odd_copy), IN(rows, same_banks), IN(boxes, no_arrival), IN(boxes, waits_too_early), IN(boxes, too_few_bytes),
     IN(room, no_taker), IN(boxes, no_bytes_yet), IN(boxes, no_fence), IN(boxes, no_fence_of_stores), IN(room, sent_unfenced),
     IN(room, told_too_early), IN(room, no_fence_of_turn), IN(room, wrong_turn), IN(room, no_turn), IN(boxes, no_product_wait),
     IN(boxes, no_sums_fence), IN(boxes, copy_outlives), IN(room, turn_left), IN(room, too_many_registers),

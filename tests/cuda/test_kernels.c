@@ -96,8 +96,9 @@ static int close_devices(void **state)
 }
 
 /* Orders of threads in the emulator; a GPU has its own. */
-static const char *const schedules[] = { "greedy", "greedy-reverse", "forward", "reverse", "random" };
+static const char *const schedules[] = { "greedy", "greedy-reverse", "forward", "reverse", "chance" };
 static size_t n_schedules = sizeof schedules / sizeof *schedules;
+static int n_chances; /* or so many orders that are drawn, in all tests */
 
 static void set_order(const char *schedule)
 {
@@ -105,12 +106,25 @@ static void set_order(const char *schedule)
     setenv("JRL_EMULATOR_COPIES", strstr(schedule, "reverse") ? "early" : "late", 1);
 }
 
+/* Orders of a test that has N; the I-th of them. */
+static size_t n_orders(size_t n)
+{
+    return n_chances ? (size_t)n_chances : n;
+}
+static void set_order_of(size_t i, const char *const *orders)
+{
+    char drawn[32];
+
+    snprintf(drawn, sizeof drawn, "chance:%zu", i + 1);
+    set_order(n_chances ? drawn : orders[i]);
+}
+
 static void run_case(void **state)
 {
     void (*run)(struct fixture *f) = *(void (**)(struct fixture *))*state;
 
-    for (size_t i = 0; i < n_schedules; i++) {
-        set_order(schedules[i]);
+    for (size_t i = 0; i < n_orders(n_schedules); i++) {
+        set_order_of(i, schedules);
         if (i == 1)
             setenv("JRL_EMULATOR_OPEN", "1", 1); /* what the host does is the same each time */
         struct jrl_device *const devices[] = { fixture.tensor, fixture.exact, fixture.fast }; /* most kernels are the same on all */
@@ -125,14 +139,16 @@ static void run_case(void **state)
     unsetenv("JRL_EMULATOR_OPEN");
 }
 
-/* A check in one order of threads: it chooses sizes and devices itself. */
+/* A check in one order of threads, or those that are drawn: it chooses sizes and devices itself. */
 static void run_check(void (*check)(struct fixture *f), const char *schedule)
 {
-    set_order(schedule);
     setenv("JRL_EMULATOR_OPEN", "1", 1);
-    fixture.gpu = fixture.tensor;
-    fixture.random.state = 1;
-    check(&fixture);
+    for (size_t i = 0; i < n_orders(1); i++) {
+        set_order_of(i, &schedule);
+        fixture.gpu = fixture.tensor;
+        fixture.random.state = 1;
+        check(&fixture);
+    }
     unsetenv("JRL_EMULATOR_OPEN");
 }
 static void test_tensor_steps(void **state) { (void)state; run_check(check_tensor_steps, "greedy"); }
@@ -142,21 +158,18 @@ static void test_product_rows(void **state)
     run_check(check_product_rows, "greedy");
     run_check(check_some_product_rows, "greedy-reverse");
 }
+static struct jrl_device *tensor_of_one, *no_wgmma_of_one; /* GPUs of one processor, where they are emulated */
+static void parts_in_turn(struct fixture *f) { check_parts_in_turn(f, tensor_of_one, no_wgmma_of_one); }
 static void test_parts_in_turn(void **state)
 {
-    struct jrl_device *tensor, *no_wgmma;
-
     (void)state;
     setenv("JRL_EMULATOR_PROCESSORS", "1", 1); /* for which two tiles are enough */
-    tensor = open_gpu("");
-    no_wgmma = open_gpu("wgmma");
+    tensor_of_one = open_gpu("");
+    no_wgmma_of_one = open_gpu("wgmma");
     unsetenv("JRL_EMULATOR_PROCESSORS");
-    set_order("greedy");
-    fixture.gpu = fixture.tensor;
-    fixture.random.state = 1;
-    check_parts_in_turn(&fixture, tensor, no_wgmma);
-    jrl_device_close(tensor);
-    jrl_device_close(no_wgmma);
+    run_check(parts_in_turn, "greedy");
+    jrl_device_close(tensor_of_one);
+    jrl_device_close(no_wgmma_of_one);
 }
 static void test_attention_rows(void **state) { (void)state; run_check(check_attention_rows, "greedy"); }
 static void test_backward_turns(void **state) { (void)state; run_check(check_backward_turns, "greedy"); }
@@ -209,8 +222,8 @@ static void print_names(const struct CMUnitTest *tests, size_t n)
             puts(tests[i].name);
 }
 
-/* test_kernels [--probe | --kernels | --list | --once] [PATTERN...]: the tests whose names fit a pattern ('attention*' test_product_rows), or all.
- * --once: a case once a device, not for each order of threads, which a GPU does not have and a sanitizer makes long. */
+/* test_kernels [--probe | --kernels | --list | --once | --chance=N] [PATTERN...]: the tests whose names fit a pattern ('attention*' test_product_rows), or all.
+ * --once: a case once a device, not for each order of threads, which a GPU does not have and a sanitizer makes long. --chance: in N orders that are drawn. */
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest others[] = { cmocka_unit_test(test_tensor_steps), cmocka_unit_test(test_product_rows), cmocka_unit_test(test_parts_in_turn),
@@ -238,11 +251,13 @@ int main(int argc, char **argv)
         puts(kernel_names[i]);
     if (strcmp(option, "--kernels") == 0)
         return 0;
-    if (n == 0 || (*option && strcmp(option, "--once"))) {
+    if (strncmp(option, "--chance=", 9) == 0)
+        n_chances = atoi(option + 9);
+    if (n == 0 || (*option && strcmp(option, "--once") && n_chances < 1)) {
         fprintf(stderr, "test_kernels: error: %s\n", n ? "unknown option" : "no test has such a name");
         return 2;
     }
-    if (*option)
+    if (strcmp(option, "--once") == 0)
         n_schedules = 1;
     setenv("JRL_EMULATOR_BANKS", "strict", 1);
     return _cmocka_run_group_tests("kernels on a GPU", tests, n, open_devices, close_devices);

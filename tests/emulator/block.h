@@ -24,6 +24,7 @@ struct late_copy {
     const void *from;
     int n_bytes, n_zeros;
     int group;
+    bool has_arrived;
 };
 
 struct late_send {
@@ -83,6 +84,8 @@ struct block_state {
     unsigned n, alive, arrived, generation;
     int barrier_line;
     bool greedy, early_copies;
+    bool chance;         /* the schedule of that name */
+    unsigned chances;    /* drawn so far */
     bool hopper; /* the GPU is a 9.0, and has its own instructions */
     bool early, waited; /* the kernel may begin before the one before it has ended; a thread has waited for that */
     fibre *current;
@@ -98,9 +101,12 @@ struct block_state {
 extern block_state block;
 
 /* fibres.cpp: sees to it that there are N_THREADS fibres; runs one block, at the place in the grid that HERE names, of BLOCK's kernel, its threads in the order
- * of the schedule and SEED. */
+ * of the schedule. */
 void take_fibres(unsigned n_threads);
-void run_block(unsigned n_threads, size_t shared_bytes, unsigned seed);
+void run_block(unsigned n_threads, size_t shared_bytes);
+/* By the schedule "chance": a number below N; others may run now, and a bulk copy may arrive. */
+unsigned drawn(unsigned n);
+void pause();
 /* An instruction of Hopper: no other GPU has it. */
 void needs_hopper(int line);
 /* Until *COUNTER changes, others run. */
@@ -111,6 +117,7 @@ void forget_arrivals();
 void check_arrived();
 /* Bulk copies that somebody waits for arrive when nothing else can go on, as late as they may. False: there were none. */
 bool bring_boxes();
+void bring_some_box(); /* one of them, or none */
 
 } // namespace emulator
 

@@ -1,6 +1,6 @@
 /* copies.cpp - what a thread begins and waits for later: copies by cp.async, bulk copies both ways and the barriers that count them, turns of blocks, products
  * of wgmma. Copies arrive as late as they may, so that a missing wait is seen, or with JRL_EMULATOR_COPIES=early at once, so that it is seen when they
- * overwrite what others still read. A missing fence ends the program with the kernel and the line. */
+ * overwrite what others still read; by the schedule "chance" now so, now so. A missing fence ends the program with the kernel and the line. */
 #include "block.h"
 
 #include <string.h>
@@ -10,22 +10,29 @@
 
 namespace emulator {
 
+static bool at_once()
+{
+    return block.chance ? drawn(2) : block.early_copies;
+}
+
 /* ---- cp.async ---- */
 
-static void arrive(const late_copy &c)
+static void arrive(late_copy &c)
 {
-    if (c.n_bytes)
+    if (c.n_bytes && !c.has_arrived)
         memcpy(c.to, c.from, (size_t)c.n_bytes);
-    memset(static_cast<char *>(c.to) + c.n_bytes, 0, (size_t)c.n_zeros);
+    if (!c.has_arrived)
+        memset(static_cast<char *>(c.to) + c.n_bytes, 0, (size_t)c.n_zeros);
+    c.has_arrived = true;
 }
 
 void copy_later(void *to, const void *from, int n_bytes, int n_zeros, int line)
 {
-    const late_copy copy = { to, from, n_bytes, n_zeros, block.current->groups };
+    late_copy copy = { to, from, n_bytes, n_zeros, block.current->groups, false };
 
     if (((uintptr_t)to | (uintptr_t)from) % 16)
         stop("an asynchronous copy from or to an address that is not aligned to 16 bytes", line);
-    if (block.early_copies)
+    if (at_once())
         arrive(copy);
     block.current->copies.push_back(copy);
 }
@@ -40,9 +47,9 @@ void wait_copies(int groups_left)
     fibre *me = block.current;
     size_t n = 0;
 
+    pause();
     for (; n < me->copies.size() && me->copies[n].group < me->groups - groups_left; n++)
-        if (!block.early_copies)
-            arrive(me->copies[n]);
+        arrive(me->copies[n]);
     me->unfenced = me->unfenced || n > 0;
     me->copies.erase(me->copies.begin(), me->copies.begin() + (long)n);
 }
@@ -74,7 +81,7 @@ void send(void *to, const void *from, int n_bytes, bool add, int line)
         stop("a bulk copy behind a turn, without a fence between", line);
     block.unfenced.note(block.current->number);
     reads_operand((size_t)(static_cast<const char *>(from) - block.shared), (size_t)n_bytes, line);
-    if (block.early_copies) {
+    if (at_once()) {
         s.read.assign(s.from, s.from + s.n_floats);
         arrive(s);
     }
@@ -188,6 +195,7 @@ void arrive(uint64_t *a, int bytes, int line)
     s.left--;
     s.bytes += bytes;
     end_phase(s);
+    pause();
 }
 
 static void bring(arrival_state &s, const late_box &b)
@@ -214,10 +222,11 @@ static void bring(arrival_state &s, const late_box &b)
 
 static void bring_later(arrival_state &s, const late_box &b)
 {
-    if (block.early_copies)
+    if (at_once())
         bring(s, b);
     else
         s.boxes.push_back(b);
+    pause();
 }
 
 void copy_box(void *to, const box_map &map, int row, int column, uint64_t *a, int line)
@@ -253,9 +262,27 @@ bool bring_boxes()
     return any;
 }
 
+void bring_some_box()
+{
+    std::vector<arrival_state *> waiting;
+
+    for (auto &[a, s] : arrival_states)
+        if (!s.boxes.empty())
+            waiting.push_back(&s);
+    if (waiting.empty())
+        return;
+    arrival_state &s = *waiting[drawn((unsigned)waiting.size())];
+    const auto box = s.boxes.begin() + drawn((unsigned)s.boxes.size());
+    const late_box b = *box;
+    s.boxes.erase(box);
+    bring(s, b);
+}
+
 void wait_arrivals(uint64_t *a, int parity, int line)
 {
     const arrival_state &s = state_of(a, line);
+
+    pause();
 
     while ((int)(s.phases & 1) == parity)
         wait_for(&s.phases, line);
@@ -269,6 +296,18 @@ void fence_copies()
 
 /* ---- products of wgmma ---- */
 
+/* The first N that are not there yet. */
+static void multiply(size_t n)
+{
+    std::vector<late_product> &products = block.current->products;
+
+    for (size_t i = 0; i < n; i++)
+        if (products[i].work) {
+            products[i].work();
+            products[i].work = nullptr;
+        }
+}
+
 void multiply_later(std::function<void()> work, int line)
 {
     needs_hopper(line);
@@ -279,6 +318,8 @@ void multiply_later(std::function<void()> work, int line)
     if (lane() == 0)
         block.unfenced.note(block.current->number);
     block.current->products.push_back({ work, block.current->product_groups });
+    if (block.chance && drawn(2))
+        multiply(block.current->products.size());
 }
 
 void fence_sums()
@@ -290,6 +331,7 @@ void commit_products()
 {
     block.current->product_groups++;
     block.current->sums_fenced = false;
+    pause();
 }
 
 void wait_products(int groups_left)
@@ -297,8 +339,10 @@ void wait_products(int groups_left)
     fibre *me = block.current;
     size_t n = 0;
 
-    for (; n < me->products.size() && me->products[n].group < me->product_groups - groups_left; n++)
-        me->products[n].work();
+    pause();
+    while (n < me->products.size() && me->products[n].group < me->product_groups - groups_left)
+        n++;
+    multiply(n);
     me->products.erase(me->products.begin(), me->products.begin() + (long)n);
 }
 

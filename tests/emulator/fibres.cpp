@@ -1,6 +1,8 @@
 /* fibres.cpp - the threads of a block as fibres. What a GPU does at the same time happens here in an order that JRL_EMULATOR_SCHEDULE names:
  *   greedy (default), greedy-reverse: a warp runs until it waits for the block, so that a missing barrier is seen;
- *   forward, reverse, random: the threads take turns at every point where one waits.
+ *   forward, reverse: the threads take turns at every point where one waits;
+ *   chance[:SEED]: a warp runs until it waits, or is drawn to pause where it arrives, copies, multiplies or comes to a barrier; which goes on is drawn, and
+ *   whether a copy or a product is there at once, late, or between.
  *   With the first two, shared memory that wgmma or a bulk copy reads must have been fenced by the warps that wrote it (proxies.h).
  * Shared memory is NaN when a block starts. Threads that wait for each other for ever, and barriers and warp operations that only some threads reach, end the
  * program with the kernel and the line, as do more registers than there are, a block that ends with copies on their way or a turn half taken, and a kernel
@@ -61,6 +63,25 @@ static bool can_run(const fibre &f)
     return !f.done && (!f.waits_for || *f.waits_for != f.seen);
 }
 
+unsigned drawn(unsigned n)
+{
+    block.chances = block.chances * 1664525u + 1013904223u;
+    return (block.chances >> 8) % n;
+}
+
+/* Of other warps, or any. */
+static fibre *next_in_order(bool others)
+{
+    const unsigned me = block.current->number, first = block.chance ? drawn(block.n) : block.place_in_order[me] + 1;
+
+    for (unsigned i = 0; i < block.n; i++) {
+        fibre &f = block.fibres[block.order[(first + i) % block.n]];
+        if (can_run(f) && !(others && f.number / 32 == me / 32))
+            return &f;
+    }
+    return nullptr;
+}
+
 static fibre *next_fibre(void)
 {
     const unsigned me = block.current->number;
@@ -70,12 +91,17 @@ static fibre *next_fibre(void)
         if (can_run(f))
             return &f;
     }
-    for (unsigned i = 1; i <= block.n; i++) {
-        fibre &f = block.fibres[block.order[(block.place_in_order[me] + i) % block.n]];
-        if (can_run(f))
-            return &f;
-    }
-    return nullptr;
+    return next_in_order(false);
+}
+
+void pause()
+{
+    if (!block.chance || drawn(4))
+        return;
+    if (drawn(2))
+        bring_some_box();
+    if (fibre *other = next_in_order(true))
+        switch_to(other);
 }
 
 void wait_for(const unsigned *counter, int line)
@@ -98,6 +124,7 @@ void wait_for(const unsigned *counter, int line)
 
 void barrier(int line)
 {
+    pause();
     if (block.arrived && block.barrier_line != line)
         stop("another barrier than the one where other threads wait", line);
     block.barrier_line = line;
@@ -114,6 +141,7 @@ void turn(int id, int n_threads, bool waits, int line)
 {
     struct turn_state &t = block.turns[id];
 
+    pause();
     if (id < 1 || id > 15)
         stop("a turn that is none of 1 to 15", line);
     if (t.arrived && t.n_threads != n_threads)
@@ -262,29 +290,29 @@ void take_fibres(unsigned n)
     }
 }
 
-static void choose_order(unsigned n, unsigned seed)
+static void choose_order(unsigned n)
 {
     const char *schedule = getenv("JRL_EMULATOR_SCHEDULE");
     const std::string name = schedule ? schedule : "greedy";
+    static unsigned n_blocks;
 
     block.order.resize(n);
     block.place_in_order.resize(n);
-    block.greedy = name.rfind("greedy", 0) == 0;
+    block.chance = name.rfind("chance", 0) == 0;
+    block.greedy = block.chance || name.rfind("greedy", 0) == 0;
+    if (block.chance)
+        block.chances = 7919 * ++n_blocks + 104729 * (unsigned)atoi(name.c_str() + std::min(name.size(), sizeof "chance"));
     for (unsigned i = 0; i < n; i++)
         block.order[i] = name == "reverse" || name == "greedy-reverse" ? n - 1 - i : i;
-    for (unsigned i = n - 1; name == "random" && i > 0; i--) {
-        seed = seed * 1664525u + 1013904223u;
-        std::swap(block.order[i], block.order[(seed >> 8) % (i + 1)]);
-    }
     for (unsigned i = 0; i < n; i++)
         block.place_in_order[block.order[i]] = i;
 }
 
-void run_block(unsigned n, size_t shared_bytes, unsigned seed)
+void run_block(unsigned n, size_t shared_bytes)
 {
     const size_t padded = (shared_bytes + 127) / 128 * 128 + 128;
 
-    choose_order(n, seed);
+    choose_order(n);
     forget_arrivals();
     memset(block.turns, 0, sizeof block.turns);
     block.alive = block.n = n;
@@ -294,7 +322,7 @@ void run_block(unsigned n, size_t shared_bytes, unsigned seed)
     block.shared = static_cast<char *>(memalign(1024, padded));
     memset(block.shared, 0xff, padded);
     ASAN_POISON_MEMORY_REGION(block.shared + shared_bytes, padded - shared_bytes);
-    block.unfenced.start(block.shared, block.greedy ? shared_bytes : 0, n);
+    block.unfenced.start(block.shared, block.greedy && !block.chance ? shared_bytes : 0, n);
     for (unsigned i = 0; i < n; i++) {
         fibre &f = block.fibres[i];
         ASAN_UNPOISON_MEMORY_REGION(f.stack, stack_bytes); /* its last thread never returned */
