@@ -202,6 +202,8 @@ const struct jrl_attention_path *jrl_attention_path_for(const struct jrl_device 
         return &jrl_attention_avx512words;
     if (dev->isa >= JRL_ISA_AVX512 && p->head_dim % 16 == 0)
         return &jrl_attention_avx512;
+    if (dev->isa == JRL_ISA_AVX2 && p->dtype == JRL_BF16 && p->head_dim % 32 == 0)
+        return &jrl_attention_avx2words;
     if (dev->isa == JRL_ISA_AVX2 && p->head_dim % 16 == 0)
         return &jrl_attention_avx2;
 #endif

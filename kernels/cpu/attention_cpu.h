@@ -137,8 +137,8 @@ struct jrl_attention_path {
     void (*rotate_back)(const struct jrl_attention_call *c, int64_t seq, int64_t row, int64_t head);
 };
 
-extern const struct jrl_attention_path jrl_attention_plain, jrl_attention_avx2, jrl_attention_avx512, jrl_attention_avx512words,
-    jrl_attention_avx512bf16, jrl_attention_amx;
+extern const struct jrl_attention_path jrl_attention_plain, jrl_attention_avx2, jrl_attention_avx2words, jrl_attention_avx512,
+    jrl_attention_avx512words, jrl_attention_avx512bf16, jrl_attention_amx;
 
 /* The fastest that takes this call's type and head size. */
 const struct jrl_attention_path *jrl_attention_path_for(const struct jrl_device *dev, const struct jrl_attention *p);

@@ -1,5 +1,5 @@
-/* attention_words.h - attention on AVX-512 for bf16 and heads of multiples of 32. Pages are multiplied as words (words.h): values
- * lie as pairs, and sixteen keys are transposed in registers, for each use (decoding) or once for many (prepared). Written once:
+/* attention_words.h - attention for bf16 and heads of multiples of 32. Pages are multiplied as words (words.h): values lie as pairs,
+ * and sixteen keys are transposed, for each use (decoding) or once for many (prepared). Written once: attention_avx2.c,
  * attention_avx512.c and attention_avx512bf16.c include this file. */
 #ifndef JRL_KERNELS_CPU_ATTENTION_WORDS_H
 #define JRL_KERNELS_CPU_ATTENTION_WORDS_H
@@ -33,19 +33,10 @@ static inline __attribute__((always_inline)) void fetch_lines(const char **at, i
     *at += 8 * step;
 }
 
-/* Sixteen columns of a block's values, which lie in pairs of positions. */
-WORDS_FN void load_values(__m512i words[16], const char *values, int64_t dim)
-{
-#pragma GCC unroll 16
-    for (int64_t i = 0; i < 16; i++)
-        words[i] = _mm512_loadu_si512(values + i * dim * 4);
-    words_from_neighbours(words);
-}
-
 /* Prepared keys: [block][half][dim / 32] tiles of words, outputs are positions; values: [block][dim / 16], outputs are columns. */
-static __m512i *prepared(float *memory, const struct jrl_attention_call *c, int64_t block)
+static words_tile *prepared(float *memory, const struct jrl_attention_call *c, int64_t block)
 {
-    return (__m512i *)memory + block * c->p->head_dim;
+    return (words_tile *)memory + block * c->p->head_dim / 16;
 }
 
 static void prepare_words(const struct jrl_attention_call *c, int64_t seq, int64_t kv_head, int64_t n_blocks, uint8_t *scratch)
@@ -58,9 +49,9 @@ static void prepare_words(const struct jrl_attention_call *c, int64_t seq, int64
 
         rows_of(prepared(s.keys, c, block), (const jrl_bf16 *)jrl_page_k(c->p, seq, block, kv_head), dim);
         for (int64_t d = 0; d < dim; d += 16) {
-            __m512i words[16];
-            load_values(words, values + 4 * d, dim);
-            store_words(prepared(s.values, c, block) + d, words);
+            words_tile words;
+            words_load_pairs(words, values + 4 * d, 4 * dim); /* of positions */
+            words_store(prepared(s.values, c, block)[d / 16], words);
         }
     }
 }
@@ -82,7 +73,7 @@ static void score_prepared(const struct jrl_attention_call *c, const struct jrl_
         for (int64_t half = 0; half < 2; half++)
             for (int64_t d = 0; d < dim; d += 32)
                 add_tile(u->scores + block * BLOCK + half * 16, stride, d == 0, (const words_packed *)s->q + d, dim,
-                         prepared(s->keys, c, block) + half * dim / 2 + d / 2, u->n);
+                         prepared(s->keys, c, block)[(half * dim + d) / 32], u->n);
 }
 
 static void weigh_prepared(const struct jrl_attention_call *c, const struct jrl_attention_queries *u, const struct forward_scratch *s,
@@ -92,7 +83,7 @@ static void weigh_prepared(const struct jrl_attention_call *c, const struct jrl_
 
     for (int64_t block = 0; block < u->n_blocks; block++)
         for (int64_t d = first; d < end; d += 16)
-            add_tile(s->out + d, dim, block == 0, (const words_packed *)u->scores + block * BLOCK, stride, prepared(s->values, c, block) + d, u->n);
+            add_tile(s->out + d, dim, block == 0, (const words_packed *)u->scores + block * BLOCK, stride, prepared(s->values, c, block)[d / 16], u->n);
 }
 
 /* Sixteen keys. As many bytes are fetched from *NEXT on. */
@@ -100,7 +91,7 @@ static __attribute__((noinline)) void score_tile(float *scores, int64_t stride, 
                                                  int64_t n)
 {
     for (int64_t d = 0; d < dim; d += 32) {
-        __m512i words[16];
+        words_tile words;
 
         fetch_lines(next, 64);
         words_load(words, keys + 2 * d, 2 * dim);
@@ -126,10 +117,10 @@ static void score_pages(const struct jrl_attention_call *c, const struct jrl_att
 static __attribute__((noinline)) void weigh_tile(float *out, int64_t dim, bool from_zero, const float *probs, int64_t stride, const char *values,
                                                  const char *next, int64_t n)
 {
-    __m512i words[16];
+    words_tile words;
 
     fetch_lines(&next, 4 * dim);
-    load_values(words, values, dim);
+    words_load_pairs(words, values, 4 * dim);
     words_add(out, dim, from_zero, (const words_packed *)probs, stride, words, n);
     fetch_lines(&next, 4 * dim);
 }

@@ -1,5 +1,5 @@
 /* few_sums.h - the sums of one strip of the weights for the rows of a product with few, as [row of A][STRIP_ROWS], from where they begin and to where they
- * go. For files compiled for AVX-512. */
+ * go. For files compiled for AVX2 or more. */
 #ifndef JRL_KERNELS_CPU_FEW_SUMS_H
 #define JRL_KERNELS_CPU_FEW_SUMS_H
 

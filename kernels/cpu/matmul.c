@@ -74,7 +74,7 @@ const struct jrl_product_kernel *jrl_product_kernel_for(const struct jrl_device 
 {
 #if defined(__x86_64__)
     static const struct jrl_product_kernel *const bf16[] = {
-        [JRL_ISA_AVX2] = &jrl_product_avx2_bf16, [JRL_ISA_AVX512] = &jrl_product_words_avx512,
+        [JRL_ISA_AVX2] = &jrl_product_words_avx2, [JRL_ISA_AVX512] = &jrl_product_words_avx512,
         [JRL_ISA_AVX512BF16] = &jrl_product_words_avx512bf16, [JRL_ISA_AMX] = &jrl_product_amx,
     };
     if (dtype == JRL_BF16)

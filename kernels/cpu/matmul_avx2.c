@@ -1,4 +1,4 @@
-/* matmul_avx2.c - products of f32, and of bf16 widened to f32, with AVX2. */
+/* matmul_avx2.c - products of f32 with AVX2; those of bf16 are in matmul_words_avx2.c. */
 #include <immintrin.h>
 
 #include "kernels/cpu/matmul_cpu.h"
@@ -34,30 +34,18 @@ static inline __attribute__((always_inline)) void transpose(__m256i r[8])
         r[i] = t[i];
 }
 
-static inline __attribute__((always_inline)) void lanes_from_rows(float *to, const struct jrl_product *p, enum jrl_dtype dtype,
-                                                                  int64_t j, int64_t k)
+static inline __attribute__((always_inline)) void lanes_from_rows(float *to, const struct jrl_product *p, int64_t j, int64_t k)
 {
-    const int64_t row_words = dtype == JRL_F32 ? 32 : 16;
     __m256i r[8];
-    for (int64_t word = 0; word < row_words; word += 8) {
-        for (int lane = 0; lane < 8; lane++) {
-            const char *row = (const char *)p->b + ((j + lane) * p->b_column + k) * (dtype == JRL_F32 ? 4 : 2);
-            r[lane] = _mm256_loadu_si256((const __m256i *)(row + word * 4));
-        }
+    for (int64_t word = 0; word < 32; word += 8) {
+        for (int lane = 0; lane < 8; lane++)
+            r[lane] = _mm256_loadu_si256((const __m256i *)((const float *)p->b + (j + lane) * p->b_column + k + word));
         transpose(r);
-        for (int64_t i = 0; i < 8; i++) {
-            if (dtype == JRL_F32) {
-                _mm256_storeu_si256((__m256i *)(to + (word + i) * 2 * LANES), r[i]);
-            } else { /* a word is a pair: the lower half is the even k */
-                float *pair = to + 2 * (word + i) * 2 * LANES;
-                _mm256_storeu_si256((__m256i *)pair, _mm256_slli_epi32(r[i], 16));
-                _mm256_storeu_si256((__m256i *)(pair + 2 * LANES), _mm256_and_si256(r[i], _mm256_set1_epi32((int)0xffff0000)));
-            }
-        }
+        for (int64_t i = 0; i < 8; i++)
+            _mm256_storeu_si256((__m256i *)(to + (word + i) * 2 * LANES), r[i]);
     }
 }
 
 #include "kernels/cpu/matmul_vector.h"
 
-const struct jrl_product_kernel jrl_product_avx2_f32 = PRODUCT_KERNEL(f32);
-const struct jrl_product_kernel jrl_product_avx2_bf16 = PRODUCT_KERNEL(bf16);
+const struct jrl_product_kernel jrl_product_avx2_f32 = PRODUCT_KERNEL;

@@ -14,12 +14,10 @@
 #define ZERO _mm512_setzero_ps()
 typedef __m512 vector;
 
-static inline __attribute__((always_inline)) void lanes_from_rows(float *to, const struct jrl_product *p, enum jrl_dtype dtype,
-                                                                  int64_t j, int64_t k)
+static inline __attribute__((always_inline)) void lanes_from_rows(float *to, const struct jrl_product *p, int64_t j, int64_t k)
 {
     __m512i r[16];
 
-    (void)dtype;
     for (int64_t half = 0; half < 2; half++, to += 16 * 2 * LANES) {
         jrl_load_words(r, (const char *)((const float *)p->b + j * p->b_column + k + 16 * half), p->b_column * 4);
 #pragma GCC unroll 16
@@ -30,4 +28,4 @@ static inline __attribute__((always_inline)) void lanes_from_rows(float *to, con
 
 #include "kernels/cpu/matmul_vector.h"
 
-const struct jrl_product_kernel jrl_product_avx512_f32 = PRODUCT_KERNEL(f32);
+const struct jrl_product_kernel jrl_product_avx512_f32 = PRODUCT_KERNEL;

@@ -34,8 +34,8 @@ struct jrl_product_kernel {
     void (*multiply)(float *c, int64_t ldc, bool from_zero, int64_t rows, const void *a, const void *b, int64_t blocks);
 };
 
-extern const struct jrl_product_kernel jrl_product_amx, jrl_product_words_avx512bf16, jrl_product_words_avx512, jrl_product_avx512_f32,
-    jrl_product_avx2_f32, jrl_product_avx2_bf16;
+extern const struct jrl_product_kernel jrl_product_amx, jrl_product_words_avx512bf16, jrl_product_words_avx512, jrl_product_words_avx2,
+    jrl_product_avx512_f32, jrl_product_avx2_f32;
 
 /* The fastest of this device, or NULL: plain loops. */
 const struct jrl_product_kernel *jrl_product_kernel_for(const struct jrl_device *dev, enum jrl_dtype dtype);

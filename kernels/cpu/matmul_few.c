@@ -78,6 +78,8 @@ const struct few_kernel *jrl_few_kernel_for(const struct jrl_device *dev, enum j
         return rows <= 8 ? &jrl_fewest_avx512bf16 : rows <= 32 ? &jrl_fewer_avx512bf16 : &jrl_few_avx512bf16;
     if (dev->isa == JRL_ISA_AVX512)
         return &jrl_few_avx512;
+    if (dev->isa == JRL_ISA_AVX2)
+        return &jrl_few_avx2;
 #endif
     (void)dev;
     return NULL;

@@ -1,5 +1,5 @@
-/* matmul_few_words.h - products with few rows of A on AVX-512. Outputs are lanes: sixteen rows of a weight are transposed in
- * registers to words (words.h), one block of the contracted index at a time, and stay there for all rows. Written once:
+/* matmul_few_words.h - products with few rows of A on AVX-512 and AVX2. Outputs are lanes: sixteen rows of a weight are transposed to
+ * a tile of words (words.h), one block of the contracted index at a time, which serves all rows. Written once: matmul_few_avx2.c,
  * matmul_few_avx512.c and matmul_few_avx512bf16.c include this file. Packed A: [block][row] of packed rows. */
 #include <string.h>
 
@@ -17,7 +17,7 @@ static void pack_rows(const struct few *f, char *packed)
 
     for (int64_t k = 0; k < f->k; k += JRL_BLOCK)
         for (int64_t i = 0; i < f->m; i++, to += WORDS_PACKED_ROW)
-            words_pack(to, _mm512_maskz_loadu_epi16(jrl_first_of_32(f->k - k), f->a + i * f->lda + k));
+            words_pack_part(to, f->a + i * f->lda + k, f->k - k);
 }
 
 /* A tile of a strip: in place, or one block of it copied and filled up with zeros. */
@@ -34,7 +34,7 @@ static struct tile tile_at(char copy[TILE_ROWS][64], const struct few_strip *s, 
         return (struct tile){ rows, s->row_bytes };
     memset(copy, 0, TILE_ROWS * 64);
     for (int64_t i = 0; i < s->rows[half]; i++)
-        _mm512_store_si512(copy[i], _mm512_maskz_loadu_epi16(jrl_first_of_32(k_left), rows + i * s->row_bytes));
+        words_copy_row(copy[i], rows + i * s->row_bytes, k_left);
     return (struct tile){ copy[0], 64 };
 }
 
@@ -42,7 +42,7 @@ static struct tile tile_at(char copy[TILE_ROWS][64], const struct few_strip *s, 
  * would keep A's broadcasts for the second and spill. */
 static __attribute__((noinline)) void add_tile(float *sums, const words_packed *a, struct tile tile, int64_t rows)
 {
-    __m512i words[16];
+    words_tile words;
 
     words_load(words, tile.rows, tile.row_bytes);
     words_add(sums, STRIP_ROWS, false, a, WORDS_PACKED_ROW, words, rows);

@@ -1,65 +1,51 @@
 /* matmul_vector.h - the micro-kernel for vectors of f32, written once; matmul_avx2.c and matmul_avx512.c define
- * what follows and include it. bf16 is widened to f32 while packing, which is exact.
+ * what follows and include it.
  *   LANES       outputs in a vector                 ROWS  rows of A in a strip
  *   vector      the type                            FMA(a, b, c), BROADCAST(pointer), LOAD, STORE, ADD, ZERO
- *   lanes_from_rows(out, p, dtype, ...)             LANES columns of B whose k lie together, transposed
+ *   lanes_from_rows(out, p, j, k)                   LANES columns of B whose k lie together, transposed
  * Packed A: [ROWS][MAX_BLOCKS * 32] f32. Packed B: [k][2 * LANES] f32. */
 #include <string.h>
 
 #include "kernels/cpu/matmul_cpu.h"
-#include "kernels/vmath.h"
 
 #define MAX_BLOCKS 12
 #define STRIDE (MAX_BLOCKS * JRL_BLOCK + 16) /* of packed A; not a multiple of 4 KiB */
 #define GROUP (2 * LANES)
 
-static inline __attribute__((always_inline)) float widened(const void *x, enum jrl_dtype dtype, int64_t i)
+static void pack_strip(void *packed, const struct jrl_product *p, int64_t i, int64_t rows, int64_t k, int64_t blocks)
 {
-    return dtype == JRL_F32 ? ((const float *)x)[i] : jrl_bf16_to_f32(((const jrl_bf16 *)x)[i]);
-}
-
-static inline __attribute__((always_inline)) void pack_strip(float *to, const struct jrl_product *p, enum jrl_dtype dtype,
-                                                             int64_t i, int64_t rows, int64_t k, int64_t blocks)
-{
+    float *to = packed;
+    const float *a = p->a;
     int64_t n = p->k - k < blocks * JRL_BLOCK ? p->k - k : blocks * JRL_BLOCK;
     if (p->a_step == 1) {
         for (int64_t r = 0; r < rows; r++)
             for (int64_t step = 0; step < n; step++)
-                to[r * STRIDE + step] = widened(p->a, dtype, (i + r) * p->a_row + k + step);
+                to[r * STRIDE + step] = a[(i + r) * p->a_row + k + step];
     } else {
         for (int64_t step = 0; step < n; step++)
             for (int64_t r = 0; r < rows; r++)
-                to[r * STRIDE + step] = widened(p->a, dtype, i + r + (k + step) * p->a_step);
+                to[r * STRIDE + step] = a[i + r + (k + step) * p->a_step];
     }
     for (int64_t r = 0; r < rows; r++)
         memset(to + r * STRIDE + n, 0, (size_t)(blocks * JRL_BLOCK - n) * sizeof(float));
 }
 
-static void pack_strip_f32(void *to, const struct jrl_product *p, int64_t i, int64_t rows, int64_t k, int64_t blocks)
-{
-    pack_strip(to, p, JRL_F32, i, rows, k, blocks);
-}
-
-static inline void pack_strip_bf16(void *to, const struct jrl_product *p, int64_t i, int64_t rows, int64_t k, int64_t blocks)
-{
-    pack_strip(to, p, JRL_BF16, i, rows, k, blocks);
-}
-
 /* B with k along its rows: whole blocks through the transposing unit, the rest one by one. */
-static inline __attribute__((always_inline)) void pack_group(float *to, const struct jrl_product *p, enum jrl_dtype dtype,
-                                                             int64_t j, int64_t columns, int64_t k, int64_t blocks)
+static void pack_group(void *packed, const struct jrl_product *p, int64_t j, int64_t columns, int64_t k, int64_t blocks)
 {
+    float *to = packed;
+    const float *b = p->b;
     int64_t n = p->k - k < blocks * JRL_BLOCK ? p->k - k : blocks * JRL_BLOCK, step = 0;
     if (p->b_step == 1 && columns == GROUP) {
         for (; step + JRL_BLOCK <= n; step += JRL_BLOCK)
             for (int half = 0; half < 2; half++)
-                lanes_from_rows(to + step * GROUP + half * LANES, p, dtype, j + half * LANES, k + step);
+                lanes_from_rows(to + step * GROUP + half * LANES, p, j + half * LANES, k + step);
     }
     if (p->b_step == 1) {
         memset(to + step * GROUP, 0, (size_t)(blocks * JRL_BLOCK - step) * GROUP * sizeof(float));
         for (int64_t column = 0; column < columns; column++)
             for (int64_t s = step; s < n; s++)
-                to[s * GROUP + column] = widened(p->b, dtype, (j + column) * p->b_column + k + s);
+                to[s * GROUP + column] = b[(j + column) * p->b_column + k + s];
         return;
     }
     if (columns < GROUP)
@@ -67,23 +53,13 @@ static inline __attribute__((always_inline)) void pack_group(float *to, const st
     if (columns == GROUP) {
         for (; step < n; step++)
             for (int64_t column = 0; column < GROUP; column++)
-                to[step * GROUP + column] = widened(p->b, dtype, (k + step) * p->b_step + j + column);
+                to[step * GROUP + column] = b[(k + step) * p->b_step + j + column];
     } else {
         for (; step < n; step++)
             for (int64_t column = 0; column < columns; column++)
-                to[step * GROUP + column] = widened(p->b, dtype, (k + step) * p->b_step + j + column);
+                to[step * GROUP + column] = b[(k + step) * p->b_step + j + column];
     }
     memset(to + n * GROUP, 0, (size_t)(blocks * JRL_BLOCK - n) * GROUP * sizeof(float));
-}
-
-static void pack_group_f32(void *to, const struct jrl_product *p, int64_t j, int64_t columns, int64_t k, int64_t blocks)
-{
-    pack_group(to, p, JRL_F32, j, columns, k, blocks);
-}
-
-static inline void pack_group_bf16(void *to, const struct jrl_product *p, int64_t j, int64_t columns, int64_t k, int64_t blocks)
-{
-    pack_group(to, p, JRL_BF16, j, columns, k, blocks);
 }
 
 /* ROWS_HERE is a constant wherever this is inlined, so that all chains stay in registers; C is touched once
@@ -137,10 +113,10 @@ static void multiply(float *c, int64_t ldc, bool from_zero, int64_t rows, const 
     }
 }
 
-#define PRODUCT_KERNEL(type)                                                                                      \
+#define PRODUCT_KERNEL                                                                                            \
     {                                                                                                             \
         .strip = ROWS, .group = GROUP, .max_blocks = MAX_BLOCKS, .panel_bytes = 512 << 10,                                                  \
         .strip_bytes = ROWS * STRIDE * (int64_t)sizeof(float),                                                       \
         .group_block_bytes = JRL_BLOCK * GROUP * (int64_t)sizeof(float), .a_pack_cost = 30, .b_pack_cost = 15,      \
-        .pack_a = pack_strip_##type, .pack_b = pack_group_##type, .multiply = multiply,                              \
+        .pack_a = pack_strip, .pack_b = pack_group, .multiply = multiply,                                            \
     }

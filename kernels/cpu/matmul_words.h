@@ -1,6 +1,6 @@
-/* matmul_words.h - large products of bf16 with AVX-512: as with few rows, sixteen columns of B stay in registers, as words
- * (words.h), for all rows of a strip. Written once: matmul_words_avx512.c and matmul_words_avx512bf16.c include this file.
- * Packed A: [block][rows] of packed rows. Packed B: [block][16 words][16 columns]. */
+/* matmul_words.h - large products of bf16 with AVX-512 and AVX2: as with few rows, sixteen columns of B are a tile of words (words.h)
+ * for all rows of a strip. Written once: matmul_words_avx2.c, matmul_words_avx512.c and matmul_words_avx512bf16.c include this file.
+ * Packed A: [block][rows] of packed rows. Packed B: [block] of tiles. */
 #include <string.h>
 
 #include "kernels/cpu/matmul_cpu.h"
@@ -19,18 +19,6 @@ static void copy_tile(jrl_bf16 tile[16][JRL_BLOCK], const jrl_bf16 *x, int64_t r
             tile[i][k] = x[i * row_step + k * k_step];
 }
 
-/* Sixteen rows of A whose k lie a_step apart. */
-static void pack_across(words_packed *to, const jrl_bf16 *a, int64_t a_step)
-{
-    __m512i r[16];
-
-    words_load_across(r, (const char *)a, 2 * a_step);
-    jrl_transpose_dwords(r);
-#pragma GCC unroll 16
-    for (int i = 0; i < 16; i++)
-        words_pack_words(to + i * WORDS_PACKED_ROW, r[i]);
-}
-
 static void pack_a(void *memory, const struct jrl_product *p, int64_t i, int64_t rows, int64_t k, int64_t blocks)
 {
     words_packed *to = memory;
@@ -42,13 +30,13 @@ static void pack_a(void *memory, const struct jrl_product *p, int64_t i, int64_t
             jrl_bf16 tile[16][JRL_BLOCK] __attribute__((aligned(64)));
 
             if (p->a_step != 1 && here == 16 && p->k - k >= JRL_BLOCK) {
-                pack_across(to, a, p->a_step);
+                words_pack_across(to, (const char *)a, 2 * p->a_step);
             } else {
                 const bool in_place = p->a_step == 1 && p->k - k >= JRL_BLOCK;
                 if (!in_place)
                     copy_tile(tile, a, p->a_row, p->a_step, here, p->k - k);
                 for (int64_t row = 0; row < here; row++)
-                    words_pack(to + row * WORDS_PACKED_ROW, _mm512_loadu_si512(in_place ? a + row * p->a_row : tile[row]));
+                    words_pack_row(to + row * WORDS_PACKED_ROW, in_place ? a + row * p->a_row : tile[row]);
             }
             to += here * WORDS_PACKED_ROW;
         }
@@ -56,12 +44,12 @@ static void pack_a(void *memory, const struct jrl_product *p, int64_t i, int64_t
 
 static void pack_b(void *memory, const struct jrl_product *p, int64_t j, int64_t columns, int64_t k, int64_t blocks)
 {
-    __m512i *to = memory;
+    words_tile *to = memory;
 
-    for (; blocks > 0; blocks--, k += JRL_BLOCK, to += 16) {
+    for (; blocks > 0; blocks--, k += JRL_BLOCK, to++) {
         const jrl_bf16 *b = (const jrl_bf16 *)p->b + j * p->b_column + k * p->b_step;
         jrl_bf16 tile[16][JRL_BLOCK] __attribute__((aligned(64)));
-        __m512i words[16];
+        words_tile words;
 
         if (columns < GROUP || p->k - k < JRL_BLOCK) {
             copy_tile(tile, b, p->b_column, p->b_step, columns, p->k - k);
@@ -71,9 +59,7 @@ static void pack_b(void *memory, const struct jrl_product *p, int64_t j, int64_t
         } else {
             words_load_across(words, (const char *)b, 2 * p->b_step);
         }
-#pragma GCC unroll 16
-        for (int i = 0; i < 16; i++)
-            _mm512_store_si512(to + i, words[i]);
+        words_store(*to, words);
     }
 }
 
@@ -82,25 +68,20 @@ static void multiply(float *c, int64_t ldc, bool from_zero, int64_t rows, const 
 {
     float sums[STRIP * GROUP] __attribute__((aligned(64)));
     const words_packed *x = a;
-    const __m512i *y = b;
+    const words_tile *y = b;
 
     for (int64_t i = 0; i < rows; i++)
-        _mm512_store_ps(sums + i * GROUP, from_zero ? _mm512_setzero_ps() : _mm512_loadu_ps(c + i * ldc));
-    for (int64_t block = 0; block < blocks; block++, x += rows * WORDS_PACKED_ROW, y += 16) {
-        __m512i words[16];
-#pragma GCC unroll 16
-        for (int i = 0; i < 16; i++)
-            words[i] = _mm512_load_si512(y + i);
-        words_add(sums, GROUP, false, x, WORDS_PACKED_ROW, words, rows);
-    }
+        vec_store(sums + i * GROUP, from_zero ? vec_zero() : vec_load(c + i * ldc));
+    for (int64_t block = 0; block < blocks; block++, x += rows * WORDS_PACKED_ROW, y++)
+        words_add_stored(sums, GROUP, false, x, WORDS_PACKED_ROW, *y, rows);
     for (int64_t i = 0; i < rows; i++)
-        _mm512_storeu_ps(c + i * ldc, _mm512_load_ps(sums + i * GROUP));
+        vec_store(c + i * ldc, vec_load(sums + i * GROUP));
 }
 
 #define WORDS_KERNEL                                                                                                   \
     {                                                                                                                  \
         .strip = STRIP, .group = GROUP, .max_blocks = MAX_BLOCKS, .panel_bytes = 384 << 10,                            \
         .strip_bytes = MAX_BLOCKS * STRIP * WORDS_PACKED_ROW * (int64_t)sizeof(words_packed),                          \
-        .group_block_bytes = 16 * sizeof(__m512i), .a_pack_cost = 8, .b_pack_cost = 8, .pack_a = pack_a,               \
+        .group_block_bytes = sizeof(words_tile), .a_pack_cost = 8, .b_pack_cost = 8, .pack_a = pack_a,               \
         .pack_b = pack_b, .multiply = multiply,                                                                        \
     }

@@ -47,6 +47,11 @@ VEC_FN struct vec16 vec_fill(struct vec16 a, int64_t n, float fill)
     return vec_of(_mm512_mask_mov_ps(_mm512_set1_ps(fill), vec_mask(n), a.v));
 }
 VEC_FN struct vec16 vec_first(struct vec16 a, int64_t n) { return vec_of(_mm512_maskz_mov_ps(vec_mask(n), a.v)); }
+/* Lanes FIRST to END, the others zero. */
+VEC_FN struct vec16 vec_range(struct vec16 a, int64_t first, int64_t end)
+{
+    return vec_of(_mm512_maskz_mov_ps((__mmask16)(vec_mask(end) & ~vec_mask(first)), a.v));
+}
 /* The first N (0 to 16) elements, the other lanes zero. */
 VEC_FN struct vec16 vec_load_part(const float *p, int64_t n) { return vec_of(_mm512_maskz_loadu_ps(vec_mask(n), p)); }
 VEC_FN void vec_store_part(float *p, struct vec16 a, int64_t n) { _mm512_mask_storeu_ps(p, vec_mask(n), a.v); }
@@ -158,15 +163,28 @@ VEC_FN struct vec16 vec_fill(struct vec16 a, int64_t n, float fill)
                   _mm256_blendv_ps(other, a.high, _mm256_castsi256_ps(vec_mask_half(n - 8))));
 }
 VEC_FN struct vec16 vec_first(struct vec16 a, int64_t n) { return vec_fill(a, n, 0.0f); }
-/* The first N (0 to 16) elements, the other lanes zero. */
+/* Lanes FIRST to END, the others zero. */
+VEC_FN struct vec16 vec_range(struct vec16 a, int64_t first, int64_t end)
+{
+    const struct vec16 before_end = vec_first(a, end);
+    return vec_of(_mm256_andnot_ps(_mm256_castsi256_ps(vec_mask_half(first)), before_end.low),
+                  _mm256_andnot_ps(_mm256_castsi256_ps(vec_mask_half(first - 8)), before_end.high));
+}
+/* The first N (0 to 16) elements, the other lanes zero. Masked stores take some 20 operations on an AMD. */
 VEC_FN struct vec16 vec_load_part(const float *p, int64_t n)
 {
+    if (n == 16)
+        return vec_load(p);
     return vec_of(_mm256_maskload_ps(p, vec_mask_half(n)), _mm256_maskload_ps(p + 8, vec_mask_half(n - 8)));
 }
 VEC_FN void vec_store_part(float *p, struct vec16 a, int64_t n)
 {
-    _mm256_maskstore_ps(p, vec_mask_half(n), a.low);
-    _mm256_maskstore_ps(p + 8, vec_mask_half(n - 8), a.high);
+    if (n == 16) {
+        vec_store(p, a);
+    } else {
+        _mm256_maskstore_ps(p, vec_mask_half(n), a.low);
+        _mm256_maskstore_ps(p + 8, vec_mask_half(n - 8), a.high);
+    }
 }
 
 VEC_FN __m256 vec_widen_half(__m128i x) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(x), 16)); }
@@ -177,6 +195,8 @@ VEC_FN struct vec16 vec_load_bf16(const jrl_bf16 *p)
 VEC_FN struct vec16 vec_load_part_bf16(const jrl_bf16 *p, int64_t n)
 {
     jrl_bf16 copy[16] = { 0 };
+    if (n == 16)
+        return vec_load_bf16(p);
     for (int64_t i = 0; i < n; i++)
         copy[i] = p[i];
     return vec_load_bf16(copy);
@@ -199,8 +219,8 @@ VEC_FN void vec_store_bf16(jrl_bf16 *p, struct vec16 a) { _mm256_storeu_si256((_
 VEC_FN void vec_store_part_bf16(jrl_bf16 *p, struct vec16 a, int64_t n)
 {
     jrl_bf16 copy[16];
-    vec_store_bf16(copy, a);
-    for (int64_t i = 0; i < n; i++)
+    vec_store_bf16(n == 16 ? p : copy, a);
+    for (int64_t i = 0; i < n % 16; i++)
         p[i] = copy[i];
 }
 /* The value after rounding to bf16. */

@@ -63,6 +63,21 @@ __attribute__((target("amx-tile,amx-bf16"))) static void peak_part_amx(void *ctx
 }
 
 #define PEAK_CHAINS 12
+__attribute__((target("avx2,fma"))) static void peak_part_avx2(void *ctx, int64_t part, int thread)
+{
+    __m256 sums[PEAK_CHAINS], x = _mm256_set1_ps(0.5f);
+    (void)ctx, (void)part, (void)thread;
+#pragma GCC unroll 12
+    for (int i = 0; i < PEAK_CHAINS; i++)
+        sums[i] = x;
+    for (int round = 0; round < PEAK_ROUNDS; round++)
+#pragma GCC unroll 12
+        for (int i = 0; i < PEAK_CHAINS; i++) {
+            sums[i] = _mm256_fmadd_ps(x, x, sums[i]);
+            __asm__ volatile("" : "+x"(sums[i]));
+        }
+}
+
 __attribute__((target("avx512f"))) static void peak_part_avx512(void *ctx, int64_t part, int thread)
 {
     __m512 sums[PEAK_CHAINS], x = _mm512_set1_ps(0.5f);
@@ -98,7 +113,8 @@ static void peak(void *ctx)
 {
     struct jrl_device *dev = ctx;
     static void (*const parts[])(void *, int64_t, int) = {
-        [JRL_ISA_AVX512] = peak_part_avx512, [JRL_ISA_AVX512BF16] = peak_part_avx512bf16, [JRL_ISA_AMX] = peak_part_amx,
+        [JRL_ISA_AVX2] = peak_part_avx2, [JRL_ISA_AVX512] = peak_part_avx512, [JRL_ISA_AVX512BF16] = peak_part_avx512bf16,
+        [JRL_ISA_AMX] = peak_part_amx,
     };
     jrl_pool_run(dev->pool, jrl_pool_size(dev->pool), parts[dev->isa], NULL);
 }
@@ -107,9 +123,10 @@ static void peak(void *ctx)
 static double peak_rate(struct jrl_device *dev)
 {
     static const double a_round[] = {
-        [JRL_ISA_AVX512] = 2.0 * 16 * PEAK_CHAINS, [JRL_ISA_AVX512BF16] = 4.0 * 16 * PEAK_CHAINS, [JRL_ISA_AMX] = 2.0 * 16 * 16 * 32 * 6,
+        [JRL_ISA_AVX2] = 2.0 * 8 * PEAK_CHAINS, [JRL_ISA_AVX512] = 2.0 * 16 * PEAK_CHAINS, [JRL_ISA_AVX512BF16] = 4.0 * 16 * PEAK_CHAINS,
+        [JRL_ISA_AMX] = 2.0 * 16 * 16 * 32 * 6,
     };
-    return dev->isa < JRL_ISA_AVX512 ? 0 : best_rate(peak, dev, a_round[dev->isa] * PEAK_ROUNDS * jrl_pool_size(dev->pool));
+    return dev->isa < JRL_ISA_AVX2 ? 0 : best_rate(peak, dev, a_round[dev->isa] * PEAK_ROUNDS * jrl_pool_size(dev->pool));
 }
 #else
 static double peak_rate(struct jrl_device *dev)
@@ -244,7 +261,7 @@ static void lay_out_step(struct step *s, struct jrl_device *dev, const struct ma
         s->wide[i] = (struct jrl_matmul_group){ .n = 2, .gated = true };
         for (int j = 0; j < 2; j++)
             s->wide[i].p[j] = weight_at(&at, m, machine->x, c, WIDE, DIM);
-        s->mlp[i] = (struct jrl_mlp){ JRL_BF16, m, DIM, WIDE, machine->x, s->wide[i].p[0].b, s->wide[i].p[1].b, at, c, machine->y };
+        s->mlp[i] = (struct jrl_mlp){ JRL_BF16, m, DIM, WIDE, machine->x, s->wide[i].p[0].b, s->wide[i].p[1].b, at, c, machine->y, { NULL, 0, 0 } };
         at += DIM * WIDE * 2;
     }
     s->qkv[LAYERS] = (struct jrl_matmul_group){ .p = { weight_at(&at, m, machine->x, c, VOCAB, DIM) }, .n = 1 };

@@ -27,7 +27,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 AGREES, AGREES_BF16 = 0.02, 0.1
 WANTED = {("llama.cpp", 1): 1.5, ("llama.cpp", 8): 3, ("llama.cpp", 32): 5, ("Transformers", 32): 5}
 LLAMA_WAYS = [f"{dtype}, attention {'fused' if fa == 'on' else 'plain'}" for dtype in ("bf16", "f16") for fa in ("on", "off")]
-TRAIN_WAYS = ["autocast+own", "autocast", "bf16+own", "autocast+own+checkpoint", "bf16+own+checkpoint", "autocast+own+compile"]
+TRAIN_WAYS = ["autocast+own", "autocast", "bf16+own", "f32+own", "autocast+own+checkpoint", "bf16+own+checkpoint", "autocast+own+compile"]
+TRANSFORMERS_WAYS = ["bf16, SDPA", "f32, SDPA"]
 # Keeps torch's large tensors in the process, in huge pages: without it half of a pass is page faults.
 TORCH_MEMORY = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1", "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
 # Of jrl-model make, and what is measured where nothing else is said. Training 1.5B needs more memory than such machines have.
@@ -128,6 +129,10 @@ class Bench:
     def torch(self, *words):
         return json.loads(self.run(f"{self.o.peers}/python", f"{HERE}/peer_torch.py", self.o.threads, *words, **TORCH_MEMORY).splitlines()[-1])
 
+    def transformers(self, key, way, response):
+        dtype = {"bf16": "bfloat16", "f32": "float32"}[way.split(",")[0]]
+        return dict(self.torch("generate", self.policy(key["shape"]), dtype, key["batch"], key["prompt"], response), way=way)
+
     def ours_learning(self, key, recompute="none"):
         out = self.run(f"{self.o.build}/tests/bench/bench_train", self.o.threads, key["sequences"], key["tokens"], 3, recompute, self.policy(key["shape"]))
         seconds, product = re.search(r"median ([\d.]+) s .*; product ([\d.]+) TFLOP/s", out).groups()
@@ -193,21 +198,20 @@ class Bench:
         return {"part": "sampling", "shape": shape, "batch": batch, "prompt": self.o.prompt or SHAPES[shape]["prompt"],
                 "response": self.o.response or SHAPES[shape]["response"]}
 
-    def llama_row(self, shape, batch):
+    def sampling_row(self, who, ways, measure, shape, batch):
         key = self.key(shape, batch)
-        tried = self.tried("llama.cpp", key, LLAMA_WAYS, lambda way: self.llama(key, way, max(key["response"] // 8, 16)))
+        tried = self.tried(who, key, ways, lambda way: measure(key, way, max(key["response"] // 8, 16)))
         best = max(r["decode"] for r in tried)
         for _ in range(self.o.rounds):
             for way in [r["way"] for r in tried if r["decode"] > 0.96 * best]:
                 self.ours_sampling(key)
-                self.keep("llama.cpp", key, self.llama(key, way, key["response"]))
+                self.keep(who, key, measure(key, way, key["response"]))
+
+    def llama_row(self, shape, batch):
+        self.sampling_row("llama.cpp", LLAMA_WAYS, self.llama, shape, batch)
 
     def transformers_row(self, shape, batch):
-        key = self.key(shape, batch)
-        for _ in range(self.o.rounds):
-            self.ours_sampling(key)
-            result = self.torch("generate", self.policy(shape), batch, key["prompt"], key["response"])
-            self.keep("Transformers", key, dict(result, way="bf16, SDPA"))
+        self.sampling_row("Transformers", TRANSFORMERS_WAYS, self.transformers, shape, batch)
 
     def learning_row(self, shape):
         o = self.o
