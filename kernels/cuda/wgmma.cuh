@@ -102,7 +102,7 @@ WGMMA_64_OF_REGISTERS(128, SUMS_OF(SUMS_64(c, 0)), NAMES_64, 64, 65, 66, 67, 68,
 static inline void fence_operands() { emulator::fence_copies(); }
 static inline void fence_sums() { emulator::fence_sums(); }
 static inline void commit_products() { emulator::commit_products(); }
-template <int n> static inline void wait_products() { emulator::wait_products(n); }
+template <int n> static inline void wait_products(int line = __builtin_LINE()) { emulator::wait_products(n, line); }
 template <bool a_transposed, bool b_transposed> static inline void wgmma_64_256(float (&c)[32][4], uint64_t a, uint64_t b, int line = __builtin_LINE())
 {
     emulator::wgmma(&c[0][0], 256, a, a_transposed, b, b_transposed, true, line);

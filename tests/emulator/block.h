@@ -36,7 +36,7 @@ struct late_send {
 };
 
 struct late_product {
-    std::function<void()> work;
+    std::function<void()> work; /* empty: it is there */
     int group;
 };
 
@@ -56,6 +56,7 @@ struct fibre {
     int looks; /* at turns, since the last fence_sends */
     std::vector<late_product> products;
     int product_groups;
+    size_t waited_products; /* those before the first of PRODUCTS */
     bool sums_fenced; /* since the last group of products was closed */
     int registers;    /* asked for; 0: none */
 #if defined(__SANITIZE_ADDRESS__)
@@ -67,6 +68,12 @@ struct warp {
     unsigned arrived, generation;
     int line;
     unsigned char slots[2][32][32]; /* of alternating generations: a late lane still reads the last */
+};
+
+/* The four warps that multiply together. */
+struct four_warps {
+    std::vector<unsigned> threads; /* that have begun a product, by its number */
+    unsigned begun;                /* products that all have */
 };
 
 struct turn_state {
@@ -84,6 +91,7 @@ struct block_state {
     unsigned n, alive, arrived, generation;
     int barrier_line;
     bool greedy, early_copies;
+    std::vector<four_warps> products;
     bool chance;         /* the schedule of that name */
     unsigned chances;    /* drawn so far */
     bool hopper; /* the GPU is a 9.0, and has its own instructions */

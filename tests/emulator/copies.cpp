@@ -294,17 +294,36 @@ void fence_copies()
     block.unfenced.fence(block.current->number);
 }
 
-/* ---- products of wgmma ---- */
+/* ---- products of wgmma: of four warps together, so none is there before all have begun it ---- */
 
-/* The first N that are not there yet. */
+static four_warps &mine()
+{
+    return block.products[block.current->number / 128];
+}
+
+static void begin()
+{
+    four_warps &w = mine();
+    const fibre *me = block.current;
+    const size_t number = me->waited_products + me->products.size();
+
+    w.threads.resize(std::max(w.threads.size(), number + 1));
+    if (++w.threads[number] == std::min(128u, block.n - me->number / 128 * 128))
+        w.begun = (unsigned)number + 1;
+}
+
+/* The first N products of these warps. */
 static void multiply(size_t n)
 {
-    std::vector<late_product> &products = block.current->products;
+    const unsigned first = block.current->number / 128 * 128;
 
-    for (size_t i = 0; i < n; i++)
-        if (products[i].work) {
-            products[i].work();
-            products[i].work = nullptr;
+    for (unsigned i = first; i < first + 128 && i < block.n; i++)
+        for (size_t k = block.fibres[i].waited_products; k < n; k++) {
+            std::function<void()> &work = block.fibres[i].products[k - block.fibres[i].waited_products].work;
+
+            if (work)
+                work();
+            work = nullptr;
         }
 }
 
@@ -317,9 +336,10 @@ void multiply_later(std::function<void()> work, int line)
         stop("a group of products begins without a fence for its registers", line);
     if (lane() == 0)
         block.unfenced.note(block.current->number);
+    begin();
     block.current->products.push_back({ work, block.current->product_groups });
     if (block.chance && drawn(2))
-        multiply(block.current->products.size());
+        multiply(mine().begun);
 }
 
 void fence_sums()
@@ -334,7 +354,7 @@ void commit_products()
     pause();
 }
 
-void wait_products(int groups_left)
+void wait_products(int groups_left, int line)
 {
     fibre *me = block.current;
     size_t n = 0;
@@ -342,8 +362,11 @@ void wait_products(int groups_left)
     pause();
     while (n < me->products.size() && me->products[n].group < me->product_groups - groups_left)
         n++;
-    multiply(n);
+    while (mine().begun < me->waited_products + n)
+        wait_for(&mine().begun, line);
+    multiply(me->waited_products + n);
     me->products.erase(me->products.begin(), me->products.begin() + (long)n);
+    me->waited_products += n;
 }
 
 } // namespace emulator

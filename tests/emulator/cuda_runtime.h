@@ -143,7 +143,7 @@ void multiply_later(std::function<void()> work, int line);
 void fence_sums();
 void reads_operand(size_t first, size_t n_bytes, int line);
 void commit_products();
-void wait_products(int groups_left);
+void wait_products(int groups_left, int line);
 
 template <class T> T from_lane(T value, unsigned source, int line)
 {

@@ -319,6 +319,7 @@ void run_block(unsigned n, size_t shared_bytes)
     block.waited = false;
     block.arrived = 0;
     block.warps.assign(n / 32, warp());
+    block.products.assign((n + 127) / 128, four_warps());
     block.shared = static_cast<char *>(memalign(1024, padded));
     memset(block.shared, 0xff, padded);
     ASAN_POISON_MEMORY_REGION(block.shared + shared_bytes, padded - shared_bytes);
@@ -335,6 +336,7 @@ void run_block(unsigned n, size_t shared_bytes)
         f.looks = 0;
         f.products.clear();
         f.groups = f.product_groups = 0;
+        f.waited_products = 0;
         f.unfenced = f.sums_fenced = false;
         f.registers = 0;
         *--top = nullptr;
