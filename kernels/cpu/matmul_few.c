@@ -79,7 +79,7 @@ const struct few_kernel *jrl_few_kernel_for(const struct jrl_device *dev, enum j
     if (dev->isa == JRL_ISA_AVX512)
         return &jrl_few_avx512;
     if (dev->isa == JRL_ISA_AVX2)
-        return &jrl_few_avx2;
+        return rows <= 3 ? &jrl_fewest_avx2 : &jrl_few_avx2;
 #endif
     (void)dev;
     return NULL;

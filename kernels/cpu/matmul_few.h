@@ -34,6 +34,7 @@ struct few_kernel {
 
 /* Up to 8 and up to 32 rows. */
 extern const struct few_kernel jrl_fewest_avx512bf16, jrl_fewer_avx512bf16;
+extern const struct few_kernel jrl_fewest_avx2; /* up to three */
 extern const struct few_kernel jrl_few_amx, jrl_few_avx512bf16, jrl_few_avx512, jrl_few_avx2;
 
 #endif

@@ -12,10 +12,10 @@ typedef float words_tile[32 * 16] __attribute__((aligned(64)));
 typedef float words_packed;
 enum { WORDS_PACKED_ROW = 32 };
 
-/* Four words of each of eight rows, transposed and widened. */
-WORDS_FN void words_load_corner(float *to, const char *rows, int64_t row_bytes)
+/* Four words of each of eight rows, transposed: words[i] holds word i of every row. */
+WORDS_FN void words_transpose_corner(__m256i words[4], const char *rows, int64_t row_bytes)
 {
-    __m256i r[4], t[4], words[4];
+    __m256i r[4], t[4];
 
 #pragma GCC unroll 4
     for (int64_t i = 0; i < 4; i++)
@@ -31,10 +31,21 @@ WORDS_FN void words_load_corner(float *to, const char *rows, int64_t row_bytes)
         words[2 * i] = _mm256_unpacklo_epi64(t[i], t[i + 2]);
         words[2 * i + 1] = _mm256_unpackhi_epi64(t[i], t[i + 2]);
     }
+}
+
+/* The elements of words, widened: the earlier one lies below. */
+WORDS_FN __m256 words_even(__m256i words) { return _mm256_castsi256_ps(_mm256_slli_epi32(words, 16)); }
+WORDS_FN __m256 words_odd(__m256i words) { return _mm256_castsi256_ps(_mm256_and_si256(words, _mm256_set1_epi32((int)0xffff0000u))); }
+
+WORDS_FN void words_load_corner(float *to, const char *rows, int64_t row_bytes)
+{
+    __m256i words[4];
+
+    words_transpose_corner(words, rows, row_bytes);
 #pragma GCC unroll 4
     for (int i = 0; i < 4; i++) {
-        _mm256_storeu_si256((__m256i *)(to + 32 * i), _mm256_slli_epi32(words[i], 16));
-        _mm256_storeu_si256((__m256i *)(to + 32 * i + 16), _mm256_and_si256(words[i], _mm256_set1_epi32((int)0xffff0000u)));
+        _mm256_storeu_ps(to + 32 * i, words_even(words[i]));
+        _mm256_storeu_ps(to + 32 * i + 16, words_odd(words[i]));
     }
 }
 
