@@ -170,7 +170,8 @@ $(out)/tests/gpu/cuda/test_kernels: $(table_objects) $(library)
 	$(CC) $(LDFLAGS) $(jrl_ldflags) -rdynamic -o $@ $^ $(test_libs) $(jrl_libs) $(LDLIBS)
 $(out)/tests/cuda/kernel_names.h: $(cuda_sources)
 	@mkdir -p $(@D)
-	@perl -ne '$$n{$$1} = 1 if /__global__ void (?:__launch_bounds__\(.*?\) )?(\w+)\(/; END { print "static const char *const kernel_names[] = { ", join(", ", map { "\"$$_\"" } sort keys %n), " };\n" }' $^ > $@
+	@perl -ne '$$hopper{$$ARGV} = 1 if /#include ".*wgmma\.cuh"/; $$n{$$1} = $$hopper{$$ARGV} || 0 if /__global__ void (?:__launch_bounds__\(.*?\) )?(\w+)\(/;' \
+	    -e 'END { print "static const struct { const char *name; bool hopper; } kernels[] = {\n", map("    { \"$$_\", $$n{$$_} },\n", sort keys %n), "};\n" }' $^ > $@
 
 $(out)/fuzz_%: $(out)/tests/fuzz/fuzz_%.o $(library)
 	$(CC) $(LDFLAGS) $(jrl_ldflags) -fsanitize=fuzzer,address,undefined -o $@ $< $(library) $(jrl_libs) $(LDLIBS)

@@ -65,10 +65,6 @@ int jrl_attention_forward(struct jrl_device *dev, const struct jrl_attention *p,
 int jrl_attention_backward(struct jrl_device *dev, const struct jrl_attention *p, float *dqkv, const float *dout,
                            const void *q, const void *out, const float *lse, struct jrl_error *err) JRL_MUST_CHECK;
 
-/* The most memory the device takes for such calls (dtype, heads, head_dim and n_rows of P), with sequences of up to
- * N_POSITIONS positions; BACKWARD: for both directions. */
-int64_t jrl_attention_memory(const struct jrl_device *dev, const struct jrl_attention *p, int64_t n_positions, bool backward);
-
 /* dbias[j] += sum over rows in order of x[r, j]: the gradient of a bias. x f32 [rows, cols]. */
 int jrl_bias_backward(struct jrl_device *dev, float *dbias, const float *x, int64_t rows, int64_t cols, struct jrl_error *err) JRL_MUST_CHECK;
 

@@ -11,6 +11,7 @@
 #include "kernels/gated.h"
 #include "kernels/logprob.h"
 #include "kernels/matmul.h"
+#include "kernels/memory.h"
 #include "kernels/mlp.h"
 #include "kernels/norm.h"
 #include "kernels/objective.h"
@@ -20,7 +21,7 @@
 /* What inference takes, and what training takes besides. */
 #define JRL_FORWARD_KERNELS(X) \
     X(embedding) X(rmsnorm) X(swiglu) X(gated) X(mlp_forward) X(matmul_nt) X(matmul_nt_group) X(attention_bind) X(qkv_rope) \
-    X(attention_forward) X(attention_memory) X(logprob) X(logits_sums) X(choose_tokens) X(choose_memory) X(gather_rows) X(feed_tokens) X(convert_from_f32) \
+    X(attention_forward) X(kernel_memory) X(logprob) X(logits_sums) X(choose_tokens) X(choose_memory) X(gather_rows) X(feed_tokens) X(convert_from_f32) \
     X(convert_to_f32) X(add)
 #define JRL_TRAINING_KERNELS(X) \
     X(embedding_backward) X(rmsnorm_backward) X(swiglu_backward) X(gated_backward) X(matmul_nn) X(matmul_tn_group) X(attention_backward) \
@@ -100,9 +101,9 @@ struct jrl_plugin_request {
     char text[256];
 };
 typedef enum jrl_plugin_result jrl_plugin_open_fn(struct jrl_device *dev, struct jrl_plugin_request *request);
-#define JRL_BACKEND_VERSION 4 /* raised when a contract changes without a change of size */
+#define JRL_BACKEND_VERSION 5 /* raised when a contract changes without a change of size */
 #define JRL_BACKEND_LAYOUT \
     ((uint64_t)JRL_BACKEND_VERSION << 48 ^ (uint64_t)sizeof(struct jrl_backend) << 32 ^ (uint64_t)sizeof(struct jrl_device) << 16 ^ \
-     sizeof(struct jrl_attention) << 8 ^ sizeof(struct jrl_choose))
+     (uint64_t)sizeof(struct jrl_kernel_sizes) << 24 ^ sizeof(struct jrl_attention) << 8 ^ sizeof(struct jrl_choose))
 
 #endif

@@ -60,7 +60,7 @@ size_t jrl_choose_scratch_bytes(int64_t vocab);
  * sum of the kept, the last kept id with a weight if rounding leaves none. */
 uint32_t jrl_choose_token(const struct jrl_logits *l, const struct jrl_choice_rule *rule, const struct jrl_draw *d, void *scratch);
 
-/* The most memory the device takes for choosing N tokens at a time, the lists of jrl_choose among it. */
+/* The most memory that choosing N tokens at a time takes besides jrl_kernel_memory, on a GPU that of the lists of jrl_choose. */
 int64_t jrl_choose_memory(const struct jrl_device *dev, int64_t vocab, int64_t n);
 
 /* logits [.., vocab], row_sums and block_sums of them (jrl_logits_sums). For i < n: the token of draws[i] from row rows[i], as

@@ -106,9 +106,9 @@ int jrl_attention_backward(struct jrl_device *dev, const struct jrl_attention *p
            : cannot("attention_backward", err);
 }
 
-int64_t jrl_attention_memory(const struct jrl_device *dev, const struct jrl_attention *p, int64_t n_positions, bool backward)
+int64_t jrl_kernel_memory(const struct jrl_device *dev, const struct jrl_kernel_sizes *p)
 {
-    return dev->backend->attention_memory(dev, p, n_positions, backward);
+    return dev->backend->kernel_memory(dev, p);
 }
 
 int jrl_bias_backward(struct jrl_device *dev, float *dbias, const float *x, int64_t rows, int64_t cols, struct jrl_error *err)

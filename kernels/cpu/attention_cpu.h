@@ -142,6 +142,9 @@ extern const struct jrl_attention_path jrl_attention_plain, jrl_attention_avx2, 
 
 /* The fastest that takes this call's type and head size. */
 const struct jrl_attention_path *jrl_attention_path_for(const struct jrl_device *dev, const struct jrl_attention *p);
+/* The most memory that attention takes (dtype, heads, head_dim and n_rows of P), with sequences of up to N_POSITIONS positions; BACKWARD: for both
+ * directions. */
+int64_t jrl_attention_bytes(const struct jrl_device *dev, const struct jrl_attention *p, int64_t n_positions, bool backward);
 
 void jrl_rope_row_plain(const struct jrl_attention_call *c, int64_t seq, int64_t row);
 int64_t jrl_attention_backward_plain_bytes(const struct jrl_attention_call *c);

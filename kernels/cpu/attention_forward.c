@@ -32,7 +32,7 @@ static int64_t shared_bytes(const struct jrl_attention_call *c)
     return 2 * row_floats(c) * (int64_t)sizeof(float);
 }
 
-int64_t jrl_cpu_attention_memory(const struct jrl_device *dev, const struct jrl_attention *p, int64_t n_positions, bool backward)
+int64_t jrl_attention_bytes(const struct jrl_device *dev, const struct jrl_attention *p, int64_t n_positions, bool backward)
 {
     const struct jrl_attention_path *path = jrl_attention_path_for(dev, p);
     const struct jrl_attention_call c = { .p = p, .path = path, .group = p->n_heads / p->n_kv_heads,

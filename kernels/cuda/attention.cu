@@ -23,14 +23,19 @@ int jrl_cuda_attention_forward(struct jrl_device *dev, const struct jrl_attentio
     return gpu_attention_exact(dev, p->dtype, &c, err);
 }
 
-int64_t jrl_cuda_attention_memory(const struct jrl_device *dev, const struct jrl_attention *p, int64_t n_positions, bool backward)
+/* Of whole sequences those that are cut into parts at all have few rows, and one part. */
+int64_t gpu_scores_bytes(const struct jrl_device *dev, const struct jrl_kernel_sizes *p)
 {
-    const bool tensor = gpu_attention_on_tensor(dev, p);
-    const int64_t n_parts = p->n_rows * divide_up(n_positions, GPU_SPLIT_PAGES * JRL_PAGE_TOKENS);
-    const int64_t forth = tensor ? smaller(n_parts * p->n_kv_heads, gpu_most_slots(dev)) * gpu_slot_floats(p->head_dim) * (int64_t)sizeof(float)
-                                 : gpu_attention_exact_bytes(dev, p->n_rows, p->n_heads, n_positions);
-    const int64_t back = !backward ? 0 : tensor ? gpu_attention_backward_tensor_bytes(dev, p->n_rows, p->n_heads, p->head_dim)
-                                                : gpu_attention_backward_exact_bytes(p->n_rows, p->n_heads);
+    const int64_t n_parts = p->n_seqs * (p->whole ? 1 : divide_up(p->n_positions, GPU_SPLIT_PAGES * JRL_PAGE_TOKENS));
+    struct jrl_attention a = {};
 
-    return gpu_bound_bytes(dev, p, n_positions) + larger_of(forth, back);
+    a.dtype = p->dtype;
+    a.head_dim = p->head_dim;
+    const bool tensor = gpu_attention_on_tensor(dev, &a);
+    const int64_t forth = tensor ? gpu_attention_slot_bytes(smaller(n_parts * p->n_kv_heads, gpu_most_slots(dev)), p->head_dim)
+                                 : gpu_attention_exact_bytes(dev, p->n_rows, p->n_heads, p->n_positions);
+    const int64_t back = p->back_rows == 0 ? 0 : tensor ? gpu_attention_backward_tensor_bytes(dev, p->n_rows, p->n_heads, p->head_dim)
+                                                        : gpu_attention_backward_exact_bytes(p->n_rows, p->n_heads);
+
+    return larger_of(forth, back);
 }

@@ -142,16 +142,6 @@ static struct counts count(const struct jrl_device *dev, const struct jrl_attent
     return n;
 }
 
-/* Lists besides page tables: rows and their counters, tiles of each kind. */
-int64_t gpu_bound_bytes(const struct jrl_device *dev, const struct jrl_attention *p, int64_t n_positions)
-{
-    const int64_t n_parts = p->n_rows * divide_up(n_positions, GPU_SPLIT_PAGES * JRL_PAGE_TOKENS);
-    const int64_t tiles = smaller(n_parts, larger_of(p->n_rows, most_tiles(dev, p))) + p->n_rows;
-
-    return p->n_rows * ((int64_t)(sizeof(struct gpu_row) + 2 * sizeof(struct gpu_back_tile)) + p->n_kv_heads * (int64_t)sizeof(unsigned)) +
-           tiles * (int64_t)sizeof(struct gpu_tile) + p->n_rows * divide_up(n_positions, JRL_PAGE_TOKENS) * (int64_t)sizeof(uint8_t *);
-}
-
 /* ---- the tiles of a sequence ---- */
 
 /* Queries FIRST to END, and all positions they see. */
@@ -244,6 +234,20 @@ static struct layout layout_of(const struct jrl_attention *p, const struct count
     l.keys_back = append(&l, n.n_back, sizeof(struct gpu_back_tile));
     l.queries_back = append(&l, n.n_back, sizeof(struct gpu_back_tile));
     return l;
+}
+
+int64_t gpu_bound_bytes(const struct jrl_device *dev, const struct jrl_kernel_sizes *p)
+{
+    struct jrl_attention a = {};
+    struct counts n = {};
+
+    a.n_rows = p->n_rows;
+    a.n_kv_heads = p->n_kv_heads;
+    n.n_narrow = larger_of(p->n_seqs, most_tiles(dev, &a));
+    n.n_wide = p->n_rows * (p->n_heads / p->n_kv_heads) / GPU_WIDE_ROWS + p->n_seqs;
+    n.n_pages = p->whole ? divide_up(p->n_rows, JRL_PAGE_TOKENS) : p->n_seqs * divide_up(p->n_positions, JRL_PAGE_TOKENS);
+    n.n_back = p->n_rows / GPU_BACK_ROWS + p->n_seqs;
+    return (int64_t)layout_of(&a, n).n_bytes;
 }
 
 template <class T> static T *part_of(void *image, size_t offset) { return reinterpret_cast<T *>(static_cast<char *>(image) + offset); }

@@ -70,8 +70,6 @@ struct gpu_bound {
 
 /* The sizes of *P, and that it is what was bound last. */
 int gpu_check_attention(struct jrl_device *dev, const struct jrl_attention *p, const char *name, struct jrl_error *err) JRL_MUST_CHECK;
-/* Bytes that the lists of a pass take at most, with the rows and heads of *P and sequences of up to N_POSITIONS. */
-int64_t gpu_bound_bytes(const struct jrl_device *dev, const struct jrl_attention *p, int64_t n_positions);
 /* bf16 with heads of 64 or 128, where tensor cores are not switched off. */
 static inline bool gpu_attention_on_tensor(const struct jrl_device *dev, const struct jrl_attention *p)
 {
@@ -102,7 +100,7 @@ int gpu_attention_wgmma(struct jrl_device *dev, const struct gpu_attention_call 
 int gpu_attention_parts(struct jrl_device *dev, const struct gpu_attention_call *c, struct jrl_error *err) JRL_MUST_CHECK;
 /* Slots times key-value heads; tiles that need more are not cut. */
 static inline int64_t gpu_most_slots(const struct jrl_device *dev) { return 128 * (int64_t)gpu_of(dev)->n_processors; }
-static inline int64_t gpu_slot_floats(int64_t dim) { return GPU_TILE_ROWS * (dim + 4); }
+static inline int64_t gpu_attention_slot_bytes(int64_t n, int64_t dim) { return n * GPU_TILE_ROWS * (dim + 4) * (int64_t)sizeof(float) + 16; }
 
 /* ---- backward: jrl_attention_backward, likewise ---- */
 

@@ -203,7 +203,7 @@ int gpu_attention_tensor(struct jrl_device *dev, const struct gpu_attention_call
 {
     const struct gpu_bound *b = gpu_of(dev)->bound;
     struct gpu_attention_call call = *c;
-    int rc = gpu_scratch(dev, &call.slots, GPU_SCORES, (size_t)(b->n_slots * c->n_kv_heads * gpu_slot_floats(c->dim)) * sizeof(float) + 16, err);
+    int rc = gpu_scratch(dev, &call.slots, GPU_SCORES, (size_t)gpu_attention_slot_bytes(b->n_slots * c->n_kv_heads, c->dim), err);
 
     call.narrow = b->narrow;
     call.arrived = b->arrived;

@@ -372,10 +372,15 @@ static bool needs_sort(const struct jrl_choose *p)
     return !p->rule.greedy && (p->rule.top_p < 1 || (p->rule.top_k && p->rule.top_k < p->vocab));
 }
 
+static size_t sort_bytes(int64_t vocab, int64_t n) { return (size_t)(smaller(n, SORT_BLOCKS) * keys_for(vocab)) * sizeof(uint64_t); }
+
+int64_t gpu_sort_bytes(const struct jrl_kernel_sizes *p) { return p->whole ? 0 : (int64_t)sort_bytes(p->vocab, p->head_rows); }
+
 int64_t jrl_cuda_choose_memory(const struct jrl_device *dev, int64_t vocab, int64_t n)
 {
     (void)dev;
-    return smaller(n, SORT_BLOCKS) * keys_for(vocab) * (int64_t)sizeof(uint64_t) + n * (int64_t)(sizeof(int64_t) + sizeof(struct jrl_draw) + 8);
+    (void)vocab;
+    return (int64_t)gpu_with_room((size_t)n * (sizeof(int64_t) + sizeof(struct jrl_draw) + sizeof(uint32_t) + sizeof(float))); /* as the engine takes lists */
 }
 
 int jrl_cuda_choose_tokens(struct jrl_device *dev, const struct jrl_choose *p, struct jrl_error *err)
@@ -385,7 +390,7 @@ int jrl_cuda_choose_tokens(struct jrl_device *dev, const struct jrl_choose *p, s
     int rc = p->vocab < 1 || p->n < 0 ? gpu_fail(dev, err, "choose_tokens: a vocabulary of %lld", (long long)p->vocab) : JRL_OK;
 
     if (rc < 0 || p->n == 0 ||
-        (needs_sort(p) && (rc = gpu_scratch(dev, &keys, GPU_SORT, (size_t)(smaller(p->n, SORT_BLOCKS) * keys_for(p->vocab)) * sizeof(uint64_t), err)) < 0))
+        (needs_sort(p) && (rc = gpu_scratch(dev, &keys, GPU_SORT, sort_bytes(p->vocab, p->n), err)) < 0))
         return rc;
     c.rule = { p->rule.inv_temperature, p->rule.greedy, p->rule.top_k, p->rule.top_p, p->rule.seed };
     c.logits = p->logits;

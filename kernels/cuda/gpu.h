@@ -5,7 +5,7 @@
 
 #include "kernels/cuda/cuda.cuh"
 
-/* Scratch memory, as on the CPU: a slot belongs to one kernel family. */
+/* Scratch memory, as on the CPU: a slot belongs to one kernel family. A slot that is new here is new in memory.cu. */
 enum gpu_slot { GPU_BOUND, GPU_SCORES, GPU_GATED, GPU_LOGITS, GPU_SORT, GPU_ROWS, GPU_PARTS, GPU_ARRIVED, GPU_LIBRARY, GPU_SLOTS };
 #define GPU_LEAST_SHARED (145 << 10) /* bytes a block, as attention_tensor.cu needs them for decoding; GPUs without a data centre have 99 KiB */
 #define GPU_STAGING 4 /* pinned buffers through which uploads go, in turn */
@@ -54,10 +54,27 @@ int gpu_check(const struct jrl_device *dev, cudaError_t error, const char *what,
 /* N_BYTES of the slot's memory, contents anything, until more of the slot is asked for; where it must grow, an error while kernels are recorded. */
 int gpu_scratch(struct jrl_device *dev, void **out, enum gpu_slot slot, size_t n_bytes, struct jrl_error *err) JRL_MUST_CHECK;
 
+/* What a slot takes for N_BYTES, so that needs that creep up do not take fresh memory each time. */
+static inline size_t gpu_with_room(size_t n_bytes) { return n_bytes + n_bytes / 4; }
+
+/* The most that is asked of a slot in passes of these sizes, by the file that asks. */
+int64_t gpu_bound_bytes(const struct jrl_device *dev, const struct jrl_kernel_sizes *p);
+int64_t gpu_scores_bytes(const struct jrl_device *dev, const struct jrl_kernel_sizes *p);
+int64_t gpu_gated_bytes(const struct jrl_device *dev, const struct jrl_kernel_sizes *p);
+int64_t gpu_logits_bytes(const struct jrl_kernel_sizes *p);
+int64_t gpu_sort_bytes(const struct jrl_kernel_sizes *p);
+int64_t gpu_rows_bytes(const struct jrl_kernel_sizes *p);
+int64_t gpu_parts_bytes(const struct jrl_device *dev, const struct jrl_kernel_sizes *p);
+int64_t gpu_arrived_bytes(const struct jrl_device *dev, const struct jrl_kernel_sizes *p);
+int64_t gpu_library_bytes(const struct jrl_device *dev);
+
 void gpu_bound_free(struct gpu_bound *bound); /* accepts NULL */
 /* Products of bf16 go to the library from now on. False: it cannot be had, TEXT says why. */
 bool gpu_library_open(struct jrl_device *dev, char *text, size_t n_text);
 void gpu_library_close(struct gpu_library *library); /* accepts NULL */
+
+/* Counts a launch by its name, a string that stays: tests ask which kernels have run (jrl_cuda_launches). */
+void gpu_count_launch(const char *name);
 
 /* Puts a kernel into the stream; NAME is for messages. Shared memory above 48 KiB is asked for. EARLY: LAUNCH_EARLY. What fails inside the kernel comes out
  * where somebody waits. */
@@ -71,6 +88,7 @@ static int gpu_launch_when(struct jrl_device *dev, struct jrl_error *err, bool e
     if (shared_bytes > gpu_of(dev)->most_shared)
         return gpu_fail(dev, err, "GPU %d: %s: a block takes %zu bytes of shared memory, this GPU has %zu", gpu_of(dev)->index, name, shared_bytes,
                         gpu_of(dev)->most_shared);
+    gpu_count_launch(name);
 #if defined(__CUDACC__)
     if (shared_bytes > 48 << 10)
         error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared_bytes);

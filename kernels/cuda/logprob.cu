@@ -236,10 +236,16 @@ int jrl_cuda_logits_sums(struct jrl_device *dev, struct jrl_row_sums *row_sums, 
     return rc;
 }
 
+static int64_t sums_bytes(int64_t rows, int64_t vocab)
+{
+    return rows * (int64_t)(sizeof(struct jrl_row_sums) + (size_t)jrl_logits_blocks(vocab) * sizeof(struct jrl_block_sums));
+}
+
+int64_t gpu_logits_bytes(const struct jrl_kernel_sizes *p) { return p->whole ? sums_bytes(p->head_rows, p->vocab) : 0; }
+
 int jrl_cuda_logprob(struct jrl_device *dev, float *logprob, float *entropy, float *lse, const float *logits, int64_t ld, const uint32_t *targets,
                      float inv_temperature, int64_t rows, int64_t vocab, struct jrl_error *err)
 {
-    const int64_t n_blocks = jrl_logits_blocks(vocab);
     void *memory;
     int rc = check(dev, "logprob", rows, vocab, ld, err);
 
@@ -247,8 +253,7 @@ int jrl_cuda_logprob(struct jrl_device *dev, float *logprob, float *entropy, flo
         rc = gpu_fail(dev, err, "logprob: no targets given");
     if (rc < 0 || rows == 0)
         return rc;
-    rc = gpu_scratch(dev, &memory, GPU_LOGITS, (size_t)rows * (sizeof(struct jrl_row_sums) + (size_t)n_blocks * sizeof(struct jrl_block_sums)), err);
-    if (rc < 0)
+    if ((rc = gpu_scratch(dev, &memory, GPU_LOGITS, (size_t)sums_bytes(rows, vocab), err)) < 0)
         return rc;
     struct jrl_row_sums *sums = static_cast<struct jrl_row_sums *>(memory);
     rc = jrl_cuda_logits_sums(dev, sums, reinterpret_cast<struct jrl_block_sums *>(sums + rows), logits, ld, inv_temperature, rows, vocab, err);

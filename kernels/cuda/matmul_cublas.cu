@@ -45,7 +45,6 @@ struct gpu_library {
 #undef FIELD
     cublasLtHandle_t handle;
     cublasLtMatmulPreference_t preference;
-    void *workspace;
     struct choice choices[N_CHOICES]; /* at the shape's place; a later one takes it */
 };
 
@@ -88,17 +87,12 @@ static void *open_file(void)
     return file;
 }
 
-static bool open_library(struct jrl_device *dev, struct gpu_library *l, char *text, size_t n_text)
+static bool open_library(struct gpu_library *l, char *text, size_t n_text)
 {
-    struct jrl_error err = {};
     cublasStatus_t status;
 
     if (!(l->file = open_file()) || !find_functions(l)) {
         snprintf(text, n_text, "%s", dlerror());
-        return false;
-    }
-    if (gpu_scratch(dev, &l->workspace, GPU_LIBRARY, WORKSPACE_BYTES, &err) < 0) {
-        snprintf(text, n_text, "%s", err.text);
         return false;
     }
     if ((status = start(l)) != CUBLAS_STATUS_SUCCESS) {
@@ -116,7 +110,7 @@ bool gpu_library_open(struct jrl_device *dev, char *text, size_t n_text)
         snprintf(text, n_text, "no memory");
         return false;
     }
-    if (!open_library(dev, l, text, n_text)) {
+    if (!open_library(l, text, n_text)) {
         gpu_library_close(l);
         return false;
     }
@@ -217,12 +211,15 @@ static int find_choice(struct jrl_device *dev, struct choice **out, const struct
                     (long long)p->n, (long long)p->k, l->GetStatusString(status));
 }
 
+int64_t gpu_library_bytes(const struct jrl_device *dev) { return gpu_of(dev)->library ? (int64_t)WORKSPACE_BYTES : 0; }
+
 int gpu_product_library(struct jrl_device *dev, const struct gpu_product *p, struct jrl_error *err)
 {
     const struct gpu_library *l = gpu_of(dev)->library;
     const float one = 1, beta = p->accumulate ? 1.0f : 0.0f;
     struct choice *c = NULL;
     cublasStatus_t status;
+    void *workspace;
     int rc;
 
     if (p->k == 0 || (uintptr_t)p->c % ALIGNMENT != 0 || p->ldc % 4 != 0)
@@ -231,7 +228,10 @@ int gpu_product_library(struct jrl_device *dev, const struct gpu_product *p, str
         return rc;
     if (!c->usable)
         return JRL_EOF;
-    status = l->Matmul(l->handle, c->operation, &one, p->b, c->b, p->a, c->a, &beta, p->c, c->c, p->c, c->c, &c->algorithm, l->workspace,
+    if ((rc = gpu_scratch(dev, &workspace, GPU_LIBRARY, WORKSPACE_BYTES, err)) < 0)
+        return rc;
+    gpu_count_launch("cublasLtMatmul");
+    status = l->Matmul(l->handle, c->operation, &one, p->b, c->b, p->a, c->a, &beta, p->c, c->c, p->c, c->c, &c->algorithm, workspace,
                        WORKSPACE_BYTES, gpu_of(dev)->stream);
     if (status == CUBLAS_STATUS_SUCCESS)
         return JRL_OK;
@@ -248,6 +248,8 @@ bool gpu_library_open(struct jrl_device *dev, char *text, size_t n_text)
 }
 
 void gpu_library_close(struct gpu_library *l) { (void)l; }
+
+int64_t gpu_library_bytes(const struct jrl_device *) { return 0; }
 
 int gpu_product_library(struct jrl_device *, const struct gpu_product *, struct jrl_error *) { return JRL_EOF; }
 

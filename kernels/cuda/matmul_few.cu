@@ -264,6 +264,7 @@ template <class C, bool gated> static __global__ void __launch_bounds__(C::THREA
 
 template <class C, bool gated> static int run_few(struct jrl_device *dev, struct few_call *call, const char *name, struct jrl_error *err)
 {
+    static_assert(C::BM <= 64 && C::BN <= GPU_LAST_ADDS_COLUMNS, "the memory that is planned for parts");
     const int64_t parts = divide_up(call->k, PART);
     int64_t tiles = 0;
     int rc = JRL_OK;

@@ -7,7 +7,7 @@
 #include "kernels/cuda/wgmma.cuh"
 
 #define GROUP 128 /* threads that multiply 64 rows together; behind them a warp brings the operands, or four that give registers to those with many sums */
-#define MOST_ROWS 256
+#define MOST_ROWS GPU_LAST_ADDS_MOST_ROWS
 
 /* GROUPS x 64 rows by WIDTH rows of weights; GATED: half of them are gate's, half up's, of the same columns. Gate and up have a processor's shared memory for
  * themselves, others leave half of it to the next kernel, which can begin to bring its weights. */
@@ -196,6 +196,7 @@ static __global__ void __launch_bounds__(C::THREADS, 1) slim_product(const __gri
 
 template <class C> static int run(struct jrl_device *dev, const char *name, const struct gpu_product *p, int n, jrl_bf16 *act, struct jrl_error *err)
 {
+    static_assert(!C::in_parts || (C::BM <= GPU_LAST_ADDS_ROWS && C::WIDTH <= GPU_LAST_ADDS_COLUMNS), "the memory that is planned for parts");
     struct slim_boxes boxes = {};
     struct slim_call call = {};
     void *sums = NULL;

@@ -119,6 +119,7 @@ template <class C, bool a_transposed, bool b_transposed> static __global__ void 
 
 template <class C, bool a_transposed, bool b_transposed> static int run_form(struct jrl_device *dev, const struct gpu_product *p, int n, struct jrl_error *err)
 {
+    static_assert(C::BM * C::BN <= GPU_TILE_OUTPUTS, "the memory that is planned for parts");
     struct products all;
     int rc = gpu_products_set(dev, &all, p, n, C::BM, C::BN, err);
 

@@ -240,6 +240,7 @@ static int map_operands(struct jrl_device *dev, struct boxes *boxes, const struc
 /* Those that can run at a time stay. */
 static dim3 blocks_for(const struct jrl_device *dev, const struct products &all) { return dim3((unsigned)smaller(all.n_items, gpu_of(dev)->n_processors)); }
 
+static_assert(wide::BM * wide::BN <= GPU_TILE_OUTPUTS, "the memory that is planned for parts");
 template <bool a_transposed, bool b_transposed> static int run_form(struct jrl_device *dev, const struct gpu_product *p, int n, struct jrl_error *err)
 {
     struct boxes boxes = {};

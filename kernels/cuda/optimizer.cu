@@ -69,6 +69,12 @@ int jrl_cuda_adamw_step(struct jrl_device *dev, const struct jrl_adamw *p, float
     return LAUNCH(adamw<jrl_bf16>, four_blocks(n, THREADS), THREADS, 0, c, master, m, v, grad, static_cast<jrl_bf16 *>(weights), n, fours);
 }
 
+/* This, and what rmsnorm_backward takes. */
+int64_t gpu_rows_bytes(const struct jrl_kernel_sizes *p)
+{
+    return p->back_rows == 0 ? 0 : larger_of(divide_up(p->n_weights, NORM_BLOCK) * (int64_t)sizeof(double), p->n_rows * (int64_t)sizeof(float));
+}
+
 int jrl_cuda_sum_squares(struct jrl_device *dev, double *out, const float *x, int64_t n, struct jrl_error *err)
 {
     const int64_t n_blocks = divide_up(n, NORM_BLOCK);

@@ -46,6 +46,36 @@ static int set_parts(struct jrl_device *dev, struct products *all, struct jrl_er
     return JRL_OK;
 }
 
+/* Sums of a group of N_PRODUCTS of M rows or fewer and COLUMNS in all, form nt. */
+static int64_t part_sums(const struct jrl_device *dev, int64_t m, int64_t columns, int64_t n_products, int64_t k)
+{
+    const int64_t parts = divide_up(k, PART), few = smaller(m, gpu_of(dev)->wgmma ? GPU_LAST_ADDS_MOST_ROWS : 64);
+    const int64_t rows = few <= 16 ? 16 : few <= 32 ? 32 : few <= 64 ? 64 : divide_up(few, GPU_LAST_ADDS_ROWS) * GPU_LAST_ADDS_ROWS;
+    const int64_t last_adds = parts * rows * (columns + n_products * GPU_LAST_ADDS_COLUMNS);
+    const int64_t side_by_side = (parts - 1) * smaller(m * columns, (2 * gpu_of(dev)->n_processors - 1) * GPU_TILE_OUTPUTS) + n_products;
+
+    return parts > 1 ? larger_of(last_adds, side_by_side) : 0;
+}
+
+int64_t gpu_parts_bytes(const struct jrl_device *dev, const struct jrl_kernel_sizes *p)
+{
+    const int64_t q_dim = p->n_heads * p->head_dim, kv_dim = p->n_kv_heads * p->head_dim, mlp_rows = larger_of(p->mlp_rows, p->back_rows);
+    int64_t most = part_sums(dev, p->n_rows, q_dim + 2 * kv_dim, 3, p->dim);
+
+    if (p->dtype != JRL_BF16 || gpu_of(dev)->exact)
+        return 0;
+    most = larger_of(most, part_sums(dev, p->n_rows, p->dim, 1, q_dim));
+    most = larger_of(most, part_sums(dev, mlp_rows, 2 * p->mlp_dim, 2, p->dim));
+    most = larger_of(most, part_sums(dev, mlp_rows, p->dim, 1, p->mlp_dim));
+    most = larger_of(most, part_sums(dev, p->head_rows, p->vocab, 1, p->dim));
+    return most * (int64_t)sizeof(float);
+}
+
+int64_t gpu_arrived_bytes(const struct jrl_device *dev, const struct jrl_kernel_sizes *p)
+{
+    return gpu_parts_bytes(dev, p) > 0 ? GPU_MOST_TILES * (int64_t)sizeof(unsigned) : 0;
+}
+
 void gpu_products_list(struct products *all, const struct gpu_product *p, int n, int64_t bm, int64_t bn)
 {
     *all = {};

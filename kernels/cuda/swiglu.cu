@@ -110,30 +110,49 @@ static int gate_and_up(struct jrl_device *dev, const struct jrl_gated *p, float 
 static float *kept_gate(const struct jrl_gated *p) { return p->kept.data + p->kept.row * p->mlp_dim; }
 static float *kept_up(const struct jrl_gated *p) { return kept_gate(p) + p->kept.n_rows * p->mlp_dim; }
 
+/* The kernel that takes gate and up at once, and leaves them behind where they have a C. */
+enum at_once { NO_KERNEL, SLIM, FEW, WIDE };
+static enum at_once kernel_at_once(const struct jrl_device *dev, enum jrl_dtype dtype, const struct gpu_product *both)
+{
+    if (dtype != JRL_BF16 || gpu_of(dev)->exact || gpu_of(dev)->library || !gpu_product_aligned(&both[0]) || !gpu_product_aligned(&both[1]))
+        return NO_KERNEL;
+    if (!both->c && gpu_product_is_slim(dev, both, 2) && both->n % 2 == 0)
+        return SLIM;
+    if (!both->c && gpu_product_is_few(both, 2))
+        return FEW;
+    return gpu_gated_is_wide(dev, both) ? WIDE : NO_KERNEL;
+}
+
+static struct gpu_product gated_product(int64_t rows, int64_t dim, int64_t mlp_dim)
+{
+    struct gpu_product p = {};
+
+    p.m = rows;
+    p.n = p.ldc = mlp_dim;
+    p.k = p.a_row = p.b_column = dim;
+    p.a_step = p.b_step = 1;
+    return p;
+}
+
 /* Rows from AT in one kernel, which leaves GATE and UP behind where they are not NULL. JRL_EOF: there is none for these. */
 static int gated_at_once(struct jrl_device *dev, const struct jrl_gated *p, void *act, float *gate, float *up, int64_t at, int64_t rows, struct jrl_error *err)
 {
-    struct gpu_product both[2] = {};
+    struct gpu_product both[2];
     jrl_bf16 *to = static_cast<jrl_bf16 *>(row_of(act, p->dtype, at, p->mlp_dim));
 
-    if (p->dtype != JRL_BF16 || gpu_of(dev)->exact || gpu_of(dev)->library || rows == 0)
-        return JRL_EOF;
     for (int i = 0; i < 2; i++) {
-        both[i].m = rows;
-        both[i].n = both[i].ldc = p->mlp_dim;
-        both[i].k = both[i].a_row = both[i].b_column = p->dim;
-        both[i].a_step = both[i].b_step = 1;
+        both[i] = gated_product(rows, p->dim, p->mlp_dim);
         both[i].a = row_of(p->x, p->dtype, at, p->dim);
         both[i].b = i ? p->up : p->gate;
         both[i].c = i ? up : gate;
-        if (!gpu_product_aligned(&both[i]))
-            return JRL_EOF;
     }
-    if (!gate && gpu_product_is_slim(dev, both, 2) && p->mlp_dim % 2 == 0)
-        return gpu_gated_slim(dev, both, to, err);
-    if (!gate && gpu_product_is_few(both, 2))
-        return gpu_gated_few(dev, both, to, err);
-    return gpu_gated_is_wide(dev, both) ? gpu_gated_wgmma(dev, both, to, err) : JRL_EOF;
+    switch (rows ? kernel_at_once(dev, p->dtype, both) : NO_KERNEL) {
+    case SLIM: return gpu_gated_slim(dev, both, to, err);
+    case FEW: return gpu_gated_few(dev, both, to, err);
+    case WIDE: return gpu_gated_wgmma(dev, both, to, err);
+    case NO_KERNEL: break;
+    }
+    return JRL_EOF;
 }
 
 /* ... or in several. */
@@ -195,6 +214,16 @@ int jrl_cuda_gated_backward(struct jrl_device *dev, const struct jrl_gated *p, v
                                  : activation_back<jrl_bf16>(dev, kept ? y : NULL, to_gate, to_up, dact, g, u, n, err);
     }
     return rc;
+}
+
+/* Where the most rows have a kernel, fewer have one. Passes that keep nothing may come between those that do. */
+int64_t gpu_gated_bytes(const struct jrl_device *dev, const struct jrl_kernel_sizes *p)
+{
+    const struct gpu_product one = gated_product(p->mlp_rows, p->dim, p->mlp_dim), both[] = { one, one };
+    const int64_t forth = kernel_at_once(dev, p->dtype, both) == NO_KERNEL ? 2 * smaller(p->mlp_rows, GATED_ROWS) : 0;
+    const int64_t back = (p->kept ? 1 : 3) * smaller(p->back_rows, GATED_ROWS);
+
+    return larger_of(forth, back) * p->mlp_dim * (int64_t)sizeof(float);
 }
 
 /* The caches of a GPU hold no weights from one product to the next: THEN is of no use. */

@@ -172,6 +172,12 @@ int gpu_products_set(struct jrl_device *dev, struct products *all, const struct 
                      struct jrl_error *err) JRL_MUST_CHECK;
 /* Adds the parts that lay side by side, if any. */
 int gpu_products_join(struct jrl_device *dev, const struct products *all, struct jrl_error *err) JRL_MUST_CHECK;
+/* What products of several parts may rely on (gpu_parts_bytes): tiles of parts side by side have at most so many outputs; tiles whose last block adds the
+ * parts have at most so many rows, of at most so many in all, and columns. */
+#define GPU_TILE_OUTPUTS (128 * 256)
+#define GPU_LAST_ADDS_ROWS 128
+#define GPU_LAST_ADDS_MOST_ROWS 256
+#define GPU_LAST_ADDS_COLUMNS 144
 /* GPU_MOST_TILES counters in device memory that are 0 whenever no product runs: of a tile's parts that have arrived. */
 #define GPU_MOST_TILES (1 << 16)
 int gpu_arrival_counters(struct jrl_device *dev, unsigned **out, struct jrl_error *err) JRL_MUST_CHECK;

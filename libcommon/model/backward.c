@@ -88,14 +88,18 @@ static int mlp_rows_backward(struct jrl_pass *pass, const struct jrl_layer *laye
     return jrl_rmsnorm_backward(m->dev, dx, g->mlp_norm, s->dnormed, x, layer->mlp_norm, m->dtype, m->config.norm_eps, n_rows, dim, err);
 }
 
+int64_t jrl_mlp_backward_most(const struct jrl_model_config *config, const struct jrl_device *dev, int64_t n_rows)
+{
+    const int64_t most = (jrl_device_is_host(dev) ? MLP_ELEMENTS : MLP_ELEMENTS_GPU) / config->mlp_dim / 32 * 32;
+
+    return most < 32 ? 32 : most < n_rows ? most : n_rows;
+}
+
 int64_t jrl_mlp_backward_rows(const struct jrl_model_config *config, const struct jrl_device *dev, int64_t n_rows)
 {
-    const bool host = jrl_device_is_host(dev);
-    const int64_t most = (host ? MLP_ELEMENTS : MLP_ELEMENTS_GPU) / config->mlp_dim / 32 * 32;
+    const int64_t most = jrl_mlp_backward_most(config, dev, n_rows);
 
-    if (most < 32 || most >= n_rows)
-        return most < 32 ? 32 : n_rows;
-    if (host)
+    if (most >= n_rows || jrl_device_is_host(dev))
         return most;
     const int64_t groups = (n_rows + most - 1) / most, alike = (n_rows + groups - 1) / groups; /* a small last one would leave processors without work */
 

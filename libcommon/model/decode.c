@@ -58,7 +58,7 @@ static int64_t class_of(int64_t n)
     return c;
 }
 
-static int64_t positions_class_of(int64_t n)
+int64_t jrl_decoder_positions(int64_t n)
 {
     int64_t c = LEAST_POSITIONS;
 
@@ -231,7 +231,7 @@ int jrl_decoder_begin(struct jrl_decoder *d, const struct jrl_decode_row *rows, 
         return jrl_fail(err, JRL_ERR_RUN, "a step of decoding with %lld rows, %d under way, %lld positions", (long long)n, d->under_way, (long long)longest);
     if ((rc = jrl_pass_buffers(&pass, d->model, d->ws, n_rows, d->seqs, n, err)) < 0)
         return rc;
-    pass.attention.most_positions = positions_class_of(longest);
+    pass.attention.most_positions = jrl_decoder_positions(longest);
     if ((rc = jrl_attention_bind(dev, &pass.attention, err)) < 0 ||
         (rc = jrl_device_upload(dev, device_lists(d), d->lists, (size_t)(n_rows * LIST_ROW_BYTES), err)) < 0 || (rc = launch(d, &pass, err)) < 0 ||
         (rc = jrl_device_fetch(dev, d->next, d->memory, (size_t)(d->max_rows * RESULT_ROW_BYTES), err)) < 0)

@@ -34,6 +34,8 @@ int jrl_decoder_begin(struct jrl_decoder *d, const struct jrl_decode_row *rows, 
 /* Waits for the oldest step that is under way. */
 int jrl_decoder_end(struct jrl_decoder *d, struct jrl_decoded *out, struct jrl_error *err) JRL_MUST_CHECK;
 
+/* The positions that steps of sequences of up to N are computed with. */
+int64_t jrl_decoder_positions(int64_t n);
 /* Bytes of the device that a decoder takes beside the workspace. */
 int64_t jrl_decoder_bytes(const struct jrl_model_config *config, int64_t max_rows);
 

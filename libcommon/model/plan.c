@@ -2,11 +2,10 @@
 #include "model/plan.h"
 
 #include "kernels/gated.h"
-#include "kernels/logprob.h"
+#include "model/decode.h"
 #include "model/workspace.h"
 
 #define BLOCK JRL_PAGE_TOKENS
-#define KERNEL_BYTES_PER_THREAD ((int64_t)2 << 20) /* panels of products, sums of rows */
 
 static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -66,7 +65,7 @@ static void need_backward(struct jrl_scratch_needs *s, const struct jrl_pass_pla
     const struct jrl_model_config *c = p->config;
     const int64_t bytes = jrl_dtype_bytes(p->dtype), rounded = p->dtype == JRL_F32 ? 0 : bytes;
     const int64_t q_dim = c->n_heads * c->head_dim, width = q_dim + 2 * c->n_kv_heads * c->head_dim;
-    const int64_t mlp = jrl_mlp_backward_rows(c, p->dev, n), widest = max64(mlp, jrl_mlp_rows(p->dev, n));
+    const int64_t mlp = jrl_mlp_backward_most(c, p->dev, n), widest = max64(mlp, jrl_mlp_rows(p->dev, n));
 
     set(s, JRL_WS_TOKENS, JRL_NEED_HEAD, chunk, sizeof(struct jrl_objective_token));
     set(s, JRL_WS_DERIVATIVES, JRL_NEED_HEAD, chunk, 2 * 4);
@@ -141,33 +140,26 @@ void jrl_workspace_expect(struct jrl_workspace *ws, const struct jrl_pass_plan *
         ws->expected[i] = (size_t)(needs.of[i].n_rows * needs.of[i].row_bytes);
 }
 
-/* Of kernels of a GPU besides attention: gate, up (also of passes that keep nothing) and their gradient in f32, and sums of blocks of logits. */
-static int64_t gpu_kernel_bytes(const struct jrl_pass_plan *p, int64_t n_rows)
+struct jrl_kernel_sizes jrl_kernel_plan(const struct jrl_pass_plan *p)
 {
     const struct jrl_model_config *c = p->config;
     const struct jrl_model model = { .config = *c, .dtype = p->dtype, .dev = p->dev };
-    const int64_t n_wide = p->kind == JRL_PASS_TRAIN && p->keep != JRL_KEEP_ALL ? 3 : 2;
-    const int64_t n_logits = p->kind == JRL_PASS_SAMPLE ? 0 : min64(n_rows, jrl_head_chunk_rows(&model));
+    const bool whole = p->kind != JRL_PASS_SAMPLE, train = p->kind == JRL_PASS_TRAIN;
+    const int64_t n = whole ? whole_blocks(p->n_rows) : p->n_rows;
+    struct jrl_kernel_sizes s = { .dtype = p->dtype, .dim = c->dim, .n_heads = c->n_heads, .n_kv_heads = c->n_kv_heads, .head_dim = c->head_dim,
+                                  .mlp_dim = c->mlp_dim, .vocab = c->vocab, .n_rows = n, .mlp_rows = jrl_mlp_rows(p->dev, n), .whole = whole,
+                                  .back_rows = train ? jrl_mlp_backward_most(c, p->dev, n) : 0, .kept = p->keep == JRL_KEEP_ALL };
 
-    return n_wide * jrl_mlp_rows(p->dev, n_rows) * c->mlp_dim * (int64_t)sizeof(float) +
-           n_logits * (int64_t)(sizeof(struct jrl_row_sums) + (size_t)jrl_logits_blocks(c->vocab) * sizeof(struct jrl_block_sums));
-}
+    s.n_seqs = whole ? n / BLOCK : p->n_spans;
+    s.n_positions = whole ? min64(n, c->max_positions) : jrl_device_can_record(p->dev) ? jrl_decoder_positions(p->n_positions) : p->n_positions;
+    if (train) {
+        struct jrl_parameter *parameters = NULL;
+        const int64_t n_parameters = jrl_config_parameters(c, &parameters, &s.n_weights);
 
-/* Kernels' own memory: attention's depends on the longest sequence. */
-static int64_t kernel_bytes(const struct jrl_pass_plan *p)
-{
-    const struct jrl_model_config *c = p->config;
-    const bool train = p->kind == JRL_PASS_TRAIN;
-    const int64_t n_rows = p->kind == JRL_PASS_SAMPLE ? p->n_rows : whole_blocks(p->n_rows);
-    const int64_t n_positions = p->kind == JRL_PASS_SAMPLE ? p->n_positions : min64(n_rows, c->max_positions);
-    const struct jrl_attention attention = { .dtype = p->dtype, .n_heads = c->n_heads, .n_kv_heads = c->n_kv_heads, .head_dim = c->head_dim,
-                                             .n_rows = n_rows };
-
-    const int64_t attention_bytes = jrl_attention_memory(p->dev, &attention, n_positions, train);
-
-    if (jrl_device_is_host(p->dev))
-        return attention_bytes + jrl_pool_size(jrl_device_pool(p->dev)) * KERNEL_BYTES_PER_THREAD;
-    return (attention_bytes + gpu_kernel_bytes(p, n_rows)) / 4 * 5; /* they take a quarter more than they need */
+        jrl_parameters_free(parameters, n_parameters);
+    }
+    s.head_rows = whole ? min64(n, jrl_head_chunk_rows(&model)) : p->n_logits;
+    return s;
 }
 
 void jrl_plan_pass(struct jrl_memory_plan *plan, const struct jrl_pass_plan *pass)
@@ -175,6 +167,7 @@ void jrl_plan_pass(struct jrl_memory_plan *plan, const struct jrl_pass_plan *pas
     const char *const kept[] = { "kept layer inputs", "kept, without mlp", "kept activations" };
     const char *const names[JRL_NEED_PARTS] = { kept[pass->keep], "activations of a layer", "activations of the mlp", "logits" };
     int64_t n_rows[JRL_NEED_PARTS] = { 0 }, row_bytes[JRL_NEED_PARTS] = { 0 }, rest[JRL_NEED_PARTS] = { 0 };
+    const struct jrl_kernel_sizes kernels = jrl_kernel_plan(pass);
     struct jrl_scratch_needs needs;
 
     jrl_scratch_plan(&needs, pass);
@@ -190,7 +183,7 @@ void jrl_plan_pass(struct jrl_memory_plan *plan, const struct jrl_pass_plan *pas
     }
     for (int part = 0; part < JRL_NEED_PARTS; part++)
         jrl_plan_add(plan, names[part], row_bytes[part], n_rows[part], rest[part]);
-    jrl_plan_add(plan, "scratch of the kernels", 0, 0, kernel_bytes(pass));
+    jrl_plan_add(plan, "scratch of the kernels", 0, 0, jrl_kernel_memory(pass->dev, &kernels));
 }
 
 void jrl_plan_mapped(struct jrl_memory_plan *plan, const struct jrl_policy *policy)

@@ -3,6 +3,7 @@
 #ifndef JRL_MODEL_WORKSPACE_H
 #define JRL_MODEL_WORKSPACE_H
 
+#include "kernels/memory.h"
 #include "model/plan.h"
 #include "model/train.h"
 
@@ -37,10 +38,13 @@ enum jrl_need_part { JRL_NEED_KEPT, JRL_NEED_ROWS, JRL_NEED_MLP, JRL_NEED_HEAD, 
 struct jrl_scratch_need { enum jrl_need_part part; int64_t n_rows, row_bytes; };
 struct jrl_scratch_needs { struct jrl_scratch_need of[JRL_WS_COUNT]; };
 void jrl_scratch_plan(struct jrl_scratch_needs *needs, const struct jrl_pass_plan *pass);
+/* By which the kernels say what they take themselves; when sampling, in steps of decoding, too. */
+struct jrl_kernel_sizes jrl_kernel_plan(const struct jrl_pass_plan *pass);
 
-/* Rows of the MLP computed together, forward and backward, in a pass over n_rows rows. */
+/* Rows of the MLP computed together, forward and backward, in a pass over n_rows rows; backward the most in any of up to so many. */
 int64_t jrl_mlp_rows(const struct jrl_device *dev, int64_t n_rows);
 int64_t jrl_mlp_backward_rows(const struct jrl_model_config *config, const struct jrl_device *dev, int64_t n_rows);
+int64_t jrl_mlp_backward_most(const struct jrl_model_config *config, const struct jrl_device *dev, int64_t n_rows);
 
 /* *out: memory of n elements of SIZE bytes, 64-byte aligned, contents anything; valid until the next
  * request for the same purpose. */

@@ -24,9 +24,23 @@ void check_some_product_rows(struct fixture *f); /* product_rows.c, as the next,
 void check_parts_in_turn(struct fixture *f, struct jrl_device *tensor, struct jrl_device *no_wgmma);
 void check_attention_rows(struct fixture *f);
 void check_backward_turns(struct fixture *f);
+/* pass_memory.c, on devices that have run nothing yet: OPEN gives one by the word that JRL_DISABLE has for the others, or "fast". */
+void check_pass_memory(struct jrl_device *(*open)(const char *how));
+/* Of each slot of the plug-in's scratch memory what it has taken, and what was planned. False: there is no such slot. */
+bool slot_of_device(const struct jrl_device *dev, int slot, const struct jrl_kernel_sizes *sizes, int64_t *taken, int64_t *planned);
 
-/* How often a kernel ran in the emulator; -1 on a real GPU. */
+/* Whether the GPU is emulated; whether it has Hopper's own instructions. */
+bool is_emulated(void);
+bool has_wgmma(const struct fixture *f);
+/* Number WHICH of CUdevice_attribute; 0 where it cannot be had, as emulated. */
+int gpu_attribute(int which);
+/* By which sizes grow that have each class of tiles be the cheapest once on the emulator's 4 processors. */
+int64_t size_scale(void);
+/* How often kernels of this name have been launched, with what a template was given, or with anything. */
 long launches_of(const char *name);
+/* Fails where one of N classes that this GPU has was not launched since BEFORE was counted. */
+void count_launches(const char *const *classes, int n, long *before);
+void expect_launches(const struct fixture *f, const char *const *classes, int n, const long *before);
 
 /* ---- limits: how far the GPU may be from the CPU ----
  * Everything is bit-equal but what tensor cores compute, whose order of additions within an instruction is not documented. */

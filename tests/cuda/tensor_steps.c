@@ -3,7 +3,6 @@
  * other; on a GPU, that its steps are these. What was never measured on one is counted and printed there. */
 #include "cuda_test.h"
 
-#include <dlfcn.h>
 #include <limits.h>
 
 #define STEP 16
@@ -140,32 +139,19 @@ static int64_t n_different(struct fixture *f, const struct kind *kind, int64_t m
     return different;
 }
 
-/* 10 major + minor, by the driver that the plug-in has opened; the emulator always computes as 9.0. */
-static int capability(void)
-{
-    void *driver = dlopen("libcuda.so.1", RTLD_NOW), *symbol = driver ? dlsym(driver, "cuDeviceGetAttribute") : NULL;
-    int (*attribute)(int *value, int which, int device), major = 0, minor = 0;
-
-    if (!symbol)
-        return 0;
-    memcpy(&attribute, &symbol, sizeof attribute);
-    return attribute(&major, 75, 0) || attribute(&minor, 76, 0) ? 0 : 10 * major + minor;
-}
-
 /* Rows for each family of kernels: few, slim (by mma.sync: few again), and tiles of 128 rows by wgmma or, on the other device, by mma.sync. */
 void check_tensor_steps(struct fixture *f)
 {
     static const char *const families[] = { "few_product", "slim_product", "wgmma_product", "tensor_product" };
     static const int64_t rows[] = { 16, 48, 264 };
-    const bool emulated = launches_of("") >= 0;
-    const int64_t spacing = emulated ? 1 : 33, n = 304 * spacing; /* for 4 and for 132 processors */
-    const int gpu = emulated ? 90 : capability();
+    const bool emulated = is_emulated(); /* always computes as 9.0 */
+    const int64_t spacing = size_scale(), n = 304 * spacing;
+    const int gpu = emulated ? 90 : 10 * gpu_attribute(75) + gpu_attribute(76); /* compute capability, major and minor */
     struct jrl_device *const devices[] = { f->tensor, f->no_wgmma };
     int64_t wrong = 0;
     long before[4];
 
-    for (int i = 0; i < 4; i++)
-        before[i] = launches_of(families[i]);
+    count_launches(families, 4, before);
     for (const struct kind *kind = kinds; kind < kinds + sizeof kinds / sizeof *kinds; kind++)
         for (int64_t k = STEP; k <= (kind->measured ? MOST_K : STEP); k += STEP) {
             int64_t different = 0, all = 0;
@@ -181,9 +167,7 @@ void check_tensor_steps(struct fixture *f)
             wrong += kind->measured || emulated ? different : 0;
         }
     f->gpu = f->tensor;
-    for (int i = 0; i < 4 && emulated; i++)
-        if (launches_of(families[i]) == before[i])
-            fail_msg("%s has not run", families[i]);
+    expect_launches(f, families, 4, before);
     if (gpu != 90) {
         print_message("# steps of tensor cores: skipped: the model is that of compute capability 9.0, this is %d.%d\n", gpu / 10, gpu % 10);
         skip();

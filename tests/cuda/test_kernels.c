@@ -11,6 +11,7 @@
 #define ROW(name) { #name, case_##name },
 static const struct { const char *name; void (*run)(struct fixture *f); } cases[] = { JRL_FORWARD_KERNELS(ROW) JRL_TRAINING_KERNELS(ROW) };
 #undef ROW
+#define N_KERNELS (sizeof kernels / sizeof *kernels)
 #define N_CASES (sizeof cases / sizeof *cases)
 
 static struct fixture fixture;
@@ -45,13 +46,68 @@ static void *plugin_symbol(const char *name)
     return symbol;
 }
 
+bool is_emulated(void) { return plugin_symbol("emulator_is_here") != NULL; }
+bool has_wgmma(const struct fixture *f) { return strncmp(jrl_device_path(f->tensor), "cuda-wgmma-", 11) == 0; }
+
+int gpu_attribute(int which)
+{
+    void *driver = dlopen("libcuda.so.1", RTLD_NOW), *symbol = driver ? dlsym(driver, "cuDeviceGetAttribute") : NULL;
+    int (*attribute)(int *value, int which, int device), value = 0;
+
+    memcpy(&attribute, &symbol, sizeof attribute);
+    return symbol && attribute(&value, which, 0) == 0 ? value : 0;
+}
+
+int64_t size_scale(void)
+{
+    const int n_processors = is_emulated() ? 4 : gpu_attribute(16);
+
+    return n_processors < 4 ? 1 : n_processors / 4;
+}
+
 long launches_of(const char *name)
 {
-    void *symbol = plugin_symbol("emulator_launches");
-    long (*launches)(const char *name);
+    static long (*launches)(const char *name);
+    void *symbol = launches ? NULL : plugin_symbol("jrl_cuda_launches");
 
-    memcpy(&launches, &symbol, sizeof launches);
-    return symbol ? launches(name) : -1;
+    if (!launches)
+        memcpy(&launches, &symbol, sizeof launches);
+    assert_non_null(launches);
+    return launches(name);
+}
+
+void count_launches(const char *const *classes, int n, long *before)
+{
+    for (int i = 0; i < n; i++)
+        before[i] = launches_of(classes[i]);
+}
+
+/* Whether only GPUs with wgmma run kernels of this name. */
+static bool is_hopper(const char *name)
+{
+    const size_t n = strcspn(name + (*name == '('), "<"); /* "(tiles<D, 1>)" is one of tiles */
+
+    for (size_t i = 0; i < N_KERNELS; i++)
+        if (strncmp(kernels[i].name, name + (*name == '('), n) == 0 && kernels[i].name[n] == '\0')
+            return kernels[i].hopper;
+    return false;
+}
+
+void expect_launches(const struct fixture *f, const char *const *classes, int n, const long *before)
+{
+    for (int i = 0; i < n; i++)
+        if (launches_of(classes[i]) == before[i] && (has_wgmma(f) || !is_hopper(classes[i])))
+            fail_msg("%s has not run", classes[i]);
+}
+
+bool slot_of_device(const struct jrl_device *dev, int slot, const struct jrl_kernel_sizes *sizes, int64_t *taken, int64_t *planned)
+{
+    void *symbol = plugin_symbol("jrl_cuda_slot");
+    bool (*of)(const struct jrl_device *, int, const struct jrl_kernel_sizes *, int64_t *, int64_t *);
+
+    memcpy(&of, &symbol, sizeof of);
+    assert_non_null(of);
+    return of(dev, slot, sizes, taken, planned);
 }
 
 /* Emulated, the library is always there. */
@@ -63,7 +119,7 @@ static struct jrl_device *open_fast(void)
     jrl_device_set_numerics(dev, "fast");
     if (strncmp(jrl_device_path(dev), "cuda-fast-", 10) == 0)
         return dev;
-    if (plugin_symbol("emulator_launches"))
+    if (is_emulated())
         fail_msg("%s", jrl_device_note(dev, &warn));
     print_message("# fast numerics: skipped: %s\n", jrl_device_note(dev, &warn));
     jrl_device_close(dev);
@@ -173,17 +229,25 @@ static void test_parts_in_turn(void **state)
 }
 static void test_attention_rows(void **state) { (void)state; run_check(check_attention_rows, "greedy"); }
 static void test_backward_turns(void **state) { (void)state; run_check(check_backward_turns, "greedy"); }
+static struct jrl_device *open_another(const char *how) { return strcmp(how, "fast") == 0 ? open_fast() : open_gpu(how); }
+static void test_pass_memory(void **state)
+{
+    (void)state;
+    set_order("greedy");
+    setenv("JRL_EMULATOR_IDLE", "1", 1); /* numbers do not matter */
+    setenv("JRL_EMULATOR_OPEN", "1", 1);
+    check_pass_memory(open_another);
+    unsetenv("JRL_EMULATOR_OPEN");
+    unsetenv("JRL_EMULATOR_IDLE");
+}
 
-/* Every kernel of kernels/cuda has run in this process. */
+/* Every kernel of kernels/cuda that this GPU can run has run in this process. */
 static void test_every_kernel_ran(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof kernel_names / sizeof *kernel_names; i++)
-        if (launches_of(kernel_names[i]) == 0)
-            fail_msg("kernel %s has not run", kernel_names[i]);
-    if (launches_of("") < 0)
-        skip(); /* a real GPU */
-    assert_true(launches_of("cublasLtMatmul") > 0);
+    for (size_t i = 0; i < N_KERNELS; i++)
+        expect_launches(&fixture, &kernels[i].name, 1, (const long[]){ 0 });
+    assert_true(!fixture.fast || launches_of("cublasLtMatmul") > 0);
 }
 
 /* Whether a GPU can be opened: 0, 77 when there is none, 1 when one does not work. */
@@ -228,7 +292,7 @@ int main(int argc, char **argv)
 {
     static const struct CMUnitTest others[] = { cmocka_unit_test(test_tensor_steps), cmocka_unit_test(test_product_rows), cmocka_unit_test(test_parts_in_turn),
                                                 cmocka_unit_test(test_attention_rows), cmocka_unit_test(test_backward_turns),
-                                                cmocka_unit_test(test_every_kernel_ran) };
+                                                cmocka_unit_test(test_every_kernel_ran), cmocka_unit_test(test_pass_memory) }; /* idle ones */
     enum { N_TESTS = N_CASES + sizeof others / sizeof *others };
     const char *option = argc > 1 && strncmp(argv[1], "--", 2) == 0 ? argv[1] : "";
     struct CMUnitTest tests[N_TESTS];
@@ -247,8 +311,8 @@ int main(int argc, char **argv)
         print_names(tests, n);
         return 0;
     }
-    for (size_t i = 0; i < sizeof kernel_names / sizeof *kernel_names && strcmp(option, "--kernels") == 0; i++)
-        puts(kernel_names[i]);
+    for (size_t i = 0; i < N_KERNELS && strcmp(option, "--kernels") == 0; i++)
+        puts(kernels[i].name);
     if (strcmp(option, "--kernels") == 0)
         return 0;
     if (strncmp(option, "--chance=", 9) == 0)

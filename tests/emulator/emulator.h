@@ -11,6 +11,7 @@
  *   JRL_EMULATOR_SCHEDULE      the order in which threads run (fibres.cpp)
  *   JRL_EMULATOR_COPIES        early: asynchronous copies arrive at once, not as late as they may (copies.cpp)
  *   JRL_EMULATOR_BANKS         strict: an ldmatrix that meets the same banks of shared memory twice ends the program
+ *   JRL_EMULATOR_IDLE          set: kernels are launched and do nothing: for what the host does around them
  *   JRL_EMULATOR_OPEN          set: device memory stays open to the host, which is faster
  *   JRL_EMULATOR_COUNTS        a file: what the stream was asked for is written there at the end, kernels, graphs, copies up, down and inside, and waits that
  *                              found something to do */

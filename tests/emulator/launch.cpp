@@ -15,7 +15,7 @@
 namespace emulator {
 
 bool strict_banks;
-static std::map<std::string, long> launches; /* by the kernel's name, with and without what its template was given */
+static std::map<std::string, long> launches; /* by the kernel's name, without what its template was given */
 
 void check_argument(const char *kernel, const void *argument, size_t n_bytes)
 {
@@ -43,11 +43,16 @@ static bool fails(const std::string &kernel, long launch, bool *late)
     return launch >= first;
 }
 
+static bool idle() { return getenv("JRL_EMULATOR_IDLE"); }
+
 /* Runs a grid. */
 static void run(const char *name, dim3 grid, dim3 block_size, size_t shared_bytes, const std::function<void()> &body, bool early)
 {
     const unsigned n = block_size.x * block_size.y * block_size.z, mode = _mm_getcsr();
     const char *banks = getenv("JRL_EMULATOR_BANKS"), *copies = getenv("JRL_EMULATOR_COPIES");
+
+    if (idle())
+        return;
 
     block.kernel = name;
     block.body = &body;
@@ -85,8 +90,6 @@ cudaError_t launch(const char *name, dim3 grid, dim3 block_size, size_t shared_b
         fprintf(stderr, "emulator: kernel %s: this GPU can begin none before the one before it has ended\n", name);
         abort();
     }
-    if (base != name)
-        launches[name]++;
     if (fails(base, ++launches[base], &late)) {
         if (!late)
             return errors.for_ever = cudaErrorLaunchFailure;
@@ -111,21 +114,17 @@ cudaError_t library_call(const char *name, std::function<void()> work)
 {
     const char *fail = getenv("JRL_EMULATOR_FAIL");
 
-    launches[name]++;
     if (fail && strcmp(name, fail) == 0)
         return errors.for_ever = cudaErrorLaunchFailure;
     ask_or_record([=] {
         open_memory open;
-        work();
+        if (!idle())
+            work();
     }, KERNELS);
     return cudaSuccess;
 }
 
 } // namespace emulator
 
-/* How often the kernel of this name has been launched in this process. */
-extern "C" __attribute__((visibility("default"))) long emulator_launches(const char *name)
-{
-    const auto found = emulator::launches.find(name);
-    return found == emulator::launches.end() ? 0 : found->second;
-}
+/* By which tests know the emulated plug-in. */
+extern "C" __attribute__((visibility("default"))) const bool emulator_is_here = true;
