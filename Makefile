@@ -10,6 +10,11 @@
 #   LIMIT=SECONDS  that sanitize-gpu may take: 600
 #   BUNDLE=DIR     where bundle puts it: build/bundle
 
+# As many jobs as there are processors, or make -jN.
+ifeq ($(filter -j%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell n=$$(nproc 2> /dev/null || echo 1); echo $$((n < 16 ? n : 16)))
+endif
+
 CFLAGS ?= -O2 -g
 PREFIX ?= /usr/local
 BUILD ?= release

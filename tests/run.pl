@@ -17,6 +17,7 @@ $ENV{LC_ALL}    = 'C.UTF-8';
 $ENV{JRL_PYTHON} //= "$ENV{JRL_TOP}/build/reference/bin/python" if -x 'build/reference/bin/python';
 $ENV{TZ}        = 'UTC';
 $SIG{$_} = 'DEFAULT' for qw(HUP INT PIPE TERM USR1); # under nohup or cron they may be ignored, and tests send them
+$ENV{MAKEFLAGS} =~ s/(?:^|\s)(?:-j\d*|--jobserver-\S+)//g if $ENV{MAKEFLAGS}; # make's own jobs are not for the makes of tests
 delete @ENV{qw(JRL_THREADS JRL_ZSTD_LEVEL JRL_DISABLE JRL_LOG)};
 
 my @units = grep { -x } map { s/\.c$//r =~ s{^}{$build/}r } sort glob('tests/unit/*.c tests/kernels/*.c tests/cuda/test_*.c');
