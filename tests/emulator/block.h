@@ -94,6 +94,7 @@ struct block_state {
     std::vector<four_warps> products;
     bool chance;         /* the schedule of that name */
     unsigned chances;    /* drawn so far */
+    unsigned haste[3];   /* of four copies in, copies out, or products, so many are there at once */
     bool hopper; /* the GPU is a 9.0, and has its own instructions */
     bool early, waited; /* the kernel may begin before the one before it has ended; a thread has waited for that */
     fibre *current;
@@ -125,7 +126,7 @@ void forget_arrivals();
 void check_arrived();
 /* Bulk copies that somebody waits for arrive when nothing else can go on, as late as they may. False: there were none. */
 bool bring_boxes();
-void bring_some_box(); /* one of them, or none */
+void bring_some_box(); /* drawn: one of them, or none */
 
 } // namespace emulator
 

@@ -10,9 +10,10 @@
 
 namespace emulator {
 
-static bool at_once()
+enum kind { IN, OUT, PRODUCT };
+static bool at_once(enum kind kind)
 {
-    return block.chance ? drawn(2) : block.early_copies;
+    return block.chance ? drawn(4) < block.haste[kind] : block.early_copies;
 }
 
 /* ---- cp.async ---- */
@@ -32,7 +33,7 @@ void copy_later(void *to, const void *from, int n_bytes, int n_zeros, int line)
 
     if (((uintptr_t)to | (uintptr_t)from) % 16)
         stop("an asynchronous copy from or to an address that is not aligned to 16 bytes", line);
-    if (at_once())
+    if (at_once(IN))
         arrive(copy);
     block.current->copies.push_back(copy);
 }
@@ -81,7 +82,7 @@ void send(void *to, const void *from, int n_bytes, bool add, int line)
         stop("a bulk copy behind a turn, without a fence between", line);
     block.unfenced.note(block.current->number);
     reads_operand((size_t)(static_cast<const char *>(from) - block.shared), (size_t)n_bytes, line);
-    if (at_once()) {
+    if (at_once(OUT)) {
         s.read.assign(s.from, s.from + s.n_floats);
         arrive(s);
     }
@@ -222,7 +223,7 @@ static void bring(arrival_state &s, const late_box &b)
 
 static void bring_later(arrival_state &s, const late_box &b)
 {
-    if (at_once())
+    if (at_once(IN))
         bring(s, b);
     else
         s.boxes.push_back(b);
@@ -269,7 +270,7 @@ void bring_some_box()
     for (auto &[a, s] : arrival_states)
         if (!s.boxes.empty())
             waiting.push_back(&s);
-    if (waiting.empty())
+    if (waiting.empty() || !at_once(IN))
         return;
     arrival_state &s = *waiting[drawn((unsigned)waiting.size())];
     const auto box = s.boxes.begin() + drawn((unsigned)s.boxes.size());
@@ -338,7 +339,7 @@ void multiply_later(std::function<void()> work, int line)
         block.unfenced.note(block.current->number);
     begin();
     block.current->products.push_back({ work, block.current->product_groups });
-    if (block.chance && drawn(2))
+    if (block.chance && at_once(PRODUCT))
         multiply(mine().begun);
 }
 

@@ -1,8 +1,9 @@
 /* fibres.cpp - the threads of a block as fibres. What a GPU does at the same time happens here in an order that JRL_EMULATOR_SCHEDULE names:
  *   greedy (default), greedy-reverse: a warp runs until it waits for the block, so that a missing barrier is seen;
  *   forward, reverse: the threads take turns at every point where one waits;
- *   chance[:SEED]: a warp runs until it waits, or is drawn to pause where it arrives, copies, multiplies or comes to a barrier; which goes on is drawn, and
- *   whether a copy or a product is there at once, late, or between.
+ *   chance[:SEED]: which warp goes before which is drawn, and the first that can runs; where it arrives, copies, multiplies or comes to a barrier, it may be
+ *   made the last, rarely (Burckhardt et al. 2010, "probabilistic concurrency testing"). Whether a copy or a product is there at once, late, or between is
+ *   drawn, too, in some blocks more of them at once than in others.
  *   With the first two, shared memory that wgmma or a bulk copy reads must have been fenced by the warps that wrote it (proxies.h).
  * Shared memory is NaN when a block starts. Threads that wait for each other for ever, and barriers and warp operations that only some threads reach, end the
  * program with the kernel and the line, as do more registers than there are, a block that ends with copies on their way or a turn half taken, and a kernel
@@ -69,14 +70,14 @@ unsigned drawn(unsigned n)
     return (block.chances >> 8) % n;
 }
 
-/* Of other warps, or any. */
-static fibre *next_in_order(bool others)
+/* Drawn orders begin with the warp that comes first, others behind the running thread. */
+static fibre *next_in_order()
 {
-    const unsigned me = block.current->number, first = block.chance ? drawn(block.n) : block.place_in_order[me] + 1;
+    const unsigned first = block.chance ? 0 : block.place_in_order[block.current->number] + 1;
 
     for (unsigned i = 0; i < block.n; i++) {
         fibre &f = block.fibres[block.order[(first + i) % block.n]];
-        if (can_run(f) && !(others && f.number / 32 == me / 32))
+        if (can_run(f))
             return &f;
     }
     return nullptr;
@@ -91,17 +92,21 @@ static fibre *next_fibre(void)
         if (can_run(f))
             return &f;
     }
-    return next_in_order(false);
+    return next_in_order();
 }
 
 void pause()
 {
-    if (!block.chance || drawn(4))
+    const unsigned warp = block.current->number / 32;
+
+    if (!block.chance)
         return;
-    if (drawn(2))
-        bring_some_box();
-    if (fibre *other = next_in_order(true))
-        switch_to(other);
+    bring_some_box();
+    if (lane() == 0 && drawn(256) == 0)
+        std::stable_partition(block.order.begin(), block.order.end(), [=](unsigned thread) { return thread / 32 != warp; });
+    fibre *first = next_in_order();
+    if (first && first->number / 32 != warp)
+        switch_to(first);
 }
 
 void wait_for(const unsigned *counter, int line)
@@ -300,10 +305,17 @@ static void choose_order(unsigned n)
     block.place_in_order.resize(n);
     block.chance = name.rfind("chance", 0) == 0;
     block.greedy = block.chance || name.rfind("greedy", 0) == 0;
-    if (block.chance)
+    if (block.chance) {
         block.chances = 7919 * ++n_blocks + 104729 * (unsigned)atoi(name.c_str() + std::min(name.size(), sizeof "chance"));
+        for (unsigned &haste : block.haste)
+            haste = drawn(5);
+    }
     for (unsigned i = 0; i < n; i++)
         block.order[i] = name == "reverse" || name == "greedy-reverse" ? n - 1 - i : i;
+    for (unsigned i = n / 32 - 1; block.chance && i > 0; i--) {
+        const unsigned other = drawn(i + 1);
+        std::swap_ranges(&block.order[32 * i], &block.order[32 * i] + 32 * (other != i), &block.order[32 * other]);
+    }
     for (unsigned i = 0; i < n; i++)
         block.place_in_order[block.order[i]] = i;
 }
