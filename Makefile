@@ -10,8 +10,8 @@
 #   LIMIT=SECONDS  that sanitize-gpu may take: 600
 #   BUNDLE=DIR     where bundle puts it: build/bundle
 
-# As many jobs as there are processors, or make -jN.
-ifeq ($(filter -j%,$(MAKEFLAGS)),)
+# As many jobs as there are processors, or make -jN. Several goals one after the other: make clean all, make check bench.
+ifeq ($(filter -j%,$(MAKEFLAGS))$(word 2,$(MAKECMDGOALS)),)
 MAKEFLAGS += -j$(shell n=$$(nproc 2> /dev/null || echo 1); echo $$((n < 16 ? n : 16)))
 endif
 

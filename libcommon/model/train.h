@@ -52,7 +52,7 @@ int jrl_score(const struct jrl_model *model, struct jrl_workspace *ws, const str
               double temperature, float *logprobs, float *entropies, struct jrl_error *err) JRL_MUST_CHECK;
 
 /* The same, and the gradient of OBJECTIVE added to *g: forward and backward of one micro-batch. TOKENS: what the objective needs of
- * each scored token. */
+ * each scored token; which rows are scored the pass knows itself. */
 int jrl_train(const struct jrl_model *model, struct jrl_workspace *ws, const struct jrl_sequence *seqs, int64_t n_seqs, double temperature,
               const struct jrl_objective *objective, const struct jrl_objective_token *tokens, float *logprobs, float *entropies, struct jrl_gradients *g,
               struct jrl_error *err) JRL_MUST_CHECK;

@@ -284,7 +284,6 @@ void wait_arrivals(uint64_t *a, int parity, int line)
     const arrival_state &s = state_of(a, line);
 
     pause();
-
     while ((int)(s.phases & 1) == parity)
         wait_for(&s.phases, line);
 }

@@ -53,7 +53,6 @@ static void run(const char *name, dim3 grid, dim3 block_size, size_t shared_byte
 
     if (idle())
         return;
-
     block.kernel = name;
     block.body = &body;
     block.early = early;
